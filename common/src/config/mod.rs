@@ -1,0 +1,197 @@
+//! Every setting of a run: its default, its range, its meaning.
+//!
+//! Settings come from, later ones winning: the preset, a TOML file, the environment (`MAHRL__SECTION__KEY`), flags.
+//! Unknown keys are errors. [`Config::validate`] runs before anything starts. Defaults are the preset `tuned`.
+
+mod preset;
+mod sections;
+
+use std::path::Path;
+
+use figment::{
+    Figment,
+    providers::{Env, Format, Serialized, Toml},
+};
+use serde::{Deserialize, Serialize};
+
+pub use preset::Preset;
+pub use sections::{
+    ActorConfig, AlgorithmConfig, Assignment, Batch, CriticAction, CriticOutput, EncoderUpdate,
+    EnvironmentConfig, ExplorationConfig, GoalConditioning, HighDiscount, LevelRates, Mode, ModelConfig,
+    PartialPeriods, ReplayConfig, TableConfig, TargetAction, TrainConfig,
+};
+
+use crate::{PeriodLayout, transition::Shape};
+
+/// A configuration that cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The sources do not parse: wrong type, unknown key, no such file.
+    #[error("{0}")]
+    Parse(Box<figment::Error>),
+    /// A value outside its range.
+    #[error("setting `{key}` is {value}: {expected}")]
+    Range {
+        /// Dotted key.
+        key: &'static str,
+        /// What it is set to.
+        value: String,
+        /// What it may be.
+        expected: String,
+    },
+}
+
+/// All settings of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the other settings start from: `paper` or `tuned`.
+    pub preset: Preset,
+    /// Seed of every random stream.
+    pub seed: u64,
+    /// The world.
+    pub environment: EnvironmentConfig,
+    /// Sizes and forms of the networks.
+    pub model: ModelConfig,
+    /// Rewards, targets, losses, optimisers.
+    pub algorithm: AlgorithmConfig,
+    /// Noise of the rollouts.
+    pub exploration: ExplorationConfig,
+    /// Tables and shards.
+    pub replay: ReplayConfig,
+    /// Rollout threads.
+    pub actor: ActorConfig,
+    /// The run.
+    pub train: TrainConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::preset(Preset::Tuned)
+    }
+}
+
+impl Config {
+    /// The settings of `flags.preset`, or else of the file's, under the file, the environment and the flags.
+    ///
+    /// `flags` holds dotted keys and TOML values, e.g. `("train.steps", 1000.into())`.
+    pub fn load(file: Option<&Path>, flags: &[(&str, toml::Value)]) -> Result<Self, Error> {
+        let mut sources = Figment::new();
+        if let Some(path) = file {
+            sources = sources.merge(Toml::file_exact(path));
+        }
+        sources = sources.merge(Env::prefixed("MAHRL__").split("__"));
+        for (key, value) in flags {
+            sources = sources.merge(Serialized::default(key, value));
+        }
+        let preset: Preset = match sources.find_value("preset") {
+            Ok(_) => sources.extract_inner("preset").map_err(|e| Error::Parse(Box::new(e)))?,
+            Err(_) => Preset::Tuned,
+        };
+        let config: Self = Figment::from(Serialized::defaults(Self::preset(preset)))
+            .merge(sources)
+            .extract()
+            .map_err(|e| Error::Parse(Box::new(e)))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The file form, with every setting written out.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a configuration is tables of plain values")
+    }
+
+    /// Sizes shared by records and batches.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            window: self.model.window,
+            n_steps: self.model.period_steps,
+            n_goals: self.model.n_goals,
+            n_dims: self.model.n_dims,
+        }
+    }
+
+    /// Periods and sub-periods.
+    pub fn period_layout(&self) -> PeriodLayout {
+        PeriodLayout {
+            n_goals: self.model.n_goals,
+            n_steps: self.model.period_steps,
+            remainder: self.algorithm.remainder,
+        }
+    }
+
+    /// Checks every range; the error names the key, its value and what it may be.
+    pub fn validate(&self) -> Result<(), Error> {
+        self.environment.validate()?;
+        self.model.validate()?;
+        self.algorithm.validate()?;
+        self.exploration.validate()?;
+        self.replay.validate()?;
+        self.actor.validate()?;
+        self.train.validate()
+    }
+}
+
+/// Fails with [`Error::Range`] unless `ok`.
+fn require(
+    ok: bool,
+    key: &'static str,
+    value: impl ToString,
+    expected: impl Into<String>,
+) -> Result<(), Error> {
+    if ok { Ok(()) } else { Err(Error::Range { key, value: value.to_string(), expected: expected.into() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::load(Some(&path), &[])
+    }
+
+    #[test]
+    fn presets_are_valid_and_round_trip() {
+        for preset in [Preset::Paper, Preset::Tuned] {
+            let config = Config::preset(preset);
+            config.validate().unwrap();
+            assert_eq!(load(&config.to_toml()).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_preset() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, "preset = \"paper\"\nseed = 3\n[train]\nsteps = 77\n").unwrap();
+        let config = Config::load(Some(&path), &[("train.steps", 5.into())]).unwrap();
+        assert_eq!((config.preset, config.seed, config.train.steps), (Preset::Paper, 3, 5));
+        assert_eq!(config.algorithm, Config::preset(Preset::Paper).algorithm);
+    }
+
+    #[test]
+    fn bad_settings_are_named() {
+        for (text, parts) in [
+            ("sed = 1", vec!["sed", "unknown field"]),
+            ("[model]\nn_goals = 11", vec!["model.n_goals", "11", "at most"]),
+            ("[model]\nwindow = -1", vec!["window"]),
+            ("[algorithm]\ndiscount = 1.5", vec!["algorithm.discount", "1.5"]),
+            ("[algorithm]\ncritic_output = \"cubic\"", vec!["critic_output", "cubic"]),
+            ("preset = \"magic\"", vec!["magic"]),
+        ] {
+            let message = load(text).unwrap_err().to_string();
+            for part in parts {
+                assert!(message.contains(part), "`{text}` gave: {message}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Config::load(Some(Path::new("/nowhere/config.toml")), &[]).unwrap_err();
+        assert!(error.to_string().contains("/nowhere/config.toml"), "{error}");
+    }
+}

@@ -1,0 +1,137 @@
+//! The presets: `paper` is literal, `tuned` is ours (docs/tuning.md).
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ActorConfig, AlgorithmConfig, Assignment, Batch, Config, CriticAction, CriticOutput, EncoderUpdate,
+    EnvironmentConfig, ExplorationConfig, GoalConditioning, HighDiscount, LevelRates, Mode, ModelConfig,
+    PartialPeriods, ReplayConfig, TableConfig, TargetAction, TrainConfig,
+};
+use crate::Remainder;
+
+/// A complete set of settings to start from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preset {
+    /// The paper's values, literally. It hardly learns: see docs/deviations.md.
+    Paper,
+    /// The paper's structure, with values found by the search of docs/tuning.md.
+    Tuned,
+}
+
+impl Config {
+    /// The settings of a preset, seed 0.
+    pub fn preset(preset: Preset) -> Self {
+        match preset {
+            Preset::Paper => paper(),
+            Preset::Tuned => tuned(),
+        }
+    }
+}
+
+fn paper() -> Config {
+    let table = TableConfig { capacity: 400, batch: Batch::Share(0.1), min_size: 40 };
+    Config {
+        preset: Preset::Paper,
+        seed: 0,
+        environment: EnvironmentConfig {
+            name: "shopworld".into(),
+            session_length: 50,
+            leave: false,
+            candidates: 1000,
+            warmup_steps: 20,
+        },
+        model: ModelConfig {
+            n_dims: 50,
+            window: 10,
+            encoder_width: 64,
+            head_width: 64,
+            n_goals: 2,
+            period_steps: 10,
+            bound: 1.94,
+            goal_conditioning: GoalConditioning::Reward,
+            critic_output: CriticOutput::Relu,
+            critic_action: CriticAction::Raw,
+        },
+        algorithm: AlgorithmConfig {
+            discount: 0.95,
+            high_discount: HighDiscount::Gamma,
+            internal_weight: 0.5,
+            beta: 1.0,
+            assignment: Assignment::Paper,
+            remainder: Remainder::Drop,
+            partial_periods: PartialPeriods::Drop,
+            target_action: TargetAction::Mapped,
+            encoder_update: EncoderUpdate::Sequential,
+            soft_update: 0.01,
+            learning_rate_high: LevelRates { actor: 1e-6, critic: 1e-6 },
+            learning_rate_low: LevelRates { actor: 1e-6, critic: 1e-6 },
+            actor_delay: 1,
+            gradient_clip: 0.0,
+            saturation_penalty: 0.0,
+        },
+        exploration: ExplorationConfig {
+            goal_noise: 0.0,
+            action_noise: 0.0,
+            random_items: 0.0,
+            random_steps: 0,
+        },
+        replay: ReplayConfig { shards: 1, low: table.clone(), high: table },
+        actor: ActorConfig { actors: 1, sessions: 1 },
+        train: TrainConfig {
+            mode: Mode::Lockstep,
+            steps: 85_000,
+            updates_per_step: 1.0,
+            device: "auto".into(),
+            evaluate_every: 10_000,
+            evaluation_sessions: 500,
+            checkpoint_every: 10_000,
+            keep_checkpoints: 2,
+            publish_every: 1,
+        },
+    }
+}
+
+fn tuned() -> Config {
+    let paper = paper();
+    Config {
+        preset: Preset::Tuned,
+        model: ModelConfig {
+            head_width: 128,
+            critic_output: CriticOutput::Linear,
+            critic_action: CriticAction::Direction,
+            ..paper.model
+        },
+        algorithm: AlgorithmConfig {
+            discount: 0.8,
+            remainder: Remainder::Last,
+            partial_periods: PartialPeriods::Keep,
+            encoder_update: EncoderUpdate::Summed,
+            learning_rate_high: LevelRates { actor: 1e-4, critic: 1e-3 },
+            learning_rate_low: LevelRates { actor: 1e-4, critic: 1e-3 },
+            ..paper.algorithm
+        },
+        exploration: ExplorationConfig {
+            goal_noise: 0.2,
+            action_noise: 0.2,
+            random_items: 0.1,
+            random_steps: 50_000,
+        },
+        replay: ReplayConfig {
+            shards: 1,
+            low: TableConfig { capacity: 500_000, batch: Batch::Rows(512), min_size: 20_000 },
+            high: TableConfig { capacity: 50_000, batch: Batch::Rows(64), min_size: 2_000 },
+        },
+        actor: ActorConfig { actors: 1, sessions: 256 },
+        train: TrainConfig {
+            mode: Mode::Async,
+            steps: 3_000_000,
+            updates_per_step: 1.0 / 512.0,
+            evaluate_every: 200_000,
+            checkpoint_every: 500_000,
+            publish_every: 10,
+            ..paper.train
+        },
+        ..paper
+    }
+}

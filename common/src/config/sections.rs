@@ -1,0 +1,431 @@
+//! The sections of a configuration and their ranges.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, require};
+use crate::Remainder;
+
+/// `[environment]`: the world the actors roll out in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvironmentConfig {
+    /// `shopworld`, `shopworld:VARIANT`, or the folder of an imported log with a fitted simulator.
+    pub name: String,
+    /// Steps after which a session is truncated, at least 1.
+    pub session_length: usize,
+    /// Whether users may leave before (termination).
+    pub leave: bool,
+    /// Candidates of the action mapping per session, |I|.
+    pub candidates: usize,
+    /// Steps of the logging policy that fill the windows before a session starts.
+    pub warmup_steps: usize,
+}
+
+/// How goals reach the low-level agent (docs/deviations.md, D1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GoalConditioning {
+    /// Through the internal reward only (the paper's equations).
+    Reward,
+    /// In the low-level state `[s; g; one-hot i]`, without internal reward (HRL-S).
+    State,
+    /// Both.
+    Both,
+}
+
+impl GoalConditioning {
+    /// Whether r_in is part of the low-level reward.
+    pub fn in_reward(self) -> bool {
+        self != Self::State
+    }
+
+    /// Whether the active goal is part of the low-level state.
+    pub fn in_state(self) -> bool {
+        self != Self::Reward
+    }
+}
+
+/// Activation of the critics' output (D2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CriticOutput {
+    /// ReLU with output bias +1 (Eqs 5, 8).
+    Relu,
+    /// Softplus.
+    Softplus,
+    /// None.
+    Linear,
+}
+
+/// The form in which a critic sees an action or a goal (D8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CriticAction {
+    /// As it is (Eqs 5, 8).
+    Raw,
+    /// `7 a / |a|`: only the direction matters to Eqs 9 and 11, 7 is an item's typical length.
+    Direction,
+}
+
+/// `[model]`: sizes and forms of the networks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Item embedding size, n.
+    pub n_dims: usize,
+    /// Length of each history window, N.
+    pub window: usize,
+    /// Width of the GRUs and of the state s.
+    pub encoder_width: usize,
+    /// Width of the critics' heads.
+    pub head_width: usize,
+    /// Goals per period, M.
+    pub n_goals: usize,
+    /// Steps per period, c.
+    pub period_steps: usize,
+    /// Bound B of goals, virtual actions and embeddings.
+    pub bound: f32,
+    /// How goals reach the low-level agent.
+    pub goal_conditioning: GoalConditioning,
+    /// Activation of the critics' output.
+    pub critic_output: CriticOutput,
+    /// The form in which critics see actions.
+    pub critic_action: CriticAction,
+}
+
+/// Discount of the high-level targets (D4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HighDiscount {
+    /// gamma a period (Eq 14).
+    Gamma,
+    /// gamma^c a period.
+    GammaPowC,
+}
+
+/// How high-level rewards are assigned to goals (Eq 13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Assignment {
+    /// r_i = sum over k <= i of beta^(i-k) phi_k.
+    Paper,
+    /// r_i = phi_i (beta = 0).
+    Naive,
+    /// r_i = sum over k >= i of beta^(k-i) phi_k.
+    Causal,
+}
+
+/// The action of the low-level target (Eq 17).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetAction {
+    /// The target actor's output as it is.
+    Virtual,
+    /// The item Eq 9 maps it to.
+    Mapped,
+}
+
+/// How the shared encoder of several heads is updated (Sec 2.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EncoderUpdate {
+    /// One loss over the M heads, one Adam step.
+    Summed,
+    /// M steps, one a head, each stepping the encoder as well.
+    Sequential,
+}
+
+/// What becomes of a period that the end of a session cuts short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartialPeriods {
+    /// A high-level transition with the rewards it has.
+    Keep,
+    /// None: Algorithm 1 stores a high-level transition every c steps only.
+    Drop,
+}
+
+/// Adam's learning rates of one level.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LevelRates {
+    /// Of the actor.
+    pub actor: f64,
+    /// Of the critic.
+    pub critic: f64,
+}
+
+/// `[algorithm]`: rewards, targets, losses, optimisers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlgorithmConfig {
+    /// gamma, a step at the low level, see `high_discount` for the high one.
+    pub discount: f64,
+    /// Discount of a period.
+    pub high_discount: HighDiscount,
+    /// alpha, weight of the internal reward (Eq 10).
+    pub internal_weight: f32,
+    /// beta of Eq 13.
+    pub beta: f32,
+    /// How high-level rewards are assigned.
+    pub assignment: Assignment,
+    /// Who owns the steps left over when c is not divisible by M.
+    pub remainder: Remainder,
+    /// Periods cut short.
+    pub partial_periods: PartialPeriods,
+    /// The action of the low-level target.
+    pub target_action: TargetAction,
+    /// How shared encoders are updated.
+    pub encoder_update: EncoderUpdate,
+    /// tau of the soft target updates.
+    pub soft_update: f64,
+    /// Adam, high level.
+    pub learning_rate_high: LevelRates,
+    /// Adam, low level.
+    pub learning_rate_low: LevelRates,
+    /// The actors and all targets move at every k-th update (1 in the paper).
+    pub actor_delay: u64,
+    /// Largest gradient norm of a network; 0 is off.
+    pub gradient_clip: f64,
+    /// Weight of the mean square of the actors' pre-activations beyond 1 in the actor loss; 0 is off.
+    pub saturation_penalty: f64,
+}
+
+/// `[exploration]`: noise of the rollouts; none in any evaluation (D3).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExplorationConfig {
+    /// Standard deviation of the Gaussian on every component of a goal, in units of B.
+    pub goal_noise: f32,
+    /// Standard deviation of the Gaussian on every component of a virtual action, in units of B, before mapping.
+    pub action_noise: f32,
+    /// Share of steps that show a random candidate.
+    pub random_items: f32,
+    /// Environment steps at the start of a run that show random candidates only.
+    pub random_steps: u64,
+}
+
+/// Rows of a minibatch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Batch {
+    /// So many.
+    Rows(usize),
+    /// This share of what the table holds, at least 1 row (10% in the paper).
+    Share(f64),
+}
+
+impl Batch {
+    /// Rows to sample from a table that holds `size`.
+    pub fn rows(self, size: usize) -> usize {
+        match self {
+            Self::Rows(rows) => rows,
+            Self::Share(share) => ((size as f64 * share).round() as usize).max(1),
+        }
+    }
+}
+
+/// `[replay.low]`, `[replay.high]`: one table over all shards.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableConfig {
+    /// Transitions held, over all shards.
+    pub capacity: usize,
+    /// Rows of a minibatch, `{ rows = 512 }` or `{ share = 0.1 }`.
+    pub batch: Batch,
+    /// Transitions before the first sample, over all shards.
+    pub min_size: usize,
+}
+
+/// `[replay]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplayConfig {
+    /// Shards of the service.
+    pub shards: usize,
+    /// The low-level table.
+    pub low: TableConfig,
+    /// The high-level table.
+    pub high: TableConfig,
+}
+
+/// `[actor]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActorConfig {
+    /// Rollout threads.
+    pub actors: usize,
+    /// Sessions each of them rolls out side by side.
+    pub sessions: usize,
+}
+
+/// How actors and learner are coupled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Algorithm 1 serially: a step of the sessions, then the updates it earns. Bitwise reproducible from the seed.
+    Lockstep,
+    /// Actors and learner run freely under the rate limiter.
+    Async,
+}
+
+/// `[train]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Coupling of actors and learner.
+    pub mode: Mode,
+    /// Environment steps of the run.
+    pub steps: u64,
+    /// Updates of both levels an environment step (1 in the paper).
+    pub updates_per_step: f64,
+    /// `auto`, `cpu` or `cuda:N`.
+    pub device: String,
+    /// Environment steps between evaluations.
+    pub evaluate_every: u64,
+    /// Sessions of an evaluation during training.
+    pub evaluation_sessions: usize,
+    /// Environment steps between checkpoints.
+    pub checkpoint_every: u64,
+    /// Checkpoints kept, the newest.
+    pub keep_checkpoints: usize,
+    /// Updates between weight broadcasts.
+    pub publish_every: u64,
+}
+
+impl EnvironmentConfig {
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        require(!self.name.is_empty(), "environment.name", "empty", "a world or the folder of a log")?;
+        require(
+            (1..=10_000).contains(&self.session_length),
+            "environment.session_length",
+            self.session_length,
+            "1 to 10000 steps",
+        )?;
+        require(self.warmup_steps <= 1_000, "environment.warmup_steps", self.warmup_steps, "at most 1000")?;
+        let least = self.session_length + self.warmup_steps;
+        require(
+            self.candidates >= least,
+            "environment.candidates",
+            self.candidates,
+            format!("at least session_length + warmup_steps = {least}, no item is shown twice"),
+        )
+    }
+}
+
+impl ModelConfig {
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        let size = |key, value: usize, most: usize| {
+            require((1..=most).contains(&value), key, value, format!("1 to {most}"))
+        };
+        size("model.n_dims", self.n_dims, 4096)?;
+        size("model.window", self.window, 255)?;
+        size("model.encoder_width", self.encoder_width, 4096)?;
+        size("model.head_width", self.head_width, 4096)?;
+        size("model.period_steps", self.period_steps, 255)?;
+        size("model.n_goals", self.n_goals, 255)?;
+        require(
+            self.n_goals <= self.period_steps,
+            "model.n_goals",
+            self.n_goals,
+            format!("at most model.period_steps = {} (a goal needs a step)", self.period_steps),
+        )?;
+        require(self.bound > 0.0 && self.bound.is_finite(), "model.bound", self.bound, "a positive number")
+    }
+}
+
+/// A number in `[low, high]`; NaN is not.
+fn within(key: &'static str, value: f64, low: f64, high: f64) -> Result<(), Error> {
+    require((low..=high).contains(&value), key, value, format!("{low} to {high}"))
+}
+
+impl AlgorithmConfig {
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        within("algorithm.discount", self.discount, 0.0, 1.0)?;
+        within("algorithm.internal_weight", self.internal_weight.into(), 0.0, 100.0)?;
+        within("algorithm.beta", self.beta.into(), 0.0, 1.0)?;
+        within("algorithm.soft_update", self.soft_update, 0.0, 1.0)?;
+        within("algorithm.learning_rate_high.actor", self.learning_rate_high.actor, 0.0, 1.0)?;
+        within("algorithm.learning_rate_high.critic", self.learning_rate_high.critic, 0.0, 1.0)?;
+        within("algorithm.learning_rate_low.actor", self.learning_rate_low.actor, 0.0, 1.0)?;
+        within("algorithm.learning_rate_low.critic", self.learning_rate_low.critic, 0.0, 1.0)?;
+        within("algorithm.gradient_clip", self.gradient_clip, 0.0, 1e9)?;
+        within("algorithm.saturation_penalty", self.saturation_penalty, 0.0, 1e9)?;
+        require(self.actor_delay >= 1, "algorithm.actor_delay", self.actor_delay, "at least 1")
+    }
+}
+
+impl ExplorationConfig {
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        within("exploration.goal_noise", self.goal_noise.into(), 0.0, 100.0)?;
+        within("exploration.action_noise", self.action_noise.into(), 0.0, 100.0)?;
+        within("exploration.random_items", self.random_items.into(), 0.0, 1.0)
+    }
+}
+
+impl ReplayConfig {
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        require((1..=1024).contains(&self.shards), "replay.shards", self.shards, "1 to 1024")?;
+        let tables = [
+            (&self.low, "replay.low.capacity", "replay.low.min_size", "replay.low.batch"),
+            (&self.high, "replay.high.capacity", "replay.high.min_size", "replay.high.batch"),
+        ];
+        for (table, capacity, min_size, batch) in tables {
+            require(
+                table.capacity >= self.shards,
+                capacity,
+                table.capacity,
+                "at least one transition a shard",
+            )?;
+            require(
+                (1..=table.capacity).contains(&table.min_size),
+                min_size,
+                table.min_size,
+                format!(
+                    "1 to the capacity, {}: a table that never fills would block for ever",
+                    table.capacity
+                ),
+            )?;
+            match table.batch {
+                Batch::Rows(rows) => {
+                    require((1..=1 << 20).contains(&rows), batch, rows, "1 to 1048576 rows")?
+                }
+                Batch::Share(share) => {
+                    require(share > 0.0 && share <= 1.0, batch, share, "a share in (0, 1]")?
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ActorConfig {
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        require((1..=1024).contains(&self.actors), "actor.actors", self.actors, "1 to 1024 threads")?;
+        require((1..=65_536).contains(&self.sessions), "actor.sessions", self.sessions, "1 to 65536")
+    }
+}
+
+impl TrainConfig {
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        require(self.steps >= 1, "train.steps", self.steps, "at least 1")?;
+        within("train.updates_per_step", self.updates_per_step, 1e-9, 1e3)?;
+        require(self.evaluate_every >= 1, "train.evaluate_every", self.evaluate_every, "at least 1")?;
+        require(
+            self.evaluation_sessions >= 2,
+            "train.evaluation_sessions",
+            self.evaluation_sessions,
+            "at least 2",
+        )?;
+        require(self.checkpoint_every >= 1, "train.checkpoint_every", self.checkpoint_every, "at least 1")?;
+        require(self.keep_checkpoints >= 1, "train.keep_checkpoints", self.keep_checkpoints, "at least 1")?;
+        require(self.publish_every >= 1, "train.publish_every", self.publish_every, "at least 1")?;
+        let cuda = self.device.strip_prefix("cuda:").is_some_and(|n| n.parse::<u8>().is_ok());
+        require(
+            cuda || matches!(self.device.as_str(), "auto" | "cpu"),
+            "train.device",
+            &self.device,
+            "`auto`, `cpu` or `cuda:N`",
+        )
+    }
+}

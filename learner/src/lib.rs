@@ -1,0 +1,25 @@
+//! Everything that changes parameters, and the command line.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`algorithm`] | the paper, one equation a function |
+//! | [`engine`] | one update of both levels, behind one seam |
+//! | [`checkpoint`] | networks, targets, optimisers, step and RNG on disk |
+//! | [`weights`] | the weight broadcast |
+//! | [`baselines`] | policies to compare with |
+//! | [`simulator`] | fitting the learned simulator (Sec 4.2.1) and its acceptance report |
+//! | [`evaluation`] | rollouts without exploration, intervals, tables |
+//! | [`run_dir`] | what a run leaves on disk: metrics, TensorBoard events, report |
+//! | [`train`] | the loop: single node, lockstep or async |
+//! | [`cli`] | the command line |
+
+pub mod algorithm;
+pub mod baselines;
+pub mod checkpoint;
+pub mod cli;
+pub mod engine;
+pub mod evaluation;
+pub mod run_dir;
+pub mod simulator;
+pub mod train;
+pub mod weights;

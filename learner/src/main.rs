@@ -1,0 +1,3 @@
+//! `learner`: trains, evaluates, imports.
+
+fn main() {}
