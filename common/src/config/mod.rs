@@ -27,7 +27,7 @@ use crate::{PeriodLayout, transition::Shape};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The sources do not parse: wrong type, unknown key, no such file.
-    #[error("{0}")]
+    #[error("{}", .0.to_string().replace("\"default.", "\""))]
     Parse(Box<figment::Error>),
     /// A value outside its range.
     #[error("setting `{key}` is {value}: {expected}")]
@@ -179,7 +179,7 @@ mod tests {
             ("[model]\nn_goals = 11", vec!["model.n_goals", "11", "at most"]),
             ("[model]\nwindow = -1", vec!["window"]),
             ("[algorithm]\ndiscount = 1.5", vec!["algorithm.discount", "1.5"]),
-            ("[algorithm]\ncritic_output = \"cubic\"", vec!["critic_output", "cubic"]),
+            ("[model]\ncritic_output = \"cubic\"", vec!["model.critic_output", "cubic", "softplus"]),
             ("preset = \"magic\"", vec!["magic"]),
         ] {
             let message = load(text).unwrap_err().to_string();
