@@ -1,1 +1,7 @@
-//! (being built)
+//! The sharded replay service (being built).
+
+mod error;
+pub mod sink;
+
+pub use error::Error;
+pub use sink::TransitionSink;

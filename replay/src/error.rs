@@ -1,0 +1,47 @@
+//! What can go wrong, sorted by what the caller does next.
+
+use std::time::Duration;
+
+/// An error of the replay service or its client.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// Input that is wrong by itself: fix it. Nothing of it was stored. On the wire INVALID_ARGUMENT.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// Field of the message, record or settings.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A wait that was longer than the caller allowed: try again, or look at who is waited for. On the wire
+    /// DEADLINE_EXCEEDED.
+    #[error("gave up after {waited:?}: {reason}")]
+    Deadline {
+        /// How long it waited.
+        waited: Duration,
+        /// On what, with numbers.
+        reason: String,
+    },
+    /// The shard refused or failed a call. Its status says why.
+    #[error("replay shard {shard}: {message} ({code:?})")]
+    Shard {
+        /// Index of the shard.
+        shard: usize,
+        /// gRPC status code.
+        code: tonic::Code,
+        /// What the shard says.
+        message: String,
+    },
+    /// The connection or the task behind it has ended: open again.
+    #[error("{0} has ended")]
+    Closed(String),
+    /// A snapshot that is damaged, or of another run, shape or size.
+    #[error("the snapshot cannot be restored: {0}")]
+    Snapshot(String),
+}
+
+impl Error {
+    pub(crate) fn invalid(field: &'static str, problem: impl Into<String>) -> Self {
+        Self::Invalid { field, problem: problem.into() }
+    }
+}
