@@ -3,7 +3,9 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`environment`] | the one trait of all worlds |
+//! | [`learned`] | the simulator fitted to a log: the network and its files |
 
 pub mod environment;
+pub mod learned;
 
 pub use environment::{Environment, Error, Outcome, Truth};
