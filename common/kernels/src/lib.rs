@@ -1,1 +1,28 @@
-//! (being built)
+//! f32 linear algebra for inference on CPUs. In: slices with asserted lengths; out: slices the caller owns.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`level`] | which instructions to use: AVX-512, AVX2 with FMA, or portable code; picked once at run time |
+//! | [`gemm`](mod@gemm) | C = init + A B for any sizes |
+//! | [`math`] | sigmoid and tanh with bounded relative error |
+//! | [`gru`] | a GRU layer over ragged sequences of table rows |
+//! | [`search`] | dot products with chosen rows of a table, argmax over what is not masked |
+//!
+//! Every kernel is written once, generic over the vector type (`simd`), and compiled once a level (`dispatch`).
+//! Invariants: a row's result has the same bits whatever else is in the batch; nothing here allocates except
+//! constructors and scratch space that grows; no threads.
+
+// Register tiles are arrays indexed alike by constants; iterators over them would hide that.
+#![allow(clippy::needless_range_loop)]
+
+mod dispatch;
+pub mod gemm;
+pub mod gru;
+pub mod level;
+pub mod math;
+pub mod search;
+mod simd;
+
+pub use gemm::{Init, RowMajor, RowMajorMut, Strided, gemm};
+pub use gru::{Gru, GruParameters, GruScratch, Inputs, Sequences};
+pub use level::Level;

@@ -1,0 +1,240 @@
+//! Matrix product. In: A `[m, k]` by strides, B `[k, n]` row-major; out: C `[m, n]` row-major, C = init + A B.
+//!
+//! Every element of C is summed over k in ascending order in one accumulator that starts at its initial value, so its
+//! bits depend neither on m nor on where the element lies in a tile. Register tiles of up to 6 rows; the last vector
+//! of a row is masked. No packing: meant for weights that fit the L2 cache.
+
+use crate::{
+    dispatch::{Kernel, dispatch},
+    level::Level,
+    simd::Simd,
+};
+
+/// Rows of a register tile.
+const TILE_ROWS: usize = 6;
+
+/// A matrix whose element (i, j) is `data[i * row_stride + j * column_stride]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Strided<'a> {
+    /// The elements and what lies between.
+    pub data: &'a [f32],
+    /// From a row to the next.
+    pub row_stride: usize,
+    /// From a column to the next.
+    pub column_stride: usize,
+}
+
+impl<'a> Strided<'a> {
+    /// A row-major matrix with rows `stride` apart.
+    pub fn rows(data: &'a [f32], stride: usize) -> Self {
+        Self { data, row_stride: stride, column_stride: 1 }
+    }
+
+    /// The transpose of a row-major matrix with rows `stride` apart.
+    pub fn transposed(data: &'a [f32], stride: usize) -> Self {
+        Self { data, row_stride: 1, column_stride: stride }
+    }
+}
+
+/// A matrix whose rows are contiguous and `stride` apart.
+#[derive(Clone, Copy, Debug)]
+pub struct RowMajor<'a> {
+    /// The elements and what lies between the rows.
+    pub data: &'a [f32],
+    /// From a row to the next, at least the number of columns.
+    pub stride: usize,
+}
+
+/// A [`RowMajor`] matrix to write to. What lies between its rows is not touched.
+#[derive(Debug)]
+pub struct RowMajorMut<'a> {
+    /// The elements and what lies between the rows.
+    pub data: &'a mut [f32],
+    /// From a row to the next, at least the number of columns.
+    pub stride: usize,
+}
+
+/// What a product is added to.
+#[derive(Clone, Copy, Debug)]
+pub enum Init<'a> {
+    /// Zero.
+    Zero,
+    /// What C holds.
+    Accumulate,
+    /// This row `[n]` in every row.
+    Bias(&'a [f32]),
+}
+
+/// C `[m, n]` = `init` + A `[m, k]` B `[k, n]` for `(m, n, k)`, any of which may be 0.
+///
+/// # Panics
+/// If a slice is too short for its matrix, a bias is not `[n]`, or a stride is less than the columns it spans.
+pub fn gemm(
+    level: Level,
+    (m, n, k): (usize, usize, usize),
+    a: Strided<'_>,
+    b: RowMajor<'_>,
+    c: RowMajorMut<'_>,
+    init: Init<'_>,
+) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    if k > 0 {
+        let a_end = (m - 1) * a.row_stride + (k - 1) * a.column_stride;
+        assert!(a_end < a.data.len(), "A: [{m}, {k}] does not fit in {} floats", a.data.len());
+        assert!(b.stride >= n, "B: rows of {n} are {} apart", b.stride);
+        let b_len = b.data.len();
+        assert!((k - 1) * b.stride + n <= b_len, "B: [{k}, {n}] does not fit in {b_len} floats");
+    }
+    assert!(c.stride >= n, "C: rows of {n} are {} apart", c.stride);
+    let c_len = c.data.len();
+    assert!((m - 1) * c.stride + n <= c_len, "C: [{m}, {n}] does not fit in {c_len} floats");
+    if let Init::Bias(bias) = init {
+        assert_eq!(bias.len(), n, "the bias is a row of C");
+    }
+    let kernel = Gemm { m, n, k, a, b, c: c.data.as_mut_ptr(), c_stride: c.stride, init };
+    // SAFETY: the assertions above keep every element of A, B, C and the bias inside its slice.
+    unsafe { dispatch(level, kernel) }
+}
+
+struct Gemm<'a> {
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Strided<'a>,
+    b: RowMajor<'a>,
+    c: *mut f32,
+    c_stride: usize,
+    init: Init<'a>,
+}
+
+impl Kernel for Gemm<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let mut column = 0;
+        while column < self.n {
+            let vectors = (self.n - column).div_ceil(S::LANES).min(S::TILE_VECTORS);
+            let width = (vectors * S::LANES).min(self.n - column);
+            // SAFETY: the panel is `width` columns from `column`, all inside C.
+            unsafe {
+                if width == vectors * S::LANES {
+                    self.panel::<S, false>(column, vectors, S::LANES);
+                } else {
+                    self.panel::<S, true>(column, vectors, width - (vectors - 1) * S::LANES);
+                }
+            }
+            column += width;
+        }
+    }
+}
+
+impl Gemm<'_> {
+    /// Columns from `column`, `vectors` vectors wide, of which the last has `tail` lanes.
+    #[inline(always)]
+    unsafe fn panel<S: Simd, const MASKED: bool>(&self, column: usize, vectors: usize, tail: usize) {
+        // SAFETY: the caller's panel lies inside C. A branch that is taken has `vectors <= TILE_VECTORS`.
+        unsafe {
+            match vectors {
+                1 => self.rows::<S, 1, MASKED>(column, tail),
+                2 => self.rows::<S, 2, MASKED>(column, tail),
+                3 => self.rows::<S, 3, MASKED>(column, tail),
+                _ => self.rows::<S, 4, MASKED>(column, tail),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn rows<S: Simd, const VECTORS: usize, const MASKED: bool>(&self, column: usize, tail: usize) {
+        // Known at compile time: no code for tiles that would not fit the registers.
+        if VECTORS > S::TILE_VECTORS {
+            return;
+        }
+        // SAFETY: tiles end at or before row m.
+        unsafe {
+            let mut row = 0;
+            while row + TILE_ROWS <= self.m {
+                self.tile::<S, TILE_ROWS, VECTORS, MASKED>(row, column, tail);
+                row += TILE_ROWS;
+            }
+            match self.m - row {
+                1 => self.tile::<S, 1, VECTORS, MASKED>(row, column, tail),
+                2 => self.tile::<S, 2, VECTORS, MASKED>(row, column, tail),
+                3 => self.tile::<S, 3, VECTORS, MASKED>(row, column, tail),
+                4 => self.tile::<S, 4, VECTORS, MASKED>(row, column, tail),
+                5 => self.tile::<S, 5, VECTORS, MASKED>(row, column, tail),
+                _ => {}
+            }
+        }
+    }
+
+    /// `ROWS` rows by `VECTORS` vectors of C, kept in registers over all of k.
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const MASKED: bool>(
+        &self,
+        row: usize,
+        column: usize,
+        tail: usize,
+    ) {
+        // SAFETY: the tile lies inside C, so rows and columns of A, B and the bias are inside theirs; only the last
+        // vector reaches beyond column n, and it is masked.
+        unsafe {
+            let mask = S::mask(tail);
+            let c = self.c.add(row * self.c_stride + column);
+            let mut sums = [[S::zero(); VECTORS]; ROWS];
+            match self.init {
+                Init::Zero => {}
+                Init::Accumulate => {
+                    for r in 0..ROWS {
+                        sums[r] = load_row::<S, VECTORS, MASKED>(c.add(r * self.c_stride), mask);
+                    }
+                }
+                Init::Bias(bias) => {
+                    sums = [load_row::<S, VECTORS, MASKED>(bias.as_ptr().add(column), mask); ROWS];
+                }
+            }
+            // Wrapping: after the last step these may point behind their slices, but are not read there.
+            let mut a = self.a.data.as_ptr().wrapping_add(row * self.a.row_stride);
+            let mut b = self.b.data.as_ptr().wrapping_add(column);
+            for _ in 0..self.k {
+                let b_row = load_row::<S, VECTORS, MASKED>(b, mask);
+                for r in 0..ROWS {
+                    let factor = S::splat(*a.add(r * self.a.row_stride));
+                    for v in 0..VECTORS {
+                        sums[r][v] = S::mul_add(factor, b_row[v], sums[r][v]);
+                    }
+                }
+                a = a.wrapping_add(self.a.column_stride);
+                b = b.wrapping_add(self.b.stride);
+            }
+            for r in 0..ROWS {
+                for v in 0..VECTORS {
+                    let p = c.add(r * self.c_stride + v * S::LANES);
+                    if MASKED && v + 1 == VECTORS {
+                        S::store_masked(p, sums[r][v], mask);
+                    } else {
+                        S::store(p, sums[r][v]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn load_row<S: Simd, const VECTORS: usize, const MASKED: bool>(
+    p: *const f32,
+    mask: S::Mask,
+) -> [S::V; VECTORS] {
+    // SAFETY: the caller gives a row of `VECTORS` vectors, of which the last is masked if `MASKED`.
+    unsafe {
+        let mut out = [S::zero(); VECTORS];
+        for v in 0..VECTORS {
+            let p = p.add(v * S::LANES);
+            out[v] = if MASKED && v + 1 == VECTORS { S::load_masked(p, mask) } else { S::load(p) };
+        }
+        out
+    }
+}

@@ -1,0 +1,360 @@
+//! A GRU layer. In: sequences of table rows, ragged; out: the last hidden state of each, `[R, w]`.
+//!
+//! PyTorch's form and gate order (reset, update, new):
+//! r = sigmoid(W_ir x + b_ir + W_hr h + b_hr), z likewise, n = tanh(W_in x + b_in + r (W_hn h + b_hn)),
+//! h' = (1 - z) n + z h, h_0 = 0.
+//!
+//! Padding is neutral, h_t = m_t GRU(x_t, h_(t-1)) + (1 - m_t) h_(t-1), and costs nothing: a step on padding is not
+//! done at all. Rows are sorted by their number of real items, longest first, so that step s works on the prefix of
+//! rows that have an s-th item. Blocks of [`BLOCK`] rows keep the state in the L1 cache.
+
+use crate::{
+    dispatch::{Kernel, dispatch},
+    gemm::{Init, RowMajor, RowMajorMut, Strided, gemm},
+    level::Level,
+    math::{sigmoid_v, tanh_v},
+    simd::Simd,
+};
+
+/// Stands in a sequence where there is no item.
+pub const PADDING: u32 = u32::MAX;
+
+/// Rows whose states are advanced together; a multiple of the tile height of [`gemm`].
+const BLOCK: usize = 48;
+
+/// The parameters of a layer in PyTorch's layout, n inputs, width w.
+#[derive(Clone, Copy, Debug)]
+pub struct GruParameters<'a> {
+    /// `[3w, n]`
+    pub weight_ih: &'a [f32],
+    /// `[3w, w]`
+    pub weight_hh: &'a [f32],
+    /// `[3w]`
+    pub bias_ih: &'a [f32],
+    /// `[3w]`
+    pub bias_hh: &'a [f32],
+}
+
+/// A layer ready to run: weights transposed, so that a product reads rows.
+#[derive(Clone, Debug)]
+pub struct Gru {
+    n_inputs: usize,
+    width: usize,
+    /// `[n, 3w]`
+    weight_ih: Vec<f32>,
+    /// `[w, 3w]`
+    weight_hh: Vec<f32>,
+    bias_ih: Vec<f32>,
+    bias_hh: Vec<f32>,
+}
+
+/// The table that sequences point into, V rows.
+#[derive(Clone, Copy, Debug)]
+pub enum Inputs<'a> {
+    /// `[V, n]`: projected on the way.
+    Rows(&'a [f32]),
+    /// `[V, 3w]`, made by [`Gru::project`]: the same result, bit for bit, for less work.
+    Projected(&'a [f32]),
+}
+
+/// R sequences of N table rows, oldest first, [`PADDING`] where there is none.
+#[derive(Clone, Copy, Debug)]
+pub struct Sequences<'a> {
+    /// Table rows of all sequences.
+    pub ids: &'a [u32],
+    /// `[R]`: where in `ids` a sequence begins.
+    pub starts: &'a [usize],
+    /// N.
+    pub length: usize,
+}
+
+/// Working memory of [`Gru::forward`]; grows to what it needs and stays. One a thread.
+#[derive(Clone, Debug, Default)]
+pub struct GruScratch {
+    /// `[R]` rows, longest first.
+    order: Vec<u32>,
+    /// `[R]` number of real items.
+    lengths: Vec<u32>,
+    /// `[N + 1]` rows that have more than so many items, then positions of the counting sort.
+    counts: Vec<usize>,
+    /// `[N, BLOCK]` the items of a block by step.
+    items: Vec<u32>,
+    /// `[BLOCK, n]` embeddings of a step.
+    inputs: Vec<f32>,
+    /// `[BLOCK, 3w]` W_i x + b_i of a step.
+    from_input: Vec<f32>,
+    /// `[BLOCK, 3w]` W_h h + b_h of a step.
+    from_hidden: Vec<f32>,
+    /// `[BLOCK, w]`
+    hidden: Vec<f32>,
+}
+
+impl Gru {
+    /// A layer of `width` over `n_inputs` inputs.
+    ///
+    /// # Panics
+    /// If a parameter has another size than its layout says.
+    pub fn new(n_inputs: usize, width: usize, parameters: GruParameters<'_>) -> Self {
+        let gates = 3 * width;
+        assert_eq!(parameters.weight_ih.len(), gates * n_inputs, "weight_ih is [3w, n]");
+        assert_eq!(parameters.weight_hh.len(), gates * width, "weight_hh is [3w, w]");
+        assert_eq!(parameters.bias_ih.len(), gates, "bias_ih is [3w]");
+        assert_eq!(parameters.bias_hh.len(), gates, "bias_hh is [3w]");
+        Self {
+            n_inputs,
+            width,
+            weight_ih: transpose(parameters.weight_ih, n_inputs),
+            weight_hh: transpose(parameters.weight_hh, width),
+            bias_ih: parameters.bias_ih.to_vec(),
+            bias_hh: parameters.bias_hh.to_vec(),
+        }
+    }
+
+    /// Width w of the hidden state.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// W_i x + b_i for rows `[R, n]` into `out` `[R, 3w]`.
+    pub fn project(&self, level: Level, rows: &[f32], out: &mut [f32]) {
+        let gates = 3 * self.width;
+        let n_rows = rows.len() / self.n_inputs;
+        assert_eq!(out.len(), n_rows * gates, "out is [R, 3w]");
+        let c = RowMajorMut { data: out, stride: gates };
+        let (a, b) = (Strided::rows(rows, self.n_inputs), RowMajor { data: &self.weight_ih, stride: gates });
+        gemm(level, (n_rows, gates, self.n_inputs), a, b, c, Init::Bias(&self.bias_ih));
+    }
+
+    /// The last hidden state of each sequence into row r of `out`, `[R, w]`. A sequence of padding only gives zeros.
+    ///
+    /// # Panics
+    /// If a sequence lies outside `ids`, an id outside the table, or `out` is too short.
+    pub fn forward(
+        &self,
+        level: Level,
+        inputs: Inputs<'_>,
+        sequences: Sequences<'_>,
+        out: RowMajorMut<'_>,
+        scratch: &mut GruScratch,
+    ) {
+        let n_rows = sequences.starts.len();
+        if n_rows == 0 {
+            return;
+        }
+        assert!(out.stride >= self.width, "rows of {} are {} apart", self.width, out.stride);
+        let needed = (n_rows - 1) * out.stride + self.width;
+        assert!(needed <= out.data.len(), "[{n_rows}, {}] does not fit in {}", self.width, out.data.len());
+        let (table, columns) = match inputs {
+            Inputs::Rows(table) => (table, self.n_inputs),
+            Inputs::Projected(table) => (table, 3 * self.width),
+        };
+        let table_rows = table.len() / columns;
+        scratch.resize(self, sequences.length);
+        scratch.sort(sequences);
+        for block in 0..n_rows.div_ceil(BLOCK) {
+            let rows = block * BLOCK..n_rows.min((block + 1) * BLOCK);
+            scratch.gather(sequences, rows.clone(), table_rows);
+            scratch.hidden.fill(0.0);
+            let longest = scratch.lengths[scratch.order[rows.start] as usize] as usize;
+            let mut active = rows.len();
+            for step in 0..longest {
+                // Sorted: those that have ended are at the end.
+                let has_item =
+                    |i: &usize| scratch.lengths[scratch.order[rows.start + i - 1] as usize] as usize > step;
+                active = (1..=active).rev().find(has_item).unwrap_or(0);
+                self.step(level, inputs, step, active, scratch);
+            }
+            for (i, &row) in scratch.order[rows].iter().enumerate() {
+                out.data[row as usize * out.stride..][..self.width]
+                    .copy_from_slice(&scratch.hidden[i * self.width..][..self.width]);
+            }
+        }
+    }
+
+    /// One step of the first `active` rows of a block.
+    fn step(&self, level: Level, inputs: Inputs<'_>, step: usize, active: usize, s: &mut GruScratch) {
+        let (n, w, gates) = (self.n_inputs, self.width, 3 * self.width);
+        let items = &s.items[step * BLOCK..][..active];
+        let from_input = match inputs {
+            Inputs::Projected(table) => FromInput::Table { table, items },
+            Inputs::Rows(table) => {
+                for (row, &item) in items.iter().enumerate() {
+                    s.inputs[row * n..][..n].copy_from_slice(&table[item as usize * n..][..n]);
+                }
+                self.project(level, &s.inputs[..active * n], &mut s.from_input[..active * gates]);
+                FromInput::Rows(&s.from_input)
+            }
+        };
+        // At the first step h = 0, so W_h h + b_h is the bias, for every row.
+        let from_hidden = if step == 0 {
+            FromHidden { data: &self.bias_hh, stride: 0 }
+        } else {
+            let a = Strided::rows(&s.hidden, w);
+            let b = RowMajor { data: &self.weight_hh, stride: gates };
+            let c = RowMajorMut { data: &mut s.from_hidden, stride: gates };
+            gemm(level, (active, gates, w), a, b, c, Init::Bias(&self.bias_hh));
+            FromHidden { data: &s.from_hidden, stride: gates }
+        };
+        let hidden = &mut s.hidden[..active * w];
+        // SAFETY: `gather` has checked the items against the table; the other buffers hold `active` rows of their
+        // width, see `resize`.
+        unsafe { dispatch(level, Gates { width: w, active, from_input, from_hidden, hidden }) }
+    }
+}
+
+impl GruScratch {
+    fn resize(&mut self, gru: &Gru, length: usize) {
+        self.items.resize(BLOCK * length, 0);
+        self.inputs.resize(BLOCK * gru.n_inputs, 0.0);
+        self.from_input.resize(BLOCK * 3 * gru.width, 0.0);
+        self.from_hidden.resize(BLOCK * 3 * gru.width, 0.0);
+        self.hidden.resize(BLOCK * gru.width, 0.0);
+    }
+
+    /// Fills `lengths` and `order`: a counting sort by length, longest first.
+    fn sort(&mut self, sequences: Sequences<'_>) {
+        let n = sequences.length;
+        self.counts.clear();
+        self.counts.resize(n + 1, 0);
+        self.lengths.clear();
+        for &start in sequences.starts {
+            let length = real(&sequences.ids[start..][..n]).count();
+            self.lengths.push(length as u32);
+            self.counts[length] += 1;
+        }
+        // From counts to where each length begins.
+        let mut before = 0;
+        for count in self.counts.iter_mut().rev() {
+            before += *count;
+            *count = before - *count;
+        }
+        self.order.clear();
+        self.order.resize(sequences.starts.len(), 0);
+        for (row, &length) in self.lengths.iter().enumerate() {
+            let position = &mut self.counts[length as usize];
+            self.order[*position] = row as u32;
+            *position += 1;
+        }
+    }
+
+    /// Fills `items` for the sorted rows of a block.
+    fn gather(&mut self, sequences: Sequences<'_>, rows: std::ops::Range<usize>, table_rows: usize) {
+        for (i, &row) in self.order[rows].iter().enumerate() {
+            let sequence = &sequences.ids[sequences.starts[row as usize]..][..sequences.length];
+            for (step, item) in real(sequence).enumerate() {
+                assert!((item as usize) < table_rows, "item {item} of a table of {table_rows} rows");
+                self.items[step * BLOCK + i] = item;
+            }
+        }
+    }
+}
+
+/// The items of a sequence that are no padding.
+fn real(sequence: &[u32]) -> impl Iterator<Item = u32> {
+    sequence.iter().copied().filter(|&item| item != PADDING)
+}
+
+/// `[rows, columns]` to `[columns, rows]`.
+fn transpose(x: &[f32], columns: usize) -> Vec<f32> {
+    let rows = x.len() / columns;
+    (0..x.len()).map(|i| x[i % rows * columns + i / rows]).collect()
+}
+
+/// Where W_i x + b_i of row i stands.
+#[derive(Clone, Copy)]
+enum FromInput<'a> {
+    /// Row `items[i]` of `[V, 3w]`.
+    Table { table: &'a [f32], items: &'a [u32] },
+    /// Row i of `[active, 3w]`.
+    Rows(&'a [f32]),
+}
+
+/// Row i of W_h h + b_h stands at `i * stride`.
+struct FromHidden<'a> {
+    data: &'a [f32],
+    stride: usize,
+}
+
+/// The gates: hidden states `[active, w]` in and out.
+struct Gates<'a> {
+    width: usize,
+    active: usize,
+    from_input: FromInput<'a>,
+    from_hidden: FromHidden<'a>,
+    hidden: &'a mut [f32],
+}
+
+impl Kernel for Gates<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let w = self.width;
+        // SAFETY: each row reads `3w` floats of its two sources and `w` of the hidden state; full vectors end at or
+        // before w, the masked one covers exactly the rest.
+        unsafe {
+            let tail = S::mask(w % S::LANES);
+            for row in 0..self.active {
+                let x = match self.from_input {
+                    FromInput::Table { table, items } => {
+                        table.as_ptr().add(*items.get_unchecked(row) as usize * 3 * w)
+                    }
+                    FromInput::Rows(rows) => rows.as_ptr().add(row * 3 * w),
+                };
+                let u = self.from_hidden.data.as_ptr().add(row * self.from_hidden.stride);
+                let h = self.hidden.as_mut_ptr().add(row * w);
+                let mut j = 0;
+                while j + S::LANES <= w {
+                    gates::<S, false>(
+                        [x.add(j), x.add(w + j), x.add(2 * w + j)],
+                        u.add(j),
+                        w,
+                        h.add(j),
+                        tail,
+                    );
+                    j += S::LANES;
+                }
+                if j < w {
+                    gates::<S, true>([x.add(j), x.add(w + j), x.add(2 * w + j)], u.add(j), w, h.add(j), tail);
+                }
+            }
+        }
+    }
+}
+
+/// A vector of hidden units. `x` and `u` hold the reset, update and new parts `w` apart.
+#[inline(always)]
+unsafe fn gates<S: Simd, const MASKED: bool>(
+    x: [*const f32; 3],
+    u: *const f32,
+    w: usize,
+    h: *mut f32,
+    tail: S::Mask,
+) {
+    // SAFETY: the caller gives pointers valid for a vector, or for its masked lanes.
+    unsafe {
+        let x_r = load::<S, MASKED>(x[0], tail);
+        let x_z = load::<S, MASKED>(x[1], tail);
+        let x_n = load::<S, MASKED>(x[2], tail);
+        let u_r = load::<S, MASKED>(u, tail);
+        let u_z = load::<S, MASKED>(u.add(w), tail);
+        let u_n = load::<S, MASKED>(u.add(2 * w), tail);
+        let before = load::<S, MASKED>(h, tail);
+        let reset = sigmoid_v::<S>(S::add(x_r, u_r));
+        let update = sigmoid_v::<S>(S::add(x_z, u_z));
+        let new = tanh_v::<S>(S::mul_add(reset, u_n, x_n));
+        // (1 - z) n + z h
+        let after = S::mul_add(update, S::sub(before, new), new);
+        if MASKED {
+            S::store_masked(h, after, tail);
+        } else {
+            S::store(h, after);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn load<S: Simd, const MASKED: bool>(p: *const f32, mask: S::Mask) -> S::V {
+    // SAFETY: as `gates`.
+    unsafe { if MASKED { S::load_masked(p, mask) } else { S::load(p) } }
+}

@@ -1,0 +1,198 @@
+//! Choosing a row of a table. In: a query, row numbers, a mask; out: dot products and the position of the largest.
+//!
+//! With unit rows the dot product is the cosine times the query's length, so its argmax is that of the cosine.
+
+use crate::{
+    dispatch::{Kernel, dispatch},
+    level::Level,
+    simd::Simd,
+};
+
+/// Rows whose products are formed together.
+const BLOCK: usize = 8;
+
+/// `out[i] = dot(table[rows[i]], query)`, table `[., n]` row-major, query `[n]`, rows and out `[R]`.
+///
+/// Equal rows of the table give bit-equal products, wherever they stand in `rows`.
+///
+/// # Panics
+/// If `out` is not as long as `rows` or a row lies outside the table.
+pub fn dot_rows(level: Level, table: &[f32], rows: &[u32], query: &[f32], out: &mut [f32]) {
+    let n = query.len();
+    assert_eq!(rows.len(), out.len(), "one product a row");
+    assert!(n > 0, "rows of length 0");
+    let n_rows = table.len() / n;
+    let largest = rows.iter().copied().max().unwrap_or(0) as usize;
+    assert!(rows.is_empty() || largest < n_rows, "row {largest} of a table of {n_rows}");
+    // SAFETY: every row lies inside the table, and `out` is as long as `rows`.
+    unsafe { dispatch(level, DotRows { table: table.as_ptr(), rows, query, out }) }
+}
+
+struct DotRows<'a> {
+    table: *const f32,
+    rows: &'a [u32],
+    query: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Kernel for DotRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: `block` is given positions of `rows` only, and those are inside the table.
+        unsafe {
+            // The common sizes keep the whole query in registers.
+            match self.query.len().div_ceil(S::LANES) {
+                1 => self.blocks::<S, 1>(),
+                2 => self.blocks::<S, 2>(),
+                3 => self.blocks::<S, 3>(),
+                4 => self.blocks::<S, 4>(),
+                _ => self.blocks::<S, 0>(),
+            }
+        }
+    }
+}
+
+impl DotRows<'_> {
+    /// `VECTORS` vectors a row, or any number if 0.
+    #[inline(always)]
+    unsafe fn blocks<S: Simd, const VECTORS: usize>(self) {
+        let n_rows = self.rows.len();
+        let n = self.query.len();
+        let vectors = if VECTORS == 0 { n.div_ceil(S::LANES) } else { VECTORS };
+        let mut start = 0;
+        // SAFETY: pointers stay inside rows of the table and inside the query; the last vector of a row is masked.
+        unsafe {
+            let mask = S::mask(n - (vectors - 1) * S::LANES);
+            let query = self.query.as_ptr();
+            while start < n_rows {
+                let mut row = [self.table; BLOCK];
+                for i in 0..BLOCK {
+                    // The last block repeats its last row.
+                    let position = (start + i).min(n_rows - 1);
+                    row[i] = self.table.add(*self.rows.get_unchecked(position) as usize * n);
+                }
+                let mut sums = [S::zero(); BLOCK];
+                for v in 0..vectors - 1 {
+                    let q = S::load(query.add(v * S::LANES));
+                    for i in 0..BLOCK {
+                        sums[i] = S::mul_add(S::load(row[i].add(v * S::LANES)), q, sums[i]);
+                    }
+                }
+                let last = (vectors - 1) * S::LANES;
+                let q = S::load_masked(query.add(last), mask);
+                for i in 0..BLOCK {
+                    sums[i] = S::mul_add(S::load_masked(row[i].add(last), mask), q, sums[i]);
+                }
+                let sums = S::sum_eight(sums);
+                let count = BLOCK.min(n_rows - start);
+                std::ptr::copy_nonoverlapping(sums.as_ptr(), self.out.as_mut_ptr().add(start), count);
+                start += count;
+            }
+        }
+    }
+}
+
+/// Position of the largest score that is not masked, the first of equals; NaN never wins. `None` if all are masked
+/// or NaN or -inf.
+///
+/// `masked` has bit `i % 64` of word `i / 64` set where score `i` is masked. Masked scores are overwritten by -inf.
+///
+/// # Panics
+/// If the mask has another number of words than the scores need.
+pub fn argmax_masked(level: Level, scores: &mut [f32], masked: &[u64]) -> Option<usize> {
+    assert_eq!(masked.len(), scores.len().div_ceil(64), "one bit a score");
+    for (word_index, &word) in masked.iter().enumerate() {
+        let mut rest = word;
+        while rest != 0 {
+            scores[word_index * 64 + rest.trailing_zeros() as usize] = f32::NEG_INFINITY;
+            rest &= rest - 1;
+        }
+    }
+    // SAFETY: the slice is valid for its length.
+    unsafe { dispatch(level, Argmax { scores }) }
+}
+
+struct Argmax<'a> {
+    scores: &'a [f32],
+}
+
+impl Kernel for Argmax<'_> {
+    type Output = Option<usize>;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> Option<usize> {
+        let n = self.scores.len();
+        let full = n - n % S::LANES;
+        let p = self.scores.as_ptr();
+        // SAFETY: full vectors end at or before `full <= n`.
+        unsafe {
+            let mut best = S::splat(f32::NEG_INFINITY);
+            let mut i = 0;
+            while i < full {
+                // In this order a NaN score leaves `best` as it is.
+                best = S::max(S::load(p.add(i)), best);
+                i += S::LANES;
+            }
+            let mut largest = S::largest(best);
+            for score in &self.scores[full..] {
+                if *score > largest {
+                    largest = *score;
+                }
+            }
+            if largest == f32::NEG_INFINITY {
+                return None;
+            }
+            let largest_v = S::splat(largest);
+            i = 0;
+            while i < full {
+                let bits = S::equal_bits(S::load(p.add(i)), largest_v);
+                if bits != 0 {
+                    return Some(i + bits.trailing_zeros() as usize);
+                }
+                i += S::LANES;
+            }
+            self.scores[full..].iter().position(|score| *score == largest).map(|position| full + position)
+        }
+    }
+}
+
+/// `dot(max(x, 0), weights)`: the last layer of a critic's head.
+///
+/// # Panics
+/// If the slices have different lengths.
+pub fn relu_dot(level: Level, x: &[f32], weights: &[f32]) -> f32 {
+    assert_eq!(x.len(), weights.len(), "one weight a value");
+    // SAFETY: both slices are valid for the same length.
+    unsafe { dispatch(level, ReluDot { x, weights }) }
+}
+
+struct ReluDot<'a> {
+    x: &'a [f32],
+    weights: &'a [f32],
+}
+
+impl Kernel for ReluDot<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> f32 {
+        let n = self.x.len();
+        let (x, w) = (self.x.as_ptr(), self.weights.as_ptr());
+        // SAFETY: full vectors end at or before `n`, the masked one covers exactly the rest.
+        unsafe {
+            let mut sum = S::zero();
+            let mut i = 0;
+            while i + S::LANES <= n {
+                sum = S::mul_add(S::max(S::zero(), S::load(x.add(i))), S::load(w.add(i)), sum);
+                i += S::LANES;
+            }
+            let mask = S::mask(n - i);
+            let (x, w) = (S::load_masked(x.add(i), mask), S::load_masked(w.add(i), mask));
+            sum = S::mul_add(S::max(S::zero(), x), w, sum);
+            let zero = S::zero();
+            S::sum_eight([sum, zero, zero, zero, zero, zero, zero, zero])[0]
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! 512-bit vectors, AVX-512F.
+
+use std::arch::x86_64::*;
+
+use super::Simd;
+
+/// Sixteen floats in a zmm register.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512;
+
+impl Simd for Avx512 {
+    type V = __m512;
+    type Mask = __mmask16;
+    const LANES: usize = 16;
+    const TILE_VECTORS: usize = 4;
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn mask(count: usize) -> __mmask16 {
+        debug_assert!(count <= 16);
+        ((1u32 << count) - 1) as __mmask16
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn zero() -> __m512 {
+        _mm512_setzero_ps()
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn splat(x: f32) -> __m512 {
+        _mm512_set1_ps(x)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn load(p: *const f32) -> __m512 {
+        // SAFETY: the caller gives a pointer valid for the lanes read.
+        unsafe { _mm512_loadu_ps(p) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn load_masked(p: *const f32, mask: __mmask16) -> __m512 {
+        // SAFETY: the caller gives a pointer valid for the lanes read.
+        unsafe { _mm512_maskz_loadu_ps(mask, p) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn store(p: *mut f32, v: __m512) {
+        // SAFETY: the caller gives a pointer valid for the lanes written.
+        unsafe { _mm512_storeu_ps(p, v) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn store_masked(p: *mut f32, v: __m512, mask: __mmask16) {
+        // SAFETY: the caller gives a pointer valid for the lanes written.
+        unsafe { _mm512_mask_storeu_ps(p, mask, v) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn add(a: __m512, b: __m512) -> __m512 {
+        _mm512_add_ps(a, b)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn sub(a: __m512, b: __m512) -> __m512 {
+        _mm512_sub_ps(a, b)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn mul(a: __m512, b: __m512) -> __m512 {
+        _mm512_mul_ps(a, b)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn mul_add(a: __m512, b: __m512, c: __m512) -> __m512 {
+        _mm512_fmadd_ps(a, b, c)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn neg_mul_add(a: __m512, b: __m512, c: __m512) -> __m512 {
+        _mm512_fnmadd_ps(a, b, c)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn min(a: __m512, b: __m512) -> __m512 {
+        _mm512_min_ps(a, b)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn max(a: __m512, b: __m512) -> __m512 {
+        _mm512_max_ps(a, b)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn reciprocal(a: __m512) -> __m512 {
+        // One Newton step takes the 14 bits of the estimate to 24; a division would take 3 times as long.
+        let estimate = _mm512_rcp14_ps(a);
+        let residual = _mm512_fnmadd_ps(a, estimate, _mm512_set1_ps(1.0));
+        _mm512_fmadd_ps(estimate, residual, estimate)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn exp2_whole(a: __m512) -> __m512 {
+        _mm512_scalef_ps(_mm512_set1_ps(1.0), a)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn sum_eight(v: [__m512; 8]) -> [f32; 8] {
+        let mut halves = [_mm256_setzero_ps(); 8];
+        for i in 0..8 {
+            let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(v[i])));
+            halves[i] = _mm256_add_ps(_mm512_castps512_ps256(v[i]), high);
+        }
+        // SAFETY: AVX-512F includes AVX2.
+        unsafe { super::Avx2::sum_eight(halves) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn largest(v: __m512) -> f32 {
+        _mm512_reduce_max_ps(v)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn equal_bits(a: __m512, b: __m512) -> u32 {
+        u32::from(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b))
+    }
+}

@@ -1,0 +1,231 @@
+//! Every kernel at every level of this CPU against plain f64, over odd sizes.
+
+use kernels::{
+    Gru, GruParameters, GruScratch, Init, Inputs, Level, RowMajor, RowMajorMut, Sequences, Strided, gemm,
+    gru::PADDING, search,
+};
+use proptest::{collection::vec, prelude::*};
+
+/// Relative to sums of at most a few hundred products of magnitude 1.
+const TOLERANCE: f64 = 2e-6;
+
+/// A number in (-1, 1) that depends on its index only.
+fn number(seed: u64, index: usize) -> f32 {
+    let mut x = (index as u64)
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        .wrapping_add(seed.wrapping_mul(0xD1B5_4A32_D192_ED03));
+    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    ((x >> 40) as f32 / (1u64 << 23) as f32) - 1.0
+}
+
+fn numbers(seed: u64, len: usize) -> Vec<f32> {
+    (0..len).map(|i| number(seed, i)).collect()
+}
+
+fn close(found: f32, expected: f64, scale: f64) -> bool {
+    (f64::from(found) - expected).abs() <= TOLERANCE * scale
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(120))]
+
+    #[test]
+    fn gemm_equals_the_naive_product(
+        m in 0usize..20, n in 0usize..150, k in 0usize..40, gap in 0usize..3, transposed: bool, form in 0usize..3, seed: u64,
+    ) {
+        let (a_stride, b_stride, c_stride) = (if transposed { m } else { k } + gap, n + gap, n + gap);
+        let a = numbers(seed, if transposed { k } else { m } * a_stride);
+        let b = numbers(seed ^ 1, k * b_stride);
+        let before = numbers(seed ^ 2, m * c_stride);
+        let bias = numbers(seed ^ 3, n);
+        let a_matrix = if transposed { Strided::transposed(&a, a_stride) } else { Strided::rows(&a, a_stride) };
+        let init = [Init::Zero, Init::Accumulate, Init::Bias(&bias)][form];
+        for level in Level::available() {
+            let mut c = before.clone();
+            let out = RowMajorMut { data: &mut c, stride: c_stride };
+            gemm(level, (m, n, k), a_matrix, RowMajor { data: &b, stride: b_stride }, out, init);
+            for i in 0..m {
+                for j in 0..c_stride {
+                    let found = c[i * c_stride + j];
+                    if j >= n {
+                        prop_assert_eq!(found, before[i * c_stride + j], "between the rows");
+                        continue;
+                    }
+                    let mut expected = [0.0, before[i * c_stride + j], bias[j]][form] as f64;
+                    for p in 0..k {
+                        let a = if transposed { a[p * a_stride + i] } else { a[i * a_stride + p] };
+                        expected += f64::from(a) * f64::from(b[p * b_stride + j]);
+                    }
+                    prop_assert!(close(found, expected, 1.0 + k as f64), "{} ({i}, {j}): {found} {expected}", level);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_of_a_product_has_the_same_bits_alone(m in 1usize..14, n in 1usize..100, k in 1usize..30, seed: u64) {
+        let (a, b) = (numbers(seed, m * k), numbers(seed ^ 1, k * n));
+        let b = RowMajor { data: &b, stride: n };
+        for level in Level::available() {
+            let (mut together, mut alone) = (vec![0.0; m * n], vec![0.0; n]);
+            let out = RowMajorMut { data: &mut together, stride: n };
+            gemm(level, (m, n, k), Strided::rows(&a, k), b, out, Init::Zero);
+            for i in 0..m {
+                let out = RowMajorMut { data: &mut alone, stride: n };
+                gemm(level, (1, n, k), Strided::rows(&a[i * k..], k), b, out, Init::Zero);
+                prop_assert_eq!(&together[i * n..][..n], &alone[..]);
+            }
+        }
+    }
+
+    #[test]
+    fn gru_equals_the_masked_recurrence(
+        n in 1usize..12, w in 1usize..40, window in 1usize..7,
+        rows in vec(vec(prop_oneof![Just(PADDING), 0u32..17], 6), 1..110), seed: u64,
+    ) {
+        let layer = Layer::new(n, w, seed);
+        let table = numbers(seed ^ 9, 17 * n);
+        let ids: Vec<u32> = rows.iter().flat_map(|row| row[..window].to_vec()).collect();
+        let starts: Vec<usize> = (0..rows.len()).map(|r| r * window).collect();
+        let sequences = Sequences { ids: &ids, starts: &starts, length: window };
+        let expected: Vec<Vec<f64>> =
+            (0..rows.len()).map(|r| layer.reference(&table, &ids[r * window..][..window])).collect();
+        let mut scratch = GruScratch::default();
+        for level in Level::available() {
+            let gru = layer.gru();
+            let mut projected = vec![0.0; 17 * 3 * w];
+            gru.project(level, &table, &mut projected);
+            let mut out = [vec![0.0; rows.len() * (w + 1)], vec![0.0; rows.len() * (w + 1)]];
+            for (inputs, out) in [Inputs::Rows(&table), Inputs::Projected(&projected)].into_iter().zip(&mut out) {
+                let out = RowMajorMut { data: out, stride: w + 1 };
+                gru.forward(level, inputs, sequences, out, &mut scratch);
+            }
+            prop_assert_eq!(&out[0], &out[1], "projecting first changes no bit");
+            for (r, expected) in expected.iter().enumerate() {
+                for (j, expected) in expected.iter().enumerate() {
+                    let found = out[0][r * (w + 1) + j];
+                    prop_assert!(close(found, *expected, 10.0), "{} row {r} unit {j}: {found} {expected}", level);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn dot_rows_equals_the_naive_product(n in 1usize..90, rows in vec(0u32..23, 0..40), seed: u64) {
+        let (table, query) = (numbers(seed, 23 * n), numbers(seed ^ 1, n));
+        for level in Level::available() {
+            let mut out = vec![0.0; rows.len()];
+            search::dot_rows(level, &table, &rows, &query, &mut out);
+            for (&row, &found) in rows.iter().zip(&out) {
+                let row = &table[row as usize * n..][..n];
+                let expected: f64 = row.iter().zip(&query).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                prop_assert!(close(found, expected, n as f64));
+            }
+        }
+    }
+
+    #[test]
+    fn argmax_is_the_first_of_the_largest_unmasked(
+        scores in vec((-3i8..3).prop_map(f32::from), 0..150), masked in vec(any::<bool>(), 150), nan in 0usize..150,
+    ) {
+        let mut scores = scores;
+        if let Some(score) = scores.get_mut(nan) {
+            *score = f32::NAN;
+        }
+        let mut words = vec![0u64; scores.len().div_ceil(64)];
+        for i in 0..scores.len() {
+            words[i / 64] |= u64::from(masked[i]) << (i % 64);
+        }
+        let mut expected: Option<usize> = None;
+        for (i, score) in scores.iter().enumerate() {
+            if !masked[i] && !score.is_nan() && expected.is_none_or(|best| *score > scores[best]) {
+                expected = Some(i);
+            }
+        }
+        for level in Level::available() {
+            prop_assert_eq!(search::argmax_masked(level, &mut scores.clone(), &words), expected);
+        }
+    }
+
+    #[test]
+    fn relu_dot_equals_the_naive_sum(n in 0usize..70, seed: u64) {
+        let (x, weights) = (numbers(seed, n), numbers(seed ^ 1, n));
+        let expected: f64 = x.iter().zip(&weights).map(|(x, w)| f64::from(x.max(0.0)) * f64::from(*w)).sum();
+        for level in Level::available() {
+            prop_assert!(close(search::relu_dot(level, &x, &weights), expected, 1.0 + n as f64));
+        }
+    }
+}
+
+/// A layer's parameters in PyTorch's layout.
+struct Layer {
+    n: usize,
+    w: usize,
+    weight_ih: Vec<f32>,
+    weight_hh: Vec<f32>,
+    bias_ih: Vec<f32>,
+    bias_hh: Vec<f32>,
+}
+
+impl Layer {
+    fn new(n: usize, w: usize, seed: u64) -> Self {
+        Self {
+            n,
+            w,
+            weight_ih: numbers(seed ^ 4, 3 * w * n),
+            weight_hh: numbers(seed ^ 5, 3 * w * w),
+            bias_ih: numbers(seed ^ 6, 3 * w),
+            bias_hh: numbers(seed ^ 7, 3 * w),
+        }
+    }
+
+    fn gru(&self) -> Gru {
+        let Self { weight_ih, weight_hh, bias_ih, bias_hh, .. } = self;
+        Gru::new(self.n, self.w, GruParameters { weight_ih, weight_hh, bias_ih, bias_hh })
+    }
+
+    fn reference(&self, table: &[f32], sequence: &[u32]) -> Vec<f64> {
+        let (n, w) = (self.n, self.w);
+        let mut h = vec![0.0f64; w];
+        for &item in sequence.iter().filter(|&&item| item != PADDING) {
+            let x = &table[item as usize * n..][..n];
+            let input = |g: usize| {
+                f64::from(self.bias_ih[g])
+                    + (0..n).map(|i| f64::from(self.weight_ih[g * n + i]) * f64::from(x[i])).sum::<f64>()
+            };
+            let hidden = |g: usize| {
+                f64::from(self.bias_hh[g])
+                    + (0..w).map(|i| f64::from(self.weight_hh[g * w + i]) * h[i]).sum::<f64>()
+            };
+            let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+            h = (0..w)
+                .map(|j| {
+                    let r = sigmoid(input(j) + hidden(j));
+                    let z = sigmoid(input(w + j) + hidden(w + j));
+                    let new = (input(2 * w + j) + r * hidden(2 * w + j)).tanh();
+                    (1.0 - z) * new + z * h[j]
+                })
+                .collect();
+        }
+        h
+    }
+}
+
+#[test]
+#[should_panic(expected = "item 17 of a table of 17 rows")]
+fn an_item_outside_the_table_is_refused() {
+    let layer = Layer::new(3, 4, 0);
+    let (table, mut out) = (numbers(0, 17 * 3), vec![0.0; 4]);
+    let sequences = Sequences { ids: &[PADDING, 17], starts: &[0], length: 2 };
+    let out = RowMajorMut { data: &mut out, stride: 4 };
+    layer.gru().forward(Level::best(), Inputs::Rows(&table), sequences, out, &mut GruScratch::default());
+}
+
+#[test]
+#[should_panic(expected = "B: [3, 5] does not fit in 14 floats")]
+fn a_matrix_that_is_too_short_is_refused() {
+    let (a, b, mut c) = (vec![0.0; 6], vec![0.0; 14], vec![0.0; 10]);
+    let out = RowMajorMut { data: &mut c, stride: 5 };
+    gemm(Level::best(), (2, 5, 3), Strided::rows(&a, 3), RowMajor { data: &b, stride: 5 }, out, Init::Zero);
+}
