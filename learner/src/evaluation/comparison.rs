@@ -1,0 +1,205 @@
+//! Several methods on the same sessions: paired differences, normalised scores, the table, JSON.
+
+use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Error, Estimate, EvaluationResult, EvaluationSettings,
+    result::{difference, normalised},
+};
+
+/// The methods that the others are measured against.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Anchors {
+    /// Differences are taken from this method, e.g. `logging`.
+    pub baseline: Option<String>,
+    /// Methods with normalised scores 0 and 1, e.g. `random` and the lookahead oracle.
+    pub scale: Option<(String, String)>,
+}
+
+/// A method among the others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// Its result.
+    pub result: EvaluationResult,
+    /// Mean paired difference of the total reward from the baseline's; `None` for the baseline itself.
+    pub difference: Option<Estimate>,
+    /// (R - R_0) / (R_1 - R_0) of the total reward on the scale.
+    pub normalised: Option<Estimate>,
+}
+
+/// Methods compared on the same sessions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Comparison {
+    /// The world, e.g. `shopworld`.
+    pub environment: String,
+    /// Users, number and length of the sessions.
+    pub settings: EvaluationSettings,
+    /// What the differences and the scores refer to.
+    pub anchors: Anchors,
+    /// One a method, in the order given.
+    pub rows: Vec<Row>,
+}
+
+impl Comparison {
+    /// Compares results over the same sessions.
+    pub fn new(
+        environment: &str,
+        settings: &EvaluationSettings,
+        results: Vec<EvaluationResult>,
+        anchors: Anchors,
+    ) -> Result<Self, Error> {
+        let find = |name: &String| {
+            results.iter().find(|r| r.name == *name).ok_or_else(|| Error::Missing(name.clone()))
+        };
+        let baseline = anchors.baseline.as_ref().map(find).transpose()?;
+        let scale = match &anchors.scale {
+            Some((low, high)) => Some((find(low)?, find(high)?)),
+            None => None,
+        };
+        if let Some(other) = results.iter().find(|r| !r.is_paired_with(&results[0])) {
+            return Err(Error::NotPaired { first: results[0].name.clone(), second: other.name.clone() });
+        }
+        let seed = settings.seed;
+        let compared = |result: &EvaluationResult| Row {
+            difference: baseline.filter(|b| b.name != result.name).map(|b| difference(result, b, seed)),
+            normalised: scale.map(|(low, high)| normalised(result, low, high, seed)),
+            result: result.clone(),
+        };
+        let rows = results.iter().map(compared).collect();
+        Ok(Self { environment: environment.to_owned(), settings: settings.clone(), anchors, rows })
+    }
+
+    /// The row of a method.
+    pub fn row(&self, name: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.result.name == name)
+    }
+
+    /// The table for a terminal, also valid Markdown. Intervals are 95%, bootstrap over sessions.
+    pub fn table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_style(ASCII_MARKDOWN);
+        let has_truth = self.rows.iter().any(|row| row.result.expected.is_some());
+        let mut header = vec!["policy".to_owned(), "total".to_owned(), "95% interval".to_owned()];
+        header.extend(has_truth.then(|| "expected".to_owned()));
+        header.extend(["click", "order"].map(str::to_owned));
+        header.extend(self.anchors.baseline.as_ref().map(|name| format!("minus {name}")));
+        header.extend(self.anchors.scale.as_ref().map(|_| "normalised".to_owned()));
+        header.extend(["CTR %", "CVR %"].map(str::to_owned));
+        table.set_header(header);
+        for Row { result, difference, normalised } in &self.rows {
+            let total = result.total;
+            let mut cells = vec![
+                result.name.clone(),
+                format!("{:.2}", total.value),
+                format!("{:.2} to {:.2}", total.low, total.high),
+            ];
+            cells.extend(has_truth.then(|| with_margin(result.expected, 1.0)));
+            cells.extend([with_margin(Some(result.click), 1.0), with_margin(Some(result.order), 1.0)]);
+            cells.extend(self.anchors.baseline.as_ref().map(|_| with_margin(*difference, 1.0)));
+            cells.extend(self.anchors.scale.as_ref().map(|_| with_margin(*normalised, 1.0)));
+            cells.extend([with_margin(Some(result.ctr), 100.0), with_margin(Some(result.cvr), 100.0)]);
+            table.add_row(cells);
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table
+    }
+
+    /// The same without the single sessions: short enough for a screen.
+    #[must_use]
+    pub fn without_sessions(mut self) -> Self {
+        self.rows.iter_mut().for_each(|row| row.result.sessions.clear());
+        self
+    }
+
+    /// One JSON object.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a comparison is plain structs, strings and numbers")
+    }
+
+    /// Reads what [`Self::to_json`] gave.
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        serde_json::from_str(text).map_err(Error::Json)
+    }
+}
+
+/// `value ± half the interval` in units of 1/scale; empty for `None`.
+fn with_margin(estimate: Option<Estimate>, scale: f64) -> String {
+    estimate.map_or_else(String::new, |e| format!("{:.2} ± {:.2}", scale * e.value, scale * e.margin()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluation::{evaluate, test_world};
+
+    fn comparison() -> Comparison {
+        let settings = test_world::settings(60);
+        let results = ["first", "last"].map(|name| {
+            let mut policy = test_world::EndPolicy::named(name);
+            evaluate(&mut policy, &test_world::worlds(0.0), &settings).unwrap()
+        });
+        let anchors = Anchors {
+            baseline: Some("first".to_owned()),
+            scale: Some(("first".to_owned(), "last".to_owned())),
+        };
+        Comparison::new("toy", &settings, results.into(), anchors).unwrap()
+    }
+
+    #[test]
+    fn the_ends_of_the_scale_score_zero_and_one() {
+        let comparison = comparison();
+        let score = |name| comparison.row(name).unwrap().normalised.unwrap();
+        assert_eq!(score("first"), Estimate { value: 0.0, low: 0.0, high: 0.0 });
+        assert_eq!(score("last"), Estimate { value: 1.0, low: 1.0, high: 1.0 });
+    }
+
+    #[test]
+    fn a_paired_difference_is_the_difference_of_the_means_and_narrower_than_an_unpaired_one() {
+        let comparison = comparison();
+        let [first, last] = [0, 1].map(|i| comparison.rows[i].result.total);
+        let paired = comparison.row("last").unwrap().difference.unwrap();
+        assert!((paired.value - (last.value - first.value)).abs() < 1e-12);
+        assert!(paired.margin() < first.margin().hypot(last.margin()));
+        assert!(comparison.row("first").unwrap().difference.is_none());
+    }
+
+    #[test]
+    fn json_round_trips() {
+        let comparison = comparison();
+        let back = Comparison::from_json(&comparison.to_json()).unwrap();
+        assert_eq!(back.to_json(), comparison.to_json());
+        let short = comparison.without_sessions();
+        assert!(!short.to_json().contains("clicks_only"));
+        assert!(Comparison::from_json(&short.to_json()).is_ok());
+    }
+
+    #[test]
+    fn the_table_names_every_method_and_column() {
+        let text = comparison().table().to_string();
+        for part in ["first", "last", "minus first", "normalised", "CTR %", "CVR %", "expected", " to "] {
+            assert!(text.contains(part), "no `{part}` in\n{text}");
+        }
+    }
+
+    #[test]
+    fn results_over_other_sessions_and_missing_anchors_are_refused() {
+        let settings = test_world::settings(10);
+        let play = |settings: &EvaluationSettings| {
+            let mut policy = test_world::EndPolicy::named("first");
+            evaluate(&mut policy, &test_world::worlds(0.0), settings).unwrap()
+        };
+        let anchors = Anchors { baseline: None, scale: None };
+        let results = vec![play(&settings), play(&test_world::settings(11))];
+        let error = Comparison::new("toy", &settings, results, anchors).unwrap_err();
+        assert!(matches!(error, Error::NotPaired { .. }));
+        let anchors = Anchors { baseline: Some("logging".to_owned()), scale: None };
+        let error = Comparison::new("toy", &settings, vec![play(&settings)], anchors).unwrap_err();
+        assert!(error.to_string().contains("logging"));
+    }
+}

@@ -1,0 +1,84 @@
+//! The current version of the weights. In: bytes, from the learner thread; out: a watch that every stream looks at.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::PolicyVersion;
+use tokio::sync::watch;
+
+/// Largest version that is published: 1 GiB, the limit of `WeightsFrame.total_bytes`.
+pub const MAX_VERSION_BYTES: usize = 1 << 30;
+
+/// Why a version was not published. Subscribers keep the one before.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Versions only rise, restarts of the learner included.
+    #[error("weights version {found} is not newer than version {current}, which is published")]
+    NotNewer {
+        /// The version given.
+        found: PolicyVersion,
+        /// The version published last.
+        current: PolicyVersion,
+    },
+    /// No bytes, or too many.
+    #[error("weights of {0} bytes cannot be published, 1 to {MAX_VERSION_BYTES} bytes can")]
+    Size(usize),
+}
+
+/// One version as it is sent.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub(super) version: PolicyVersion,
+    pub(super) learner_step: u64,
+    pub(super) data: Bytes,
+    pub(super) crc32c: u32,
+}
+
+/// Publishes versions; never waits for a subscriber. Streams end when it is dropped, after its last version.
+#[derive(Debug)]
+pub struct Publisher {
+    current: watch::Sender<Option<Arc<Published>>>,
+}
+
+impl Default for Publisher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Publisher {
+    /// A publisher without a version yet: subscribers wait.
+    pub fn new() -> Self {
+        Self { current: watch::Sender::new(None) }
+    }
+
+    /// Replaces the current version. `data` is one safetensors file; `learner_step` the updates done when it was made.
+    pub fn publish(&self, version: PolicyVersion, learner_step: u64, data: Vec<u8>) -> Result<(), Error> {
+        if data.is_empty() || data.len() > MAX_VERSION_BYTES {
+            return Err(Error::Size(data.len()));
+        }
+        let current = self.version();
+        if version <= current {
+            return Err(Error::NotNewer { found: version, current });
+        }
+        let crc32c = crc32c::crc32c(&data);
+        let published = Published { version, learner_step, data: data.into(), crc32c };
+        self.current.send_replace(Some(Arc::new(published)));
+        Ok(())
+    }
+
+    /// The version published last; 0 before the first.
+    pub fn version(&self) -> PolicyVersion {
+        self.current.borrow().as_ref().map_or(0, |published| published.version)
+    }
+
+    /// Streams that are open.
+    pub fn n_subscribers(&self) -> usize {
+        // The service itself looks on too, for streams to come.
+        self.current.receiver_count().saturating_sub(1)
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<Option<Arc<Published>>> {
+        self.current.subscribe()
+    }
+}

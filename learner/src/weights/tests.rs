@@ -1,0 +1,119 @@
+//! The broadcast as a whole: publisher, service, in-memory pipe, the actors' subscription.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use actor::weights::{Subscription, Version};
+use proto::v1::{RunHeader, SubscribeRequest, weights_client::WeightsClient};
+use tokio::runtime::Handle;
+use tonic::transport::Channel;
+
+use super::{Error, Publisher, WeightsService, serve_in_memory};
+
+/// No wait of these tests is longer.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn serve(publisher: &Publisher) -> Channel {
+    let (channel, server) = serve_in_memory(WeightsService::new("run", publisher));
+    tokio::spawn(server);
+    channel
+}
+
+fn subscribe(channel: &Channel) -> Subscription<Version> {
+    Subscription::start(&Handle::current(), channel.clone(), "run", "test", Ok::<_, Infallible>)
+}
+
+/// A version of more than three frames.
+fn data(version: u64) -> Vec<u8> {
+    (0..200_000_u64).map(|k| (k * version) as u8).collect()
+}
+
+async fn wait_for(subscription: &Subscription<Version>, version: u64) -> Arc<Version> {
+    let mut feed = subscription.feed();
+    let newer = feed.wait_for(|newest| newest.as_ref().is_some_and(|v| v.version >= version));
+    tokio::time::timeout(DEADLINE, newer).await.unwrap().unwrap().clone().unwrap()
+}
+
+#[tokio::test]
+async fn a_version_reaches_all_subscribers_and_a_late_one_at_once() {
+    let publisher = Publisher::new();
+    let channel = serve(&publisher);
+    let early: Vec<_> = (0..8).map(|_| subscribe(&channel)).collect();
+    publisher.publish(1, 10, data(1)).unwrap();
+    for subscription in &early {
+        assert_eq!(wait_for(subscription, 1).await.data, data(1));
+    }
+    let mut late = subscribe(&channel);
+    let first = tokio::time::timeout(DEADLINE, late.first()).await.unwrap().unwrap();
+    assert_eq!((first.version, first.learner_step), (1, 10));
+    publisher.publish(7, 70, data(7)).unwrap();
+    for subscription in early.iter().chain([&late]) {
+        assert_eq!(wait_for(subscription, 7).await.data, data(7));
+    }
+}
+
+#[tokio::test]
+async fn a_slow_subscriber_gets_the_newest_version_and_no_queue_of_old_ones() {
+    let publisher = Publisher::new();
+    let channel = serve(&publisher);
+    let request = SubscribeRequest {
+        run: Some(RunHeader::current("run")),
+        subscriber: "slow".to_owned(),
+        have_version: 0,
+    };
+    publisher.publish(1, 1, vec![1; 64 << 20]).unwrap();
+    let mut frames = WeightsClient::new(channel).subscribe(request).await.unwrap().into_inner();
+    let mut versions = vec![frames.message().await.unwrap().unwrap().version];
+    // The first version is larger than every buffer on the way: the stream stands while these come and go.
+    for version in 2..=50 {
+        publisher.publish(version, version, data(version)).unwrap();
+    }
+    drop(publisher);
+    while let Some(frame) = frames.message().await.unwrap() {
+        versions.push(frame.version);
+    }
+    versions.dedup();
+    assert_eq!(versions, [1, 50]);
+}
+
+#[tokio::test]
+async fn the_end_of_the_publisher_ends_the_stream_after_its_last_version() {
+    let publisher = Publisher::new();
+    let channel = serve(&publisher);
+    let subscription = subscribe(&channel);
+    publisher.publish(3, 0, data(3)).unwrap();
+    drop(publisher);
+    let feed = subscription.feed();
+    tokio::time::timeout(DEADLINE, subscription.end()).await.unwrap().unwrap();
+    assert_eq!(feed.borrow().as_ref().unwrap().version, 3);
+}
+
+#[tokio::test]
+async fn another_run_is_refused_by_name() {
+    let publisher = Publisher::new();
+    let channel = serve(&publisher);
+    let stranger =
+        Subscription::start(&Handle::current(), channel, "other", "test", Ok::<Version, Infallible>);
+    let error = stranger.end().await.unwrap_err().to_string();
+    assert!(error.contains("run_id") && error.contains("other"), "{error}");
+}
+
+#[tokio::test]
+async fn bytes_that_cannot_be_decoded_end_the_subscription_with_the_version_and_the_reason() {
+    let publisher = Publisher::new();
+    publisher.publish(4, 0, data(4)).unwrap();
+    let channel = serve(&publisher);
+    let decode = |_: Version| Err::<(), _>("tensor `low.actor.bias` is missing");
+    let mut subscription = Subscription::start(&Handle::current(), channel, "run", "test", decode);
+    assert!(subscription.first().await.is_none());
+    let error = subscription.end().await.unwrap_err().to_string();
+    assert!(error.contains("version 4") && error.contains("low.actor.bias"), "{error}");
+}
+
+#[test]
+fn versions_only_rise_and_empty_ones_are_refused() {
+    let publisher = Publisher::new();
+    publisher.publish(2, 0, data(2)).unwrap();
+    assert!(matches!(publisher.publish(2, 1, data(2)), Err(Error::NotNewer { found: 2, current: 2 })));
+    assert!(matches!(publisher.publish(3, 1, Vec::new()), Err(Error::Size(0))));
+    assert_eq!(publisher.version(), 2);
+}
