@@ -1,1 +1,46 @@
-//! (being built)
+//! The paper, one equation family a file. In: tensors `[B, ...]`, asserted first; out: tensors.
+//!
+//! | module | equations |
+//! |---|---|
+//! | [`settings`] | the symbols: every size and constant, in f64 |
+//! | [`layout`] | names, shapes and places of a network's parameters |
+//! | [`parameters`] | those parameters in one flat tensor, and their initial values |
+//! | [`window`] | history windows, packed for the GRUs |
+//! | [`gru`], [`encoder`] | 3, 6: the state s, and its hand-written backward pass |
+//! | [`heads`] | 4, 5, 7, 8: actors and critics on s |
+//! | [`state`] | the goal in the low-level state (`goal_conditioning = state`, D1) |
+//! | [`mapping`] | 9, for the targets; the rollouts' is in the crate `agent` |
+//! | [`rewards`] | 10-13 |
+//! | [`targets`] | 14, 17 |
+//! | [`losses`] | 15, 16, 18, 19 |
+//! | [`adam`], [`soft_update`] | the optimiser; the target networks |
+//!
+//! Letters in shapes: B rows of a batch, N window, n item embedding, w encoder width, k head width, M goals, c steps of a
+//! period, H heads (M at the high level, 1 at the low one), V items, D = w + features behind the state. Deviations from
+//! the paper carry an id (D1, D2, ...) of docs/deviations.md. Gradients: autograd differentiates the heads and losses,
+//! the encoders have a backward pass of their own; nothing here sets `requires_grad` on stored parameters.
+
+pub mod adam;
+pub mod encoder;
+pub mod gru;
+pub mod heads;
+pub mod layout;
+pub mod losses;
+pub mod mapping;
+pub mod parameters;
+pub mod rewards;
+pub mod settings;
+pub mod soft_update;
+pub mod state;
+pub mod targets;
+pub mod window;
+
+use tch::Tensor;
+
+/// Panics with names and sizes unless `tensor` has the given shape; -1 stands for any size.
+#[track_caller]
+pub(crate) fn assert_shape(name: &str, tensor: &Tensor, shape: &[i64]) {
+    let found = tensor.size();
+    let fits = found.len() == shape.len() && found.iter().zip(shape).all(|(&f, &s)| s == -1 || f == s);
+    assert!(fits, "`{name}` has shape {found:?}, expected {shape:?} (-1 is any)");
+}

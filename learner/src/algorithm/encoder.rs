@@ -1,0 +1,206 @@
+//! The state s (Eqs 3, 6). In: two packed windows; out: `[B, w]`.
+
+use tch::Tensor;
+
+use super::{
+    assert_shape,
+    gru::{self, Gru},
+    layout::N_ENCODER_BLOCKS,
+    parameters::Parameters,
+    window::Windows,
+};
+
+/// What the backward pass needs from the forward pass.
+#[derive(Debug)]
+pub struct Tape {
+    first: gru::Tape,
+    second: gru::Tape,
+    /// `[B, 2w]` both last hidden states, rows in the batch's order.
+    joined: Tensor,
+}
+
+/// The two GRUs of an encoder.
+fn grus(parameters: &Parameters) -> [Gru<'_>; 2] {
+    let gru = |blocks: std::ops::Range<usize>| {
+        let [weight_ih, weight_hh, bias_ih, bias_hh] = &parameters.blocks()[blocks] else {
+            unreachable!("a GRU has four blocks, see the layout")
+        };
+        Gru { weight_ih, weight_hh, bias_ih, bias_hh }
+    };
+    [gru(0..4), gru(4..8)]
+}
+
+/// `s = W [h_first; h_second] + b`, no activation (Eqs 3, 6): `[B, w]`.
+///
+/// The paper's W_1 and W_2 lie side by side in W.
+pub fn forward(parameters: &Parameters, windows: &Windows) -> (Tensor, Tape) {
+    let [first, second] = grus(parameters);
+    let (merge, bias) = (&parameters.blocks()[8], &parameters.blocks()[9]);
+    let (first, second) = (first.forward(&windows.first), second.forward(&windows.second));
+    let joined = Tensor::cat(
+        &[
+            first.last(&windows.first).index_select(0, &windows.first.rank),
+            second.last(&windows.second).index_select(0, &windows.second.rank),
+        ],
+        1,
+    );
+    // Eqs 3, 6
+    let s = joined.linear(merge, Some(bias));
+    (s, Tape { first, second, joined })
+}
+
+/// Gradients of the encoder's blocks in the order of the layout, given that of s, `[B, w]`.
+pub fn backward(
+    parameters: &Parameters,
+    windows: &Windows,
+    tape: &Tape,
+    d_s: &Tensor,
+) -> [Tensor; N_ENCODER_BLOCKS] {
+    let [first, second] = grus(parameters);
+    let merge = &parameters.blocks()[8];
+    let w = merge.size()[0];
+    assert_shape("d_s", d_s, &[windows.n_rows(), w]);
+    let d_joined = d_s.mm(merge);
+    let part = |start: i64, order: &Tensor| d_joined.narrow(1, start, w).index_select(0, order);
+    let d_first = part(0, &windows.first.order);
+    let d_second = part(w, &windows.second.order);
+    let [a, b, c, d] = first.backward(&windows.first, &tape.first, &d_first);
+    let [e, f, g, h] = second.backward(&windows.second, &tape.second, &d_second);
+    let d_merge = d_s.tr().mm(&tape.joined);
+    let d_bias = d_s.sum_dim_intlist([0_i64].as_slice(), false, None);
+    [a, b, c, d, e, f, g, h, d_merge, d_bias]
+}
+
+#[cfg(test)]
+mod tests {
+    use common::{
+        ItemId,
+        config::{Config, CriticOutput, Preset},
+        seed::Streams,
+    };
+    use rand::RngExt;
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::algorithm::{
+        layout::{Layout, Role},
+        settings::{LevelKind, Settings},
+        window::Packing,
+    };
+
+    const N: usize = 5;
+    const V: i64 = 20;
+
+    fn parameters() -> Parameters {
+        let mut config = Config::preset(Preset::Paper);
+        (config.model.n_dims, config.model.encoder_width) = (6, 7);
+        let layout = Layout::new(&Settings::new(&config), LevelKind::Low, Role::Actor);
+        let streams = Streams::new(1, "test");
+        Parameters::initial(layout, CriticOutput::Linear, &streams, 0, Kind::Double, Device::Cpu)
+    }
+
+    fn items() -> Tensor {
+        let mut rng = Streams::new(2, "items").sequential();
+        let values: Vec<f64> = (0..V * 6).map(|_| rng.random::<f64>() * 4.0 - 2.0).collect();
+        Tensor::from_slice(&values).view([V, 6])
+    }
+
+    fn ragged(batch: usize, seed: u64) -> Vec<Vec<ItemId>> {
+        let mut rng = Streams::new(seed, "windows").sequential();
+        let mut window = || {
+            let length = rng.random_range(0..=N);
+            let mut ids = vec![ItemId::PADDING; N - length];
+            ids.extend((0..length).map(|_| ItemId(rng.random_range(0..V as u32))));
+            ids
+        };
+        (0..batch).map(|_| window()).collect()
+    }
+
+    fn packed(first: &[Vec<ItemId>], second: &[Vec<ItemId>], items: &Tensor) -> Windows {
+        let pack = |windows: &[Vec<ItemId>]| Packing::new(N, windows.iter().map(Vec::as_slice)).gather(items);
+        Windows { first: pack(first), second: pack(second) }
+    }
+
+    /// The same by autograd, a row at a time, step by step with the mask of the padding rule.
+    fn plain(blocks: &[Tensor], items: &Tensor, first: &[Vec<ItemId>], second: &[Vec<ItemId>]) -> Tensor {
+        let gru = |p: &[Tensor], windows: &[Vec<ItemId>]| {
+            let mut h = Tensor::zeros([windows.len() as i64, 7], (Kind::Double, Device::Cpu));
+            for t in 0..N {
+                let at = |w: &Vec<ItemId>| if w[t].is_padding() { 0 } else { i64::from(w[t].0) };
+                let ids: Vec<i64> = windows.iter().map(at).collect();
+                let real: Vec<f64> =
+                    windows.iter().map(|w| if w[t].is_padding() { 0.0 } else { 1.0 }).collect();
+                let m = Tensor::from_slice(&real).unsqueeze(1);
+                let x = items.index_select(0, &Tensor::from_slice(&ids));
+                let next = x.gru_cell(&h, &p[0], &p[1], Some(&p[2]), Some(&p[3]));
+                h = &m * next + (1.0 - &m) * h;
+            }
+            h
+        };
+        Tensor::cat(&[gru(&blocks[..4], first), gru(&blocks[4..8], second)], 1)
+            .linear(&blocks[8], Some(&blocks[9]))
+    }
+
+    #[track_caller]
+    fn assert_close(name: &str, a: &Tensor, b: &Tensor) {
+        let error = (a - b).abs().max().double_value(&[]);
+        assert!(error < 1e-13 * b.abs().max().double_value(&[]).max(1.0), "{name}: {error:e}");
+    }
+
+    #[test]
+    fn forward_and_backward_agree_with_autograd() {
+        let (parameters, items) = (parameters(), items());
+        for (first, second) in [
+            (ragged(17, 3), ragged(17, 4)),
+            (ragged(1, 5), ragged(1, 6)),
+            // An order window that is empty in every row.
+            (ragged(9, 7), vec![vec![ItemId::PADDING; N]; 9]),
+        ] {
+            let windows = packed(&first, &second, &items);
+            let (s, tape) = forward(&parameters, &windows);
+            let leaves: Vec<Tensor> = parameters.blocks()[..N_ENCODER_BLOCKS]
+                .iter()
+                .map(|p| p.detach().copy().set_requires_grad(true))
+                .collect();
+            let expected = plain(&leaves, &items, &first, &second);
+            assert_close("s", &s, &expected.detach());
+            let loss = (&expected * expected.sin()).sum(None);
+            let d_s = {
+                let leaf = s.detach().set_requires_grad(true);
+                let loss = (&leaf * leaf.sin()).sum(None);
+                Tensor::run_backward(&[loss], &[leaf], false, false).remove(0)
+            };
+            let gradients = backward(&parameters, &windows, &tape, &d_s);
+            let expected = Tensor::run_backward(&[loss], &leaves, false, false);
+            for ((a, b), block) in gradients.iter().zip(&expected).zip(&parameters.layout().blocks) {
+                assert_close(block.name, a, b);
+            }
+        }
+    }
+
+    #[test]
+    fn padding_is_neutral() {
+        let (parameters, items) = (parameters(), items());
+        let three = [ItemId(3), ItemId(9), ItemId(4)];
+        let s = |n: usize| {
+            let mut window = vec![ItemId::PADDING; n - 3];
+            window.extend(three);
+            let pack = || Packing::new(n, std::iter::once(window.as_slice())).gather(&items);
+            forward(&parameters, &Windows { first: pack(), second: pack() }).0
+        };
+        assert_eq!(s(3), s(5));
+        assert_eq!(s(3), s(10));
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_its_batch() {
+        let (parameters, items) = (parameters(), items());
+        let (first, second) = (ragged(33, 8), ragged(33, 9));
+        let (all, _) = forward(&parameters, &packed(&first, &second, &items));
+        for row in 0..33 {
+            let alone = packed(&first[row..=row], &second[row..=row], &items);
+            let (one, _) = forward(&parameters, &alone);
+            assert_close("s", &one, &all.narrow(0, row as i64, 1));
+        }
+    }
+}

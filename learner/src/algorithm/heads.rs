@@ -1,0 +1,145 @@
+//! Actors and critics on the state (Eqs 4, 5, 7, 8). In: `[B, D]`; out: pre-activations and actions `[B, H, n]`, values
+//! `[B, H]`.
+//!
+//! The low level is the case H = 1. All heads of a network are computed at once. Written for autograd: the parameters
+//! come as slices of tensors in the order of the layout, so that a caller may pass leaves of a graph.
+
+use common::config::{CriticAction, CriticOutput};
+use tch::Tensor;
+
+use super::assert_shape;
+
+/// Typical length of an item's embedding, the length critics see with `critic_action = direction` (D8).
+pub const DIRECTION_LENGTH: f64 = 7.0;
+
+/// Blocks of an actor's heads: weight `[H, n, D]`, bias `[H, n]`.
+pub const N_ACTOR_BLOCKS: usize = 2;
+
+/// Blocks of a critic's heads: state weight `[H, k, D]` and bias `[H, k]`, action weight `[H, k, n]`, output weight
+/// `[H, 1, k]` and bias `[H, 1]`.
+pub const N_CRITIC_BLOCKS: usize = 5;
+
+/// What the actor's tanh is applied to, `W_i s + b_i`: `[B, D]` to `[B, H, n]`.
+pub fn pre_activation(blocks: &[Tensor], state: &Tensor) -> Tensor {
+    let [weight, bias] = blocks else { panic!("an actor has {N_ACTOR_BLOCKS} blocks of heads") };
+    let [heads, n, d] = weight.size()[..] else { panic!("actor weights have three axes") };
+    assert_shape("state", state, &[-1, d]);
+    state.linear(&weight.view([heads * n, d]), Some(bias.view([heads * n]))).view([-1, heads, n])
+}
+
+/// Goals or virtual actions, `B tanh(u)`: `[B, H, n]`, every component in (-B, B).
+pub fn action(pre_activation: &Tensor, bound: f64) -> Tensor {
+    // Eq 4: g^i = B tanh(W_i s + b_i); Eq 7: a^ = B tanh(W s + b)
+    pre_activation.tanh() * bound
+}
+
+/// The form in which critics see an action `[..., n]` (D8): as it is, or `7 a / |a|`.
+pub fn seen_by_critic(action: &Tensor, form: CriticAction) -> Tensor {
+    match form {
+        CriticAction::Raw => action.shallow_clone(),
+        CriticAction::Direction => {
+            let length = action.norm_scalaropt_dim(2, [-1_i64].as_slice(), true);
+            action * (DIRECTION_LENGTH / length.clamp_min(1e-12))
+        }
+    }
+}
+
+/// q before the output's activation: states `[B, D]`, actions `[B, H, n]` (head i sees action i only), out `[B, H]`.
+fn pre_output(blocks: &[Tensor], state: &Tensor, action: &Tensor) -> Tensor {
+    let [w_state, b_state, w_action, w_out, b_out] = blocks else {
+        panic!("a critic has {N_CRITIC_BLOCKS} blocks of heads")
+    };
+    let [heads, k, d] = w_state.size()[..] else { panic!("critic weights have three axes") };
+    assert_shape("state", state, &[-1, d]);
+    assert_shape("action", action, &[state.size()[0], heads, w_action.size()[2]]);
+    let of_state =
+        state.linear(&w_state.view([heads * k, d]), Some(b_state.view([heads * k]))).view([-1, heads, k]);
+    let of_action = action.transpose(0, 1).bmm(&w_action.transpose(1, 2)).transpose(0, 1);
+    // Eqs 5, 8: v_i = ReLU(W1_i s + W2_i g^i + b_i)
+    let v = (of_state + of_action).relu();
+    (v * w_out.view([heads, k])).sum_dim_intlist([-1_i64].as_slice(), false, None) + b_out.view([heads])
+}
+
+/// Values `[B, H]` of actions `[B, H, n]` in states `[B, D]`.
+pub fn value(
+    blocks: &[Tensor],
+    state: &Tensor,
+    action: &Tensor,
+    form: CriticAction,
+    output: CriticOutput,
+) -> Tensor {
+    let q = pre_output(blocks, state, &seen_by_critic(action, form));
+    match output {
+        // Eqs 5, 8: q_i = ReLU(w_i v_i + b'_i)
+        CriticOutput::Relu => q.relu(),
+        CriticOutput::Softplus => q.softplus(),
+        CriticOutput::Linear => q,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(values: &[f64], shape: &[i64]) -> Tensor {
+        Tensor::from_slice(values).view(shape)
+    }
+
+    /// Two heads, D = 2, k = 1, n = 2: v_i = ReLU(s_i + a_i . (1, 10) + 0.5), q_i = 2 v_i - 3.
+    fn critic() -> Vec<Tensor> {
+        vec![
+            tensor(&[1.0, 0.0, 0.0, 1.0], &[2, 1, 2]),
+            tensor(&[0.5, 0.5], &[2, 1]),
+            tensor(&[1.0, 10.0, 1.0, 10.0], &[2, 1, 2]),
+            tensor(&[2.0, 2.0], &[2, 1, 1]),
+            tensor(&[-3.0, -3.0], &[2, 1]),
+        ]
+    }
+
+    fn q(action: &[f64], form: CriticAction, output: CriticOutput) -> Vec<f64> {
+        let state = tensor(&[1.0, -1.0], &[1, 2]);
+        let q = value(&critic(), &state, &tensor(action, &[1, 2, 2]), form, output);
+        (0..2).map(|i| q.double_value(&[0, i])).collect()
+    }
+
+    #[test]
+    fn a_head_sees_its_own_action_only() {
+        let one = q(&[1.0, 0.0, 0.0, 1.0], CriticAction::Raw, CriticOutput::Linear);
+        assert_eq!(one, [2.0 * 2.5 - 3.0, 2.0 * 9.5 - 3.0]);
+        let other = q(&[1.0, 0.0, 5.0, 1.0], CriticAction::Raw, CriticOutput::Linear);
+        assert_eq!(one[0], other[0]);
+        assert_ne!(one[1], other[1]);
+    }
+
+    #[test]
+    fn the_output_is_cut_softened_or_free() {
+        let action = [-1.0, 0.0, 0.0, 1.0];
+        assert_eq!(q(&action, CriticAction::Raw, CriticOutput::Linear), [-2.0, 16.0]);
+        assert_eq!(q(&action, CriticAction::Raw, CriticOutput::Relu), [0.0, 16.0]);
+        let soft = q(&action, CriticAction::Raw, CriticOutput::Softplus);
+        assert!((soft[0] - (-2.0_f64).exp().ln_1p()).abs() < 1e-12, "{soft:?}");
+    }
+
+    #[test]
+    fn direction_critics_see_no_length() {
+        let near = [0.3, 0.4, 0.0, 0.01];
+        let far = [3.0, 4.0, 0.0, 100.0];
+        let direction = |a: &[f64]| q(a, CriticAction::Direction, CriticOutput::Linear);
+        for (a, b) in direction(&near).iter().zip(direction(&far)) {
+            assert!((a - b).abs() < 1e-12);
+        }
+        // 7 (0.6, 0.8) . (1, 10) + 1.5 = 61.7
+        assert!((direction(&near)[0] - (2.0 * 61.7 - 3.0)).abs() < 1e-12);
+        assert_ne!(q(&near, CriticAction::Raw, CriticOutput::Linear)[0], direction(&near)[0]);
+    }
+
+    #[test]
+    fn goals_stay_inside_the_box() {
+        let weight = tensor(&[100.0, -100.0, 0.0, 0.0], &[2, 2, 1]);
+        let bias = tensor(&[0.0, 0.0, 0.1, 0.0], &[2, 2]);
+        let goals = action(&pre_activation(&[weight, bias], &tensor(&[1.0], &[1, 1])), 1.94);
+        assert_eq!(goals.size(), [1, 2, 2]);
+        assert!(goals.abs().max().double_value(&[]) <= 1.94);
+        assert_eq!(goals.double_value(&[0, 1, 0]), 1.94 * 0.1_f64.tanh());
+    }
+}

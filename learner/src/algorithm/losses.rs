@@ -1,0 +1,54 @@
+//! Losses of critics and actors (Eqs 15, 16, 18, 19). In: `[B, H]` values and targets; out: one loss a head, `[H]`.
+//!
+//! Eqs 15 and 18 print the gradient of the squared error without its factor 2 and with its sign turned (D6); what is
+//! minimised here is the mean squared error itself.
+
+use tch::Tensor;
+
+use super::assert_shape;
+
+/// Mean over the batch of `(y - Q)^2`, a head: `[B, H]` to `[H]`.
+pub fn critic(y: &Tensor, q: &Tensor) -> Tensor {
+    assert_shape("q", q, &y.size());
+    // Eqs 15, 18
+    (y - q).square().mean_dim([0_i64].as_slice(), false, None)
+}
+
+/// Minus the mean value of the actor's own actions, a head: `[B, H]` to `[H]`. The critic that gave `q` is frozen.
+pub fn actor(q: &Tensor) -> Tensor {
+    assert_shape("q", q, &[-1, -1]);
+    // Eqs 16, 19: the gradient is taken at the actor's present output, never at replayed actions
+    -q.mean_dim([0_i64].as_slice(), false, None)
+}
+
+/// `weight` times the mean square, over batch and components, of what the pre-activations `[B, H, n]` exceed +-1 by, a
+/// head: `[H]` (D8: keeps tanh out of its flat parts).
+pub fn saturation(pre_activation: &Tensor, weight: f64) -> Tensor {
+    assert_shape("pre_activation", pre_activation, &[-1, -1, -1]);
+    let excess = (pre_activation.abs() - 1.0).relu();
+    excess.square().mean_dim([0_i64, 2].as_slice(), false, None) * weight
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_critic_is_off_by_its_mean_square() {
+        let y = Tensor::from_slice(&[1.0_f64, 0.0, 3.0, 0.0]).view([2, 2]);
+        let q = Tensor::from_slice(&[0.0_f64, 2.0, 1.0, 0.0]).view([2, 2]);
+        assert_eq!(critic(&y, &q), Tensor::from_slice(&[2.5_f64, 2.0]));
+    }
+
+    #[test]
+    fn an_actor_climbs_the_value() {
+        let q = Tensor::from_slice(&[1.0_f64, 4.0]).view([2, 1]);
+        assert_eq!(actor(&q), Tensor::from_slice(&[-2.5_f64]));
+    }
+
+    #[test]
+    fn pre_activations_within_one_are_free() {
+        let u = Tensor::from_slice(&[0.9_f64, -1.0, 3.0, -2.0]).view([1, 2, 2]);
+        assert_eq!(saturation(&u, 0.5), Tensor::from_slice(&[0.0_f64, 1.25]));
+    }
+}

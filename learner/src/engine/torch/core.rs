@@ -1,0 +1,196 @@
+//! Both levels, and one update of them from tensors. In: decoded batches; out: parameters moved, metrics.
+//!
+//! The core knows no ids and no records: the oracle's cases and the replay's batches come in the same way.
+
+use common::{config::TargetAction, seed::Streams};
+use tch::{Device, Kind, Tensor};
+
+use super::{
+    batch::{HighTensors, LowTensors},
+    level::{Level, LevelBatch},
+};
+use crate::{
+    algorithm::{
+        assert_shape,
+        mapping::Mapping,
+        rewards,
+        settings::{LevelKind, Settings},
+        state::ActiveGoals,
+    },
+    engine::metrics::{LevelMetrics, UpdateMetrics},
+};
+
+/// The two levels, the item table and the number of updates done.
+#[derive(Debug)]
+pub struct Core {
+    settings: Settings,
+    /// `[V, n]`.
+    items: Tensor,
+    /// Set with `target_action = mapped`.
+    mapping: Option<Mapping>,
+    high: Level,
+    low: Level,
+    updates: u64,
+}
+
+impl Core {
+    /// Levels with initial parameters; kind and device are those of the item table `[V, n]`.
+    pub fn new(settings: Settings, items: Tensor, streams: &Streams) -> Self {
+        assert_shape("items", &items, &[-1, settings.model.n_dims as i64]);
+        let options = (items.kind(), items.device());
+        let mapped = settings.algorithm.target_action == TargetAction::Mapped;
+        Self {
+            mapping: mapped.then(|| Mapping::new(&items)),
+            high: Level::new(&settings, LevelKind::High, streams, options),
+            low: Level::new(&settings, LevelKind::Low, streams, options),
+            updates: 0,
+            settings,
+            items,
+        }
+    }
+
+    /// The symbols of the paper.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Number of items, V.
+    pub fn n_items(&self) -> usize {
+        self.items.size()[0] as usize
+    }
+
+    /// The item table `[V, n]`.
+    pub fn items(&self) -> &Tensor {
+        &self.items
+    }
+
+    /// Kind and device of every real-valued tensor.
+    pub fn options(&self) -> (Kind, Device) {
+        (self.items.kind(), self.items.device())
+    }
+
+    /// Updates done.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    /// One of the levels.
+    pub fn level(&self, level: LevelKind) -> &Level {
+        match level {
+            LevelKind::High => &self.high,
+            LevelKind::Low => &self.low,
+        }
+    }
+
+    /// A level and the update count, to restore a state into.
+    pub(super) fn restore(&mut self, level: LevelKind, updates: u64) -> &mut Level {
+        self.updates = updates;
+        match level {
+            LevelKind::High => &mut self.high,
+            LevelKind::Low => &mut self.low,
+        }
+    }
+
+    /// Maps targets, if they are mapped, into these embeddings `[K, n]` instead of all items.
+    pub(super) fn map_targets_to(&mut self, embeddings: &Tensor) {
+        self.mapping = self.mapping.as_ref().map(|_| Mapping::new(embeddings));
+    }
+
+    /// r^h `[B, M]` (Eqs 12, 13).
+    pub fn high_reward(&self, batch: &HighTensors) -> Tensor {
+        let algorithm = &self.settings.algorithm;
+        let phi = rewards::sub_period_sums(&batch.rewards, &self.settings.period_layout());
+        rewards::high(&phi, algorithm.assignment, self.settings.beta)
+    }
+
+    /// r_in `[B]` (Eq 11) and the goals it is measured against.
+    fn internal_reward(&self, batch: &LowTensors) -> (Tensor, ActiveGoals) {
+        let active = ActiveGoals::new(&self.settings.period_layout(), &batch.positions, &batch.goals);
+        (rewards::internal(&batch.action, &batch.goals, &active), active)
+    }
+
+    /// r^l `[B]` (Eq 10).
+    pub fn low_reward(&self, batch: &LowTensors) -> Tensor {
+        let (internal, _) = self.internal_reward(batch);
+        rewards::low(&batch.reward_external, &internal, self.settings.internal_weight())
+    }
+
+    /// The goals in the low-level states before and after the steps, `[B, n + M]` each, if they are there at all (D1).
+    ///
+    /// After the last step of a period the next period's goals are those the target high-level actor would set there:
+    /// the real ones are not part of the transition, and targets come from target networks.
+    fn low_features(&self, batch: &LowTensors) -> Option<(Tensor, Tensor)> {
+        if !self.settings.model.goal_conditioning.in_state() {
+            return None;
+        }
+        let layout = self.settings.period_layout();
+        let now = ActiveGoals::new(&layout, &batch.positions, &batch.goals).features(&batch.goals);
+        let after: Vec<usize> =
+            batch.positions.iter().map(|position| (position + 1) % layout.n_steps).collect();
+        let mut goals = batch.goals.shallow_clone();
+        if let Some((rows, windows)) = &batch.next_period {
+            goals = goals.index_copy(0, rows, &self.high.target_actor().act(windows, None));
+        }
+        Some((now, ActiveGoals::new(&layout, &after, &goals).features(&goals)))
+    }
+
+    /// One update, in the order of Algorithm 1, lines 17-30; a level without a batch stays as it is.
+    pub fn update(&mut self, high: Option<&HighTensors>, low: Option<&LowTensors>) -> UpdateMetrics {
+        self.updates += 1;
+        let actors_move = self.updates.is_multiple_of(self.settings.algorithm.actor_delay);
+        let mut metrics =
+            UpdateMetrics { update: self.updates, high: None, low: None, mean_internal_reward: 0.0 };
+        if let Some(batch) = high {
+            let reward = self.high_reward(batch);
+            let batch = LevelBatch {
+                now: &batch.now,
+                next: &batch.next,
+                features: None,
+                next_features: None,
+                action: &batch.goals,
+                reward: &reward,
+                terminated: &batch.terminated,
+                mapping: None,
+            };
+            metrics.high = Some(step(&mut self.high, &batch, actors_move));
+        }
+        if let Some(batch) = low {
+            let (internal, active) = self.internal_reward(batch);
+            let n_active = active.is_active.sum(Kind::Double).double_value(&[]);
+            metrics.mean_internal_reward = internal.sum(Kind::Double).double_value(&[]) / n_active.max(1.0);
+            let reward = rewards::low(&batch.reward_external, &internal, self.settings.internal_weight());
+            let features = self.low_features(batch);
+            let batch = LevelBatch {
+                now: &batch.now,
+                next: &batch.next,
+                features: features.as_ref().map(|(now, _)| now),
+                next_features: features.as_ref().map(|(_, next)| next),
+                action: &batch.action.unsqueeze(1),
+                reward: &reward.unsqueeze(1),
+                terminated: &batch.terminated,
+                mapping: self.mapping.as_ref(),
+            };
+            metrics.low = Some(step(&mut self.low, &batch, actors_move));
+        }
+        if actors_move {
+            let tau = self.settings.algorithm.soft_update;
+            if high.is_some() {
+                self.high.soft_update(tau);
+            }
+            if low.is_some() {
+                self.low.soft_update(tau);
+            }
+        }
+        metrics
+    }
+}
+
+/// Targets, then the critic, then the actor against the new critic.
+fn step(level: &mut Level, batch: &LevelBatch<'_>, actor_moves: bool) -> LevelMetrics {
+    let y = level.targets(batch);
+    let mut metrics = level.critic_step(batch, &y);
+    if actor_moves {
+        metrics.actor = Some(level.actor_step(batch));
+    }
+    metrics
+}

@@ -1,0 +1,235 @@
+//! One level: an actor, a critic and their targets (DDPG). In: one batch's tensors; out: parameters moved, metrics.
+//!
+//! The two levels are the same code: the low one has one head, and may have features behind its state.
+
+use common::{
+    config::{CriticOutput, EncoderUpdate, LevelRates},
+    seed::Streams,
+};
+use tch::{Device, Kind, Tensor};
+
+use super::network::{Forms, Network, Trained};
+use crate::{
+    algorithm::{
+        adam::Adam,
+        layout::{Layout, Role},
+        losses,
+        mapping::Mapping,
+        parameters::Parameters,
+        settings::{LevelKind, Settings},
+        soft_update::soft_update,
+        targets,
+        window::Windows,
+    },
+    engine::metrics::{ActorMetrics, LevelMetrics},
+};
+
+/// What one update of a level reads. B rows, H heads.
+#[derive(Debug)]
+pub struct LevelBatch<'a> {
+    /// Windows before.
+    pub now: &'a Windows,
+    /// Windows after.
+    pub next: &'a Windows,
+    /// `[B, n + M]` behind the state before, if goals are in the state.
+    pub features: Option<&'a Tensor>,
+    /// The same after.
+    pub next_features: Option<&'a Tensor>,
+    /// `[B, H, n]` goals set, or the item shown.
+    pub action: &'a Tensor,
+    /// `[B, H]`.
+    pub reward: &'a Tensor,
+    /// `[B]` 1 where the user left.
+    pub terminated: &'a Tensor,
+    /// Maps the target actor's output to items, if it shall be.
+    pub mapping: Option<&'a Mapping>,
+}
+
+/// One DDPG pair with targets.
+#[derive(Debug)]
+pub struct Level {
+    discount: f64,
+    encoder_update: EncoderUpdate,
+    clip: f64,
+    saturation_penalty: f64,
+    /// |a^| above it counts as saturated.
+    saturated: f64,
+    is_relu: bool,
+    actor: Trained,
+    critic: Trained,
+    target_actor: Network,
+    target_critic: Network,
+}
+
+impl Level {
+    /// A level with initial parameters; the targets start as copies.
+    pub fn new(settings: &Settings, kind: LevelKind, streams: &Streams, options: (Kind, Device)) -> Self {
+        let algorithm = &settings.algorithm;
+        let LevelRates { actor, critic } = match kind {
+            LevelKind::High => algorithm.learning_rate_high,
+            LevelKind::Low => algorithm.learning_rate_low,
+        };
+        let trained = |role: Role, rate: f64| {
+            let layout = Layout::new(settings, kind, role);
+            let stream = 2 * u64::from(kind == LevelKind::Low) + u64::from(role == Role::Critic);
+            let output = settings.model.critic_output;
+            let parameters = Parameters::initial(layout, output, streams, stream, options.0, options.1);
+            let adam = Adam::new(parameters.layout(), algorithm.encoder_update, rate, parameters.flat());
+            Trained { network: Network::new(parameters, Forms::new(settings)), adam, gradient: None }
+        };
+        let (actor, critic) = (trained(Role::Actor, actor), trained(Role::Critic, critic));
+        Self {
+            discount: settings.discount(kind),
+            encoder_update: algorithm.encoder_update,
+            clip: algorithm.gradient_clip,
+            saturation_penalty: algorithm.saturation_penalty,
+            saturated: 0.95 * settings.bound,
+            is_relu: settings.model.critic_output == CriticOutput::Relu,
+            target_actor: actor.network.copy(),
+            target_critic: critic.network.copy(),
+            actor,
+            critic,
+        }
+    }
+
+    /// The online actor.
+    pub fn actor(&self) -> &Network {
+        &self.actor.network
+    }
+
+    /// The online critic.
+    pub fn critic(&self) -> &Network {
+        &self.critic.network
+    }
+
+    /// The target actor.
+    pub fn target_actor(&self) -> &Network {
+        &self.target_actor
+    }
+
+    /// The target critic.
+    pub fn target_critic(&self) -> &Network {
+        &self.target_critic
+    }
+
+    /// An online network with its optimiser and last gradient.
+    pub fn trained(&self, role: Role) -> &Trained {
+        match role {
+            Role::Actor => &self.actor,
+            Role::Critic => &self.critic,
+        }
+    }
+
+    /// The same, to restore a state into.
+    pub(super) fn trained_mut(&mut self, role: Role) -> &mut Trained {
+        match role {
+            Role::Actor => &mut self.actor,
+            Role::Critic => &mut self.critic,
+        }
+    }
+
+    /// The groups of parameters that move at each step, and the head whose loss drives it (`None`: the sum of all).
+    fn steps(&self) -> Vec<(Vec<usize>, Option<i64>)> {
+        match self.encoder_update {
+            EncoderUpdate::Summed => vec![(vec![0], None)],
+            // Sec 2.2.2: one head after the other, the encoder with each of them
+            EncoderUpdate::Sequential => (0..self.actor.network.layout().n_heads)
+                .map(|head| (vec![0, head + 1], Some(head as i64)))
+                .collect(),
+        }
+    }
+
+    /// y `[B, H]` from the target networks (Eqs 14, 17).
+    pub fn targets(&self, batch: &LevelBatch<'_>) -> Tensor {
+        let mut action = self.target_actor.act(batch.next, batch.next_features);
+        if let Some(mapping) = batch.mapping {
+            action = mapping.map(&action.squeeze_dim(1)).unsqueeze(1);
+        }
+        let next_value = self.target_critic.value(batch.next, batch.next_features, &action);
+        targets::bootstrap(batch.reward, &next_value, batch.terminated, self.discount)
+    }
+
+    /// The critic's step towards y (Eqs 15, 18). Leaves the actor alone.
+    pub fn critic_step(&mut self, batch: &LevelBatch<'_>, y: &Tensor) -> LevelMetrics {
+        let (mut critic_loss, mut first_q, mut norm) = (Vec::new(), None, None);
+        for (groups, head) in self.steps() {
+            let graph = self.critic.network.differentiate(batch.now, batch.features);
+            let q = graph.value(batch.action);
+            let losses = losses::critic(y, &q);
+            let gradient = graph.gradient(&driving(&losses, head));
+            norm = Some(self.critic.step(&groups, gradient, self.clip));
+            collect(&mut critic_loss, &losses, head);
+            first_q.get_or_insert(q.detach());
+        }
+        let q = first_q.expect("a level has a head");
+        let dead =
+            if self.is_relu { q.eq(0.0).to_kind(Kind::Double).mean(None).double_value(&[]) } else { 0.0 };
+        LevelMetrics {
+            critic_loss,
+            mean_q: by_head(&q),
+            mean_target: by_head(y),
+            mean_reward: by_head(batch.reward),
+            critic_gradient_norm: norm.map_or(0.0, |norm| norm.double_value(&[])),
+            dead_share: dead,
+            actor: None,
+        }
+    }
+
+    /// The actor's step up the critic's value (Eqs 16, 19). Leaves the critic bit-identical.
+    pub fn actor_step(&mut self, batch: &LevelBatch<'_>) -> ActorMetrics {
+        let (mut loss, mut saturated, mut norm) = (Vec::new(), None, None);
+        // The critic is frozen: its state is a constant, and nothing behind it is differentiated.
+        let seen = self.critic.network.state(batch.now, batch.features);
+        for (groups, head) in self.steps() {
+            let graph = self.actor.network.differentiate(batch.now, batch.features);
+            let (u, action) = graph.act();
+            let mut losses = losses::actor(&self.critic.network.value_in(&seen, &action));
+            if self.saturation_penalty > 0.0 {
+                losses = losses + losses::saturation(&u, self.saturation_penalty);
+            }
+            let gradient = graph.gradient(&driving(&losses, head));
+            norm = Some(self.actor.step(&groups, gradient, self.clip));
+            collect(&mut loss, &losses, head);
+            saturated.get_or_insert_with(|| {
+                let beyond = action.detach().abs().gt(self.saturated).to_kind(Kind::Double);
+                beyond.mean(None).double_value(&[])
+            });
+        }
+        ActorMetrics {
+            loss,
+            gradient_norm: norm.map_or(0.0, |norm| norm.double_value(&[])),
+            saturated_share: saturated.unwrap_or(0.0),
+        }
+    }
+
+    /// Both targets move towards their networks (Algorithm 1, lines 28-30).
+    pub fn soft_update(&self, tau: f64) {
+        for (target, online) in
+            [(&self.target_actor, &self.actor.network), (&self.target_critic, &self.critic.network)]
+        {
+            soft_update(target.parameters().flat(), online.parameters().flat(), tau);
+        }
+    }
+}
+
+/// The scalar that a step descends: the loss of one head, or the sum over all.
+fn driving(losses: &Tensor, head: Option<i64>) -> Tensor {
+    match head {
+        Some(head) => losses.get(head),
+        None => losses.sum(None),
+    }
+}
+
+/// Notes the losses that a step has just used: one head's, or those of all.
+fn collect(noted: &mut Vec<f64>, losses: &Tensor, head: Option<i64>) {
+    match head {
+        Some(head) => noted.push(losses.double_value(&[head])),
+        None => noted.extend((0..losses.size()[0]).map(|i| losses.double_value(&[i]))),
+    }
+}
+
+/// Means over the batch: `[B, H]` to `[H]`.
+fn by_head(values: &Tensor) -> Vec<f64> {
+    let means = values.mean_dim([0_i64].as_slice(), false, None);
+    (0..means.size()[0]).map(|i| means.double_value(&[i])).collect()
+}

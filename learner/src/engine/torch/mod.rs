@@ -1,0 +1,140 @@
+//! The engine on libtorch. In: batches of ids; out: new parameters. CPU or CUDA, f32 or f64, every setting.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`core`] | both levels and one update of them, from tensors |
+//! | [`level`] | one DDPG pair with its targets: the three steps of an update |
+//! | [`network`] | one network: parameters, encoder, heads, optimiser |
+//! | [`batch`] | ids to tensors, with every value checked |
+//! | [`state`] | networks and optimisers by name, to and from plain memory |
+//! | [`device`] | `auto`, `cpu`, `cuda:N` |
+
+pub mod batch;
+pub mod core;
+pub mod device;
+pub mod level;
+pub mod network;
+pub mod state;
+
+use common::{
+    ItemId, ItemTable,
+    config::Config,
+    seed::Streams,
+    transition::{HighBatch, LowBatch},
+};
+use tch::{Kind, Tensor};
+
+pub use self::{
+    batch::{HighTensors, LowTensors},
+    core::Core,
+};
+use super::{Engine, Error, LowStates, UpdateMetrics};
+use crate::{
+    algorithm::settings::{LevelKind, Settings},
+    checkpoint::{self, Tensors},
+};
+
+/// The reference engine.
+#[derive(Debug)]
+pub struct TorchEngine {
+    core: Core,
+}
+
+impl TorchEngine {
+    /// An engine with initial parameters drawn from the run's seed, in f32 on `train.device`.
+    ///
+    /// Sets torch's threads to one: spinning OpenMP threads on shared cores cost 15 times.
+    pub fn new(config: &Config, items: &ItemTable) -> Result<Self, Error> {
+        Self::with_kind(config, items, Kind::Float)
+    }
+
+    /// The same in a kind of choice, `Float` or `Double`.
+    pub fn with_kind(config: &Config, items: &ItemTable, kind: Kind) -> Result<Self, Error> {
+        tch::set_num_threads(1);
+        let device = device::parse(&config.train.device)?;
+        let settings = Settings::new(config);
+        if items.n_dims() != settings.model.n_dims {
+            return Err(Error::Items { found: items.n_dims(), expected: settings.model.n_dims });
+        }
+        let table = Tensor::from_slice(items.embeddings())
+            .view([items.n_items() as i64, items.n_dims() as i64])
+            .to_device(device)
+            .to_kind(kind);
+        let streams = Streams::new(config.seed, "learner/initial-parameters");
+        Ok(Self { core: Core::new(settings, table, &streams) })
+    }
+
+    /// The networks and the update on tensors.
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// Maps targets (`target_action = mapped`) into these items instead of the whole catalogue.
+    pub fn map_targets_to(&mut self, items: &[ItemId]) -> Result<(), Error> {
+        batch::check_items("mapping", items, self.core.n_items(), false)?;
+        self.core.map_targets_to(&batch::rows(items, &self.core));
+        Ok(())
+    }
+}
+
+impl Engine for TorchEngine {
+    fn update(&mut self, high: &HighBatch, low: &LowBatch) -> Result<UpdateMetrics, Error> {
+        let high = (!high.is_empty()).then(|| HighTensors::decode(high, &self.core)).transpose()?;
+        let low = (!low.is_empty()).then(|| LowTensors::decode(low, &self.core)).transpose()?;
+        let metrics = self.core.update(high.as_ref(), low.as_ref());
+        metrics.check_finite()?;
+        Ok(metrics)
+    }
+
+    fn updates(&self) -> u64 {
+        self.core.updates()
+    }
+
+    fn weights(&self, critics: bool) -> Vec<u8> {
+        checkpoint::tensors::to_bytes(&state::online(&self.core, critics))
+    }
+
+    fn state(&self) -> Tensors {
+        state::save(&self.core)
+    }
+
+    fn load_state(&mut self, state: &Tensors) -> Result<(), Error> {
+        state::load(&mut self.core, state)
+    }
+
+    fn goals(&self, windows: &[ItemId]) -> Result<Vec<f32>, Error> {
+        let windows = batch::windows("windows", windows, LevelKind::High, &self.core)?;
+        Ok(to_vec(&self.core.level(LevelKind::High).actor().act(&windows, None)))
+    }
+
+    fn actions(&self, states: LowStates<'_>) -> Result<Vec<f32>, Error> {
+        let (windows, features) = batch::low_states(states, &self.core)?;
+        Ok(to_vec(&self.core.level(LevelKind::Low).actor().act(&windows, features.as_ref())))
+    }
+
+    fn high_values(&self, windows: &[ItemId], goals: &[f32]) -> Result<Vec<f32>, Error> {
+        let packed = batch::windows("windows", windows, LevelKind::High, &self.core)?;
+        let goals = batch::goals("goals", goals, packed.n_rows() as usize, &self.core)?;
+        Ok(to_vec(&self.core.level(LevelKind::High).critic().value(&packed, None, &goals)))
+    }
+
+    fn low_values(&self, states: LowStates<'_>, items: &[ItemId]) -> Result<Vec<f32>, Error> {
+        let (windows, features) = batch::low_states(states, &self.core)?;
+        let n_rows = windows.n_rows();
+        batch::check_items("items", items, self.core.n_items(), false)?;
+        let per_row = items.len() as i64 / n_rows.max(1);
+        if per_row * n_rows != items.len() as i64 {
+            let expected = (per_row * n_rows) as usize;
+            return Err(Error::Length { column: "items".into(), found: items.len(), expected });
+        }
+        let critic = self.core.level(LevelKind::Low).critic();
+        let state = critic.state(&windows, features.as_ref()).repeat_interleave_self_int(per_row, 0, None);
+        Ok(to_vec(&critic.value_in(&state, &batch::rows(items, &self.core).unsqueeze(1))))
+    }
+}
+
+/// All numbers of a tensor, row-major, in f32.
+fn to_vec(tensor: &Tensor) -> Vec<f32> {
+    let flat = tensor.to_kind(Kind::Float).contiguous().view([-1]);
+    Vec::try_from(flat).expect("a flat tensor of f32 is a vector")
+}

@@ -1,0 +1,161 @@
+//! Networks and optimisers by name. In: an engine's tensors; out: plain memory, and back.
+
+use tch::{Kind, Tensor};
+
+use super::{Core, level::Level};
+use crate::{
+    algorithm::{
+        layout::{Layout, Named, Role},
+        settings::LevelKind,
+    },
+    checkpoint::{Array, Data, Tensors},
+    engine::Error,
+};
+
+const LEVELS: [LevelKind; 2] = [LevelKind::High, LevelKind::Low];
+const ROLES: [Role; 2] = [Role::Actor, Role::Critic];
+const UPDATES: &str = "updates";
+
+/// The online networks in f32: what is broadcast.
+pub fn online(core: &Core, critics: bool) -> Tensors {
+    let mut out = Tensors::new();
+    for level in LEVELS {
+        for role in &ROLES[..1 + usize::from(critics)] {
+            let network = &core.level(level).trained(*role).network;
+            let prefix = format!("{}/{}", level.name(), role.name());
+            let flat = network.parameters().flat().to_kind(Kind::Float);
+            put(&mut out, &prefix, network.layout(), &flat);
+        }
+    }
+    out
+}
+
+/// A flat vector, its names and its prefix: everything of one level that is not a count.
+fn vectors(level: &Level, name: &str) -> Vec<(String, Layout, Tensor)> {
+    let mut out = Vec::new();
+    for role in ROLES {
+        let trained = level.trained(role);
+        let target = match role {
+            Role::Actor => level.target_actor(),
+            Role::Critic => level.target_critic(),
+        };
+        let [mean, square] = trained.adam.moments();
+        let adam = format!("adam/{name}/{}", role.name());
+        for (prefix, flat) in [
+            (format!("{name}/{}", role.name()), trained.network.parameters().flat()),
+            (format!("{name}/target_{}", role.name()), target.parameters().flat()),
+            (format!("{adam}/mean"), mean),
+            (format!("{adam}/square"), square),
+        ] {
+            out.push((prefix, trained.network.layout().clone(), flat.shallow_clone()));
+        }
+    }
+    out
+}
+
+fn steps_name(level: LevelKind, role: Role) -> String {
+    format!("adam/{}/{}/steps", level.name(), role.name())
+}
+
+/// Everything that an update depends on, in the kind of the engine.
+pub fn save(core: &Core) -> Tensors {
+    let mut out = Tensors::new();
+    out.insert(UPDATES.into(), Array::counts(vec![core.updates() as i64]));
+    for kind in LEVELS {
+        let level = core.level(kind);
+        for (prefix, layout, flat) in vectors(level, kind.name()) {
+            put(&mut out, &prefix, &layout, &flat);
+        }
+        for role in ROLES {
+            out.insert(steps_name(kind, role), Array::counts(level.trained(role).adam.steps()));
+        }
+    }
+    out
+}
+
+/// Takes over what [`save`] gave, of either kind; checks all of it before it changes anything.
+pub fn load(core: &mut Core, state: &Tensors) -> Result<(), Error> {
+    let mut n_known = 1;
+    let updates = counts(state, UPDATES, 1)?[0];
+    let mut vectors_of = Vec::new();
+    let mut steps_of = Vec::new();
+    for kind in LEVELS {
+        for (prefix, layout, flat) in vectors(core.level(kind), kind.name()) {
+            let named = layout.named();
+            n_known += named.len();
+            vectors_of.push((flat, take(state, &prefix, &named)?));
+        }
+        for role in ROLES {
+            n_known += 1;
+            let expected = core.level(kind).trained(role).adam.steps().len();
+            steps_of.push((kind, role, counts(state, &steps_name(kind, role), expected)?));
+        }
+    }
+    if state.len() != n_known {
+        let known = save(core);
+        let name = state.keys().find(|name| !known.contains_key(*name)).cloned().unwrap_or_default();
+        return Err(Error::UnknownTensor { name });
+    }
+    for (mut flat, values) in vectors_of {
+        flat.copy_(&Tensor::from_slice(&values));
+    }
+    for (kind, role, steps) in steps_of {
+        core.restore(kind, updates as u64).trained_mut(role).adam.set_steps(steps);
+    }
+    Ok(())
+}
+
+/// Writes every parameter of a flat vector under its name.
+fn put(out: &mut Tensors, prefix: &str, layout: &Layout, flat: &Tensor) {
+    let flat = flat.to_device(tch::Device::Cpu).contiguous();
+    let shape = |named: &Named| named.shape.iter().map(|&x| x as usize).collect();
+    if flat.kind() == Kind::Float {
+        let values: Vec<f32> = Vec::try_from(flat).expect("a flat tensor of f32 is a vector");
+        for named in layout.named() {
+            let data = Data::F32(values[named.range.clone()].to_vec());
+            out.insert(format!("{prefix}/{}", named.name), Array { shape: shape(&named), data });
+        }
+    } else {
+        let values: Vec<f64> = Vec::try_from(flat).expect("a flat tensor of f64 is a vector");
+        for named in layout.named() {
+            let data = Data::F64(values[named.range.clone()].to_vec());
+            out.insert(format!("{prefix}/{}", named.name), Array { shape: shape(&named), data });
+        }
+    }
+}
+
+/// The flat vector of parameters stored by name.
+fn take(state: &Tensors, prefix: &str, layout: &[Named]) -> Result<Vec<f64>, Error> {
+    let mut flat = Vec::with_capacity(layout.last().map_or(0, |named| named.range.end));
+    for named in layout {
+        let name = format!("{prefix}/{}", named.name);
+        let expected: Vec<usize> = named.shape.iter().map(|&x| x as usize).collect();
+        let array = state.get(&name).ok_or_else(|| Error::MissingTensor { name: name.clone() })?;
+        if array.shape != expected {
+            return Err(Error::Shape { name, found: array.shape.clone(), expected });
+        }
+        match &array.data {
+            Data::F32(values) => flat.extend(values.iter().map(|&x| f64::from(x))),
+            Data::F64(values) => flat.extend(values),
+            Data::I64(_) => {
+                return Err(Error::Kind { name, found: "whole numbers", expected: "real ones" });
+            }
+        }
+    }
+    Ok(flat)
+}
+
+/// Counts stored under a name.
+fn counts<'a>(state: &'a Tensors, name: &str, expected: usize) -> Result<&'a [i64], Error> {
+    let array = state.get(name).ok_or_else(|| Error::MissingTensor { name: name.to_owned() })?;
+    let Data::I64(values) = &array.data else {
+        let (found, expected) = ("real numbers", "whole ones");
+        return Err(Error::Kind { name: name.to_owned(), found, expected });
+    };
+    if array.shape == [expected] {
+        Ok(values)
+    } else {
+        let (found, expected) = (array.shape.clone(), vec![expected]);
+        Err(Error::Shape { name: name.to_owned(), found, expected })
+    }
+}

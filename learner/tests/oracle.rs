@@ -1,0 +1,88 @@
+//! The learner against an independent program: every case of `MAHRL_ORACLE_DIR` (default: tests/fixtures/oracle).
+//!
+//! In: cases of `shared/oracle/make_cases.py` (PyTorch, f64): settings in the metadata, initial parameters, batches, and
+//! what rewards, targets, losses, first gradients and final parameters must be. Relative error of a tensor =
+//! max |a - b| / max(1e-12, max |b|). Out: a line a case with the worst error.
+
+mod oracle_case;
+
+use std::path::{Path, PathBuf};
+
+use learner::algorithm::settings::LevelKind;
+use oracle_case::{Case, Worst};
+use tch::Kind;
+
+const TOLERANCE_F64: f64 = 1e-9;
+const TOLERANCE_F32: f64 = 1e-4;
+
+fn folder() -> PathBuf {
+    match std::env::var_os("MAHRL_ORACLE_DIR") {
+        // Tests run in the folder of their package; a relative path means the caller's, the root of the workspace.
+        Some(path) if Path::new(&path).is_absolute() || Path::new(&path).exists() => path.into(),
+        Some(path) => Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/oracle"),
+    }
+}
+
+fn cases() -> Vec<PathBuf> {
+    let folder = folder();
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "{} holds no case (*.safetensors)", folder.display());
+    paths
+}
+
+/// Runs a case and returns the worst relative error.
+fn run(path: &Path, kind: Kind) -> Worst {
+    tch::set_num_threads(1);
+    let case = Case::read(path, kind);
+    let mut core = case.core();
+    let mut worst = Worst::default();
+    for u in 0..case.n_updates() {
+        let (high, low) = (case.high(u), case.low(u));
+        for (level, reward, batch_targets) in [
+            (LevelKind::High, core.high_reward(&high), case.high_targets(&core, &high)),
+            (LevelKind::Low, core.low_reward(&low), case.low_targets(&core, &low)),
+        ] {
+            let name = level.name();
+            case.compare(&mut worst, &format!("expect/{u}/{name}/reward"), &reward);
+            case.compare(&mut worst, &format!("expect/{u}/{name}/y"), &batch_targets);
+        }
+        let metrics = core.update(Some(&high), Some(&low));
+        for (level, metrics) in [(LevelKind::High, metrics.high), (LevelKind::Low, metrics.low)] {
+            let (name, metrics) = (level.name(), metrics.expect("both levels had a batch"));
+            let actor = metrics.actor.expect("the actor moves at every update");
+            case.compare_values(&mut worst, &format!("expect/{u}/{name}/critic_loss"), &metrics.critic_loss);
+            case.compare_values(&mut worst, &format!("expect/{u}/{name}/actor_loss"), &actor.loss);
+        }
+        if u == 0 && !case.is_sequential() {
+            case.compare_gradients(&mut worst, &core);
+        }
+    }
+    case.compare_final(&mut worst, &core);
+    worst
+}
+
+#[test]
+fn every_case_is_reproduced() {
+    let mut failures = Vec::new();
+    for path in cases() {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        for (kind, tolerance) in [(Kind::Double, TOLERANCE_F64), (Kind::Float, TOLERANCE_F32)] {
+            let worst = run(&path, kind);
+            let line = format!(
+                "{name:<24} {kind:?}: worst relative error {:.2e} at {} ({} tensors compared)",
+                worst.error, worst.tensor, worst.n_compared
+            );
+            println!("{line}");
+            if worst.error.is_nan() || worst.error > tolerance {
+                failures.push(format!("{line}, allowed {tolerance:e}"));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
