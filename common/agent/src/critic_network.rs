@@ -1,0 +1,133 @@
+//! A critic (Eqs 5, 8): v_i = ReLU(W1_i s + W2_i a_i + b_i), q_i = f(w_i . v_i + b'_i), f by `critic_output`.
+//!
+//! In: states `[R, S]`, an action for each head `[R, heads, n]`; out: q `[R, heads]`. Head i sees only action i.
+
+use common::config::{CriticAction, CriticOutput, ModelConfig};
+use kernels::{Init, Level, RowMajor, RowMajorMut, Strided, gemm, search};
+
+use crate::{
+    encoder::{Encoder, transpose},
+    layout::Network,
+    weights::NetworkWeights,
+};
+
+/// Length a critic sees under `critic_action = direction`: that of a typical item (D8).
+const DIRECTION_LENGTH: f32 = 7.0;
+
+pub(crate) struct CriticNetwork {
+    pub(crate) network: Network,
+    pub(crate) encoder: Encoder,
+    n_dims: usize,
+    state_size: usize,
+    head_width: usize,
+    output: CriticOutput,
+    action: CriticAction,
+    /// `[S, heads k]`, the heads side by side.
+    state_weight: Vec<f32>,
+    /// `[heads k]`
+    state_bias: Vec<f32>,
+    /// Of each head `[n, k]`.
+    action_weight: Vec<Vec<f32>>,
+    /// `[heads, k]`
+    out_weight: Vec<f32>,
+    /// `[heads]`
+    out_bias: Vec<f32>,
+}
+
+impl CriticNetwork {
+    pub(crate) fn new(network: Network, weights: NetworkWeights<'_>, model: &ModelConfig) -> Self {
+        let n_heads = network.n_heads(model);
+        let state_size = network.state_size(model);
+        let join = |part: &str| -> Vec<f32> {
+            (0..n_heads).flat_map(|i| weights.get(&format!("heads.{i}.{part}"))).copied().collect()
+        };
+        Self {
+            network,
+            encoder: Encoder::new(network, weights, model.n_dims, model.encoder_width),
+            n_dims: model.n_dims,
+            state_size,
+            head_width: model.head_width,
+            output: model.critic_output,
+            action: model.critic_action,
+            state_weight: transpose(&join("state.weight"), state_size),
+            state_bias: join("state.bias"),
+            action_weight: (0..n_heads)
+                .map(|i| transpose(weights.get(&format!("heads.{i}.action.weight")), model.n_dims))
+                .collect(),
+            out_weight: join("out.weight"),
+            out_bias: join("out.bias"),
+        }
+    }
+
+    /// Number of heads.
+    pub(crate) fn n_heads(&self) -> usize {
+        self.out_bias.len()
+    }
+
+    /// Width of the hidden layer of all heads.
+    pub(crate) fn hidden_width(&self) -> usize {
+        self.state_bias.len()
+    }
+
+    /// Turns actions `[R, heads, n]` into what the heads see. A zero vector stays zero.
+    pub(crate) fn see(&self, actions: &mut [f32]) {
+        if self.action == CriticAction::Raw {
+            return;
+        }
+        for action in actions.chunks_exact_mut(self.n_dims) {
+            let norm = action.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+            if norm > 0.0 {
+                let factor = f64::from(DIRECTION_LENGTH) / norm;
+                action.iter_mut().for_each(|x| *x = (f64::from(*x) * factor) as f32);
+            }
+        }
+    }
+
+    /// q of head i of row r into `q(r, i)`. `hidden` is `[R, heads k]` working memory.
+    pub(crate) fn heads(
+        &self,
+        level: Level,
+        states: &[f32],
+        actions: &[f32],
+        hidden: &mut [f32],
+        mut q: impl FnMut(usize, usize, f32),
+    ) {
+        let (n, k) = (self.n_dims, self.head_width);
+        let (n_rows, n_heads, width) = (states.len() / self.state_size, self.n_heads(), self.hidden_width());
+        let (a, b) =
+            (Strided::rows(states, self.state_size), RowMajor { data: &self.state_weight, stride: width });
+        let c = RowMajorMut { data: &mut *hidden, stride: width };
+        gemm(level, (n_rows, width, self.state_size), a, b, c, Init::Bias(&self.state_bias));
+        for (i, weight) in self.action_weight.iter().enumerate() {
+            // With no rows there is nothing to read or write.
+            let a = Strided::rows(actions.get(i * n..).unwrap_or_default(), n_heads * n);
+            let data = hidden.get_mut(i * k..).unwrap_or_default();
+            let c = RowMajorMut { data, stride: width };
+            gemm(level, (n_rows, k, n), a, RowMajor { data: weight, stride: k }, c, Init::Accumulate);
+        }
+        for (row, hidden) in hidden.chunks_exact(width).enumerate() {
+            for (i, (hidden, weight)) in
+                hidden.chunks_exact(k).zip(self.out_weight.chunks_exact(k)).enumerate()
+            {
+                let value = search::relu_dot(level, hidden, weight) + self.out_bias[i];
+                q(row, i, self.squash(value));
+            }
+        }
+    }
+
+    fn squash(&self, x: f32) -> f32 {
+        match self.output {
+            // In this form NaN stays NaN.
+            CriticOutput::Relu => {
+                if x < 0.0 {
+                    0.0
+                } else {
+                    x
+                }
+            }
+            // ln(1 + e^x) without overflow.
+            CriticOutput::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+            CriticOutput::Linear => x,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The state encoder (Eqs 3, 6): s = W [h_first; h_second] + b over two windows of item ids.
+//!
+//! In: windows `[E, 3, N]`, the rows to encode; out: s `[R, w]`.
+
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use common::{
+    ItemId, ItemTable,
+    history::{Kind, N_WINDOWS},
+};
+use kernels::{Gru, GruParameters, Init, Inputs, Level, RowMajor, RowMajorMut, Sequences, Strided, gemm};
+
+use crate::{
+    layout::Network,
+    scratch::{EncoderScratch, sized},
+    weights::NetworkWeights,
+};
+
+/// Largest projected item table that is kept for a GRU, in bytes.
+const MAX_PROJECTED_BYTES: usize = 64 << 20;
+
+// Windows are handed to the kernel as they are.
+const _: () = assert!(ItemId::PADDING.0 == kernels::gru::PADDING);
+
+pub(crate) struct Encoder {
+    windows: [Kind; 2],
+    layers: [Layer; 2],
+    width: usize,
+    /// `[2w, w]`
+    merge_weight: Vec<f32>,
+    merge_bias: Vec<f32>,
+}
+
+impl Encoder {
+    pub(crate) fn new(network: Network, weights: NetworkWeights<'_>, n_dims: usize, width: usize) -> Self {
+        let layer = |name: &str| {
+            let get = |part| weights.get(&format!("encoder.{name}.cell.{part}"));
+            let parameters = GruParameters {
+                weight_ih: get("weight_ih"),
+                weight_hh: get("weight_hh"),
+                bias_ih: get("bias_ih"),
+                bias_hh: get("bias_hh"),
+            };
+            Layer::new(Gru::new(n_dims, width, parameters))
+        };
+        Self {
+            windows: network.windows(),
+            layers: [layer("first"), layer("second")],
+            width,
+            merge_weight: transpose(weights.get("encoder.merge.weight"), 2 * width),
+            merge_bias: weights.get("encoder.merge.bias").to_vec(),
+        }
+    }
+
+    /// s of the windows of each of `rows` into the first w columns of `out`.
+    pub(crate) fn encode(
+        &self,
+        (level, items): (Level, &ItemTable),
+        (windows, length): (&[ItemId], usize),
+        rows: &[usize],
+        out: RowMajorMut<'_>,
+        scratch: &mut EncoderScratch,
+    ) {
+        let w = self.width;
+        let joined = sized(&mut scratch.joined, rows.len() * 2 * w);
+        for (i, (layer, kind)) in self.layers.iter().zip(self.windows).enumerate() {
+            scratch.starts.clear();
+            scratch.starts.extend(rows.iter().map(|row| (row * N_WINDOWS + kind as usize) * length));
+            let sequences = Sequences { ids: bytemuck::cast_slice(windows), starts: &scratch.starts, length };
+            let inputs = layer.inputs(level, items, rows.len() * length);
+            // The second state starts w columns in; with no rows there is nothing to write.
+            let data = joined.get_mut(i * w..).unwrap_or_default();
+            layer.gru.forward(
+                level,
+                inputs,
+                sequences,
+                RowMajorMut { data, stride: 2 * w },
+                &mut scratch.gru,
+            );
+        }
+        // Eqs 3, 6
+        let a = Strided::rows(joined, 2 * w);
+        let b = RowMajor { data: &self.merge_weight, stride: w };
+        gemm(level, (rows.len(), w, 2 * w), a, b, out, Init::Bias(&self.merge_bias));
+    }
+}
+
+/// A GRU and, once it has paid, the projection of the whole catalogue.
+struct Layer {
+    gru: Gru,
+    /// `[n_items, 3w]`
+    projected: OnceLock<Vec<f32>>,
+    /// Item steps so far.
+    steps: AtomicUsize,
+}
+
+impl Layer {
+    fn new(gru: Gru) -> Self {
+        Self { gru, projected: OnceLock::new(), steps: AtomicUsize::new(0) }
+    }
+
+    /// What to run `n_steps` more steps on. A step on a projected table saves the product W_i x, a third of the work at
+    /// the paper's sizes; projecting the table costs `n_items` such products. It is done when as many have been
+    /// spent, so a version of the weights that serves a few steps only never pays for it. Both ways give the same
+    /// bits, so the moment of the change, which depends on threads, cannot be seen in a result.
+    fn inputs<'a>(&'a self, level: Level, items: &'a ItemTable, n_steps: usize) -> Inputs<'a> {
+        let gates = 3 * self.gru.width();
+        if let Some(projected) = self.projected.get() {
+            return Inputs::Projected(projected);
+        }
+        let affordable = items.n_items() * gates * size_of::<f32>() <= MAX_PROJECTED_BYTES;
+        let spent = self.steps.fetch_add(n_steps, Ordering::Relaxed);
+        if !affordable || spent < items.n_items() {
+            return Inputs::Rows(items.embeddings());
+        }
+        Inputs::Projected(self.projected.get_or_init(|| {
+            let mut projected = vec![0.0; items.n_items() * gates];
+            self.gru.project(level, items.embeddings(), &mut projected);
+            projected
+        }))
+    }
+}
+
+/// `[rows, columns]` to `[columns, rows]`: PyTorch's layout to the one that products read row by row.
+pub(crate) fn transpose(x: &[f32], columns: usize) -> Vec<f32> {
+    let rows = x.len() / columns;
+    (0..x.len()).map(|i| x[i % rows * columns + i / rows]).collect()
+}

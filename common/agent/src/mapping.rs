@@ -1,0 +1,86 @@
+//! Action mapping (Eq 9). In: a direction `[n]` and a session's recall set; out: the candidate left to show whose
+//! embedding has the largest cosine with it, ties to the lowest id.
+//!
+//! The cosine is taken as the dot product with the item's unit embedding: the direction's own length is the same for
+//! all candidates. Candidates stand by ascending id, so the first of equals is the lowest id. A direction without
+//! direction (zero, or with a NaN or an infinity) makes every candidate equal: the lowest id that is left wins.
+//!
+//! Candidates are gathered row by row and dotted in blocks of eight.
+
+use std::sync::Arc;
+
+use common::{ItemId, ItemTable, RecallSet};
+use kernels::{Level, search};
+
+use crate::{Error, scratch::sized};
+
+/// Eq 9 over an item table. Shared between threads.
+#[derive(Clone, Debug)]
+pub struct Mapping {
+    items: Arc<ItemTable>,
+    level: Level,
+}
+
+/// Working memory of a thread.
+#[derive(Clone, Debug, Default)]
+pub struct MappingScratch {
+    /// `[|I|]`
+    scores: Vec<f32>,
+}
+
+impl Mapping {
+    /// The mapping into a table.
+    pub fn new(items: Arc<ItemTable>) -> Self {
+        Self { items, level: Level::best() }
+    }
+
+    /// The same mapping on other instructions.
+    pub fn with_level(mut self, level: Level) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// Maps directions `[E, n]` to items `[E]`, each among its session's candidates that are left.
+    ///
+    /// # Errors
+    /// [`Error::NoCandidate`] with the row of a session that has shown everything.
+    pub fn choose(
+        &self,
+        directions: &[f32],
+        recall: &[RecallSet],
+        scratch: &mut MappingScratch,
+        items: &mut [ItemId],
+    ) -> Result<(), Error> {
+        let n = self.items.n_dims();
+        assert_eq!(directions.len(), recall.len() * n, "directions are [{}, {n}]", recall.len());
+        assert_eq!(items.len(), recall.len(), "one item a session");
+        for (row, direction) in directions.chunks_exact(n).enumerate() {
+            items[row] =
+                self.choose_one(direction, &recall[row], scratch).ok_or(Error::NoCandidate { row })?;
+        }
+        Ok(())
+    }
+
+    /// Maps one direction `[n]`; `None` if no candidate is left.
+    ///
+    /// # Panics
+    /// If a candidate is no item of the table.
+    pub fn choose_one(
+        &self,
+        direction: &[f32],
+        recall: &RecallSet,
+        scratch: &mut MappingScratch,
+    ) -> Option<ItemId> {
+        assert_eq!(direction.len(), self.items.n_dims(), "a direction is [n]");
+        let candidates = recall.candidates();
+        if direction.iter().any(|x| !x.is_finite()) {
+            return recall.nth_left(0).map(|position| candidates[position]);
+        }
+        let scores = sized(&mut scratch.scores, candidates.len());
+        let rows = bytemuck::cast_slice(candidates);
+        search::dot_rows(self.level, self.items.unit_embeddings(), rows, direction, scores);
+        // Eq 9. Shown candidates are -inf, never a product with a mask: every cosine may be negative.
+        let position = search::argmax_masked(self.level, scores, recall.shown_words());
+        position.or_else(|| recall.nth_left(0)).map(|position| candidates[position])
+    }
+}

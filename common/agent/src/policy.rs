@@ -1,0 +1,229 @@
+//! One version of the weights, ready to act. In: windows `[E, 3, N]` and goals of E sessions; out: goals, virtual
+//! actions and Q values, a row each session.
+//!
+//! Immutable and shared between threads; working memory is the caller's [`Scratch`].
+
+use std::sync::Arc;
+
+use common::{ItemTable, config::ModelConfig};
+use kernels::{Level, RowMajorMut};
+
+use crate::{
+    Error, Guidance, NO_GOAL, Network, Scratch, Sessions, Weights,
+    actor_network::ActorNetwork,
+    critic_network::CriticNetwork,
+    encoder::Encoder,
+    scratch::{EncoderScratch, sized},
+};
+
+/// Actors and, where the weights carry them, critics of both levels.
+pub struct Policy {
+    level: Level,
+    model: ModelConfig,
+    items: Arc<ItemTable>,
+    high_actor: ActorNetwork,
+    low_actor: ActorNetwork,
+    high_critic: Option<CriticNetwork>,
+    low_critic: Option<CriticNetwork>,
+}
+
+impl Policy {
+    /// The policy of a weights file; critics may be absent.
+    pub fn from_safetensors(bytes: &[u8], model: &ModelConfig, items: Arc<ItemTable>) -> Result<Self, Error> {
+        Self::new(&Weights::from_safetensors(bytes)?, model, items)
+    }
+
+    /// A policy that has learnt nothing, see [`Weights::random`].
+    pub fn random(model: &ModelConfig, items: Arc<ItemTable>, seed: u64) -> Result<Self, Error> {
+        Self::new(&Weights::random(model, seed), model, items)
+    }
+
+    /// The policy of some weights.
+    ///
+    /// # Errors
+    /// A tensor that is missing, misshapen, not finite or not of this model; items of another embedding size.
+    pub fn new(weights: &Weights, model: &ModelConfig, items: Arc<ItemTable>) -> Result<Self, Error> {
+        if items.n_dims() != model.n_dims {
+            return Err(Error::Embeddings { found: items.n_dims(), expected: model.n_dims });
+        }
+        let actor = |network| Ok(ActorNetwork::new(network, weights.network(network, model)?, model));
+        let critic = |network| {
+            let present = weights.contains(network).then(|| weights.network(network, model)).transpose()?;
+            Ok(present.map(|weights| CriticNetwork::new(network, weights, model)))
+        };
+        Ok(Self {
+            level: Level::best(),
+            model: model.clone(),
+            items,
+            high_actor: actor(Network::HighActor)?,
+            low_actor: actor(Network::LowActor)?,
+            high_critic: critic(Network::HighCritic)?,
+            low_critic: critic(Network::LowCritic)?,
+        })
+    }
+
+    /// The same policy on other instructions, e.g. the portable ones.
+    pub fn with_level(mut self, level: Level) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// The item table its windows point into.
+    pub fn items(&self) -> &Arc<ItemTable> {
+        &self.items
+    }
+
+    /// The settings it was built with.
+    pub fn model(&self) -> &ModelConfig {
+        &self.model
+    }
+
+    /// Eqs 3, 4: the goals of a period, `[E, M, n]`, every component strictly inside (-B, B).
+    ///
+    /// # Panics
+    /// If `goals` is not `[E, M, n]` or a window names an item outside the table.
+    pub fn goals(&self, sessions: Sessions<'_>, scratch: &mut Scratch, goals: &mut [f32]) {
+        self.act(&self.high_actor, sessions, Guidance::NONE, scratch, goals);
+    }
+
+    /// Eqs 6, 7: the virtual actions of a step, `[E, n]`, every component strictly inside (-B, B).
+    ///
+    /// # Panics
+    /// If `actions` is not `[E, n]`, the guidance does not fit where the state holds the goal, or a window names an
+    /// item outside the table.
+    pub fn virtual_actions(
+        &self,
+        sessions: Sessions<'_>,
+        guidance: Guidance<'_>,
+        scratch: &mut Scratch,
+        actions: &mut [f32],
+    ) {
+        self.act(&self.low_actor, sessions, guidance, scratch, actions);
+    }
+
+    /// Eq 5: the values `[E, M]` of goals `[E, M, n]`.
+    ///
+    /// # Errors
+    /// [`Error::NoCritic`] if the weights carry actors only.
+    pub fn high_q(
+        &self,
+        sessions: Sessions<'_>,
+        goals: &[f32],
+        scratch: &mut Scratch,
+        q: &mut [f32],
+    ) -> Result<(), Error> {
+        let critic = self.high_critic.as_ref().ok_or(Error::NoCritic(Network::HighCritic))?;
+        self.judge(critic, (sessions, Guidance::NONE), goals, scratch, q);
+        Ok(())
+    }
+
+    /// Eq 8: the values `[E]` of actions `[E, n]`, virtual ones or items' embeddings.
+    ///
+    /// # Errors
+    /// [`Error::NoCritic`] if the weights carry actors only.
+    pub fn low_q(
+        &self,
+        sessions: Sessions<'_>,
+        guidance: Guidance<'_>,
+        actions: &[f32],
+        scratch: &mut Scratch,
+        q: &mut [f32],
+    ) -> Result<(), Error> {
+        let critic = self.low_critic.as_ref().ok_or(Error::NoCritic(Network::LowCritic))?;
+        self.judge(critic, (sessions, guidance), actions, scratch, q);
+        Ok(())
+    }
+
+    fn act(
+        &self,
+        actor: &ActorNetwork,
+        sessions: Sessions<'_>,
+        guidance: Guidance<'_>,
+        scratch: &mut Scratch,
+        out: &mut [f32],
+    ) {
+        let width = actor.network.n_heads(&self.model) * self.model.n_dims;
+        self.assert_rows(sessions, "out", out.len(), width);
+        self.states(actor.network, &actor.encoder, sessions, guidance, scratch);
+        let heads = sized(&mut scratch.heads, scratch.rows.len() * width);
+        actor.heads(self.level, &scratch.state, heads);
+        for (&row, values) in scratch.rows.iter().zip(heads.chunks_exact(width)) {
+            out[row * width..][..width].copy_from_slice(values);
+        }
+    }
+
+    fn judge(
+        &self,
+        critic: &CriticNetwork,
+        (sessions, guidance): (Sessions<'_>, Guidance<'_>),
+        actions: &[f32],
+        scratch: &mut Scratch,
+        q: &mut [f32],
+    ) {
+        let (n_heads, width) = (critic.n_heads(), critic.n_heads() * self.model.n_dims);
+        self.assert_rows(sessions, "actions", actions.len(), width);
+        self.assert_rows(sessions, "q", q.len(), n_heads);
+        self.states(critic.network, &critic.encoder, sessions, guidance, scratch);
+        let Scratch { rows, state, heads, actions: seen, .. } = scratch;
+        seen.clear();
+        for &row in rows.iter() {
+            seen.extend_from_slice(&actions[row * width..][..width]);
+        }
+        critic.see(seen);
+        let hidden = sized(heads, rows.len() * critic.hidden_width());
+        critic
+            .heads(self.level, state, seen, hidden, |row, head, value| q[rows[row] * n_heads + head] = value);
+    }
+
+    /// Fills `scratch.rows` and `scratch.state`: `[s]`, or `[s; g; one-hot i]` where the network sees the goal.
+    fn states(
+        &self,
+        network: Network,
+        encoder: &Encoder,
+        sessions: Sessions<'_>,
+        guidance: Guidance<'_>,
+        scratch: &mut Scratch,
+    ) {
+        let (n, n_goals) = (self.model.n_dims, self.model.n_goals);
+        let (window, w) = (self.model.window, self.model.encoder_width);
+        let size = network.state_size(&self.model);
+        let Scratch { rows, encoder: encoder_scratch, state, .. } = scratch;
+        sessions.rows(window, rows);
+        state.resize(rows.len() * size, 0.0);
+        self.encode(encoder, sessions, rows, RowMajorMut { data: state, stride: size }, encoder_scratch);
+        if !network.sees_goal(&self.model) {
+            return;
+        }
+        self.assert_rows(sessions, "goals", guidance.goals.len(), n_goals * n);
+        self.assert_rows(sessions, "active goals", guidance.active.len(), 1);
+        for (&row, state) in rows.iter().zip(state.chunks_exact_mut(size)) {
+            let (goal, one_hot) = state[w..].split_at_mut(n);
+            goal.fill(0.0);
+            one_hot.fill(0.0);
+            let active = guidance.active[row];
+            if active != NO_GOAL {
+                let i = usize::from(active);
+                assert!(i < n_goals, "goal {i} of {n_goals} in row {row}");
+                goal.copy_from_slice(&guidance.goals[(row * n_goals + i) * n..][..n]);
+                one_hot[i] = 1.0;
+            }
+        }
+    }
+
+    fn encode(
+        &self,
+        encoder: &Encoder,
+        sessions: Sessions<'_>,
+        rows: &[usize],
+        out: RowMajorMut<'_>,
+        scratch: &mut EncoderScratch,
+    ) {
+        let windows = (sessions.windows, self.model.window);
+        encoder.encode((self.level, &self.items), windows, rows, out, scratch);
+    }
+
+    fn assert_rows(&self, sessions: Sessions<'_>, what: &str, found: usize, width: usize) {
+        let n_sessions = sessions.n_sessions(self.model.window);
+        assert_eq!(found, n_sessions * width, "{what}: [{n_sessions}, {width}] expected");
+    }
+}

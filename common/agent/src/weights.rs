@@ -1,0 +1,203 @@
+//! A set of named f32 tensors. In: safetensors bytes or a seed; out: tensors checked against the layout.
+
+use std::collections::BTreeMap;
+
+use common::{config::ModelConfig, seed::Streams};
+use rand::RngExt;
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+use crate::{
+    Error,
+    layout::{Initial, Network},
+};
+
+/// Tensors by full name, e.g. `low/actor/heads.0.bias`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Weights {
+    tensors: BTreeMap<String, Tensor>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Tensor {
+    shape: Vec<usize>,
+    data: Vec<f32>,
+}
+
+impl Weights {
+    /// The tensors of the four networks in a file; others (targets, optimisers) are passed over.
+    pub fn from_safetensors(bytes: &[u8]) -> Result<Self, Error> {
+        let file = SafeTensors::deserialize(bytes).map_err(|e| Error::File(e.to_string()))?;
+        let mut weights = Self::default();
+        for (name, tensor) in file.iter() {
+            if !Network::ALL.iter().any(|network| name.starts_with(network.prefix())) {
+                continue;
+            }
+            if tensor.dtype() != Dtype::F32 {
+                return Err(Error::Dtype { name: name.into(), found: format!("{:?}", tensor.dtype()) });
+            }
+            let value = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+            let data = tensor.data().chunks_exact(4).map(value).collect();
+            weights.insert(name.to_owned(), tensor.shape().to_vec(), data);
+        }
+        Ok(weights)
+    }
+
+    /// PyTorch's default initialisation of the actors and critics of both levels.
+    pub fn random(model: &ModelConfig, seed: u64) -> Self {
+        let mut rng = Streams::new(seed, "agent/initialisation").sequential();
+        let mut weights = Self::default();
+        for network in Network::ALL {
+            for parameter in network.parameters(model) {
+                let len: usize = parameter.shape.iter().product();
+                let data = match parameter.initial {
+                    Initial::Uniform(bound) => (0..len).map(|_| rng.random_range(-bound..=bound)).collect(),
+                    Initial::Ones => vec![1.0; len],
+                };
+                let name = format!("{}{}", network.prefix(), parameter.name);
+                weights.insert(name, parameter.shape, data);
+            }
+        }
+        weights
+    }
+
+    /// Adds or replaces a tensor.
+    ///
+    /// # Panics
+    /// If the shape does not describe the data.
+    pub fn insert(&mut self, name: String, shape: Vec<usize>, data: Vec<f32>) {
+        assert_eq!(shape.iter().product::<usize>(), data.len(), "tensor `{name}` of shape {shape:?}");
+        self.tensors.insert(name, Tensor { shape, data });
+    }
+
+    /// The values of a tensor, row-major.
+    pub fn get(&self, name: &str) -> Option<&[f32]> {
+        self.tensors.get(name).map(|tensor| tensor.data.as_slice())
+    }
+
+    /// Removes a network, e.g. a critic before a broadcast to actors.
+    pub fn remove(&mut self, network: Network) {
+        self.tensors.retain(|name, _| !name.starts_with(network.prefix()));
+    }
+
+    /// Whether there is any tensor of a network.
+    pub fn contains(&self, network: Network) -> bool {
+        self.tensors.keys().any(|name| name.starts_with(network.prefix()))
+    }
+
+    /// The file form.
+    pub fn to_safetensors(&self) -> Vec<u8> {
+        let bytes: BTreeMap<&str, Vec<u8>> = self
+            .tensors
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), tensor.data.iter().flat_map(|x| x.to_le_bytes()).collect()))
+            .collect();
+        let views = self.tensors.iter().map(|(name, tensor)| {
+            let view = TensorView::new(Dtype::F32, tensor.shape.clone(), &bytes[name.as_str()]);
+            (name.as_str(), view.expect("`insert` has checked the shape"))
+        });
+        safetensors::serialize(views, None).expect("tensors in memory serialise")
+    }
+
+    /// The tensors of a network, all there, of the layout's shapes and finite, and no others.
+    pub(crate) fn network(&self, network: Network, model: &ModelConfig) -> Result<NetworkWeights<'_>, Error> {
+        let parameters = network.parameters(model);
+        let full = |name: &str| format!("{}{name}", network.prefix());
+        for parameter in &parameters {
+            let name = full(&parameter.name);
+            let Some(tensor) = self.tensors.get(&name) else {
+                return Err(Error::Missing { name, expected: parameter.shape.clone() });
+            };
+            if tensor.shape != parameter.shape {
+                return Err(Error::Shape {
+                    name,
+                    found: tensor.shape.clone(),
+                    expected: parameter.shape.clone(),
+                });
+            }
+            if let Some((index, &value)) = tensor.data.iter().enumerate().find(|(_, x)| !x.is_finite()) {
+                return Err(Error::NotFinite { name, index, value });
+            }
+        }
+        let known = |name: &str| parameters.iter().any(|p| full(&p.name) == name);
+        let of_network = |name: &&String| name.starts_with(network.prefix());
+        match self.tensors.keys().filter(of_network).find(|name| !known(name)) {
+            Some(name) => Err(Error::Unexpected { name: name.clone() }),
+            None => Ok(NetworkWeights { weights: self, network }),
+        }
+    }
+}
+
+/// The tensors of one network, checked.
+#[derive(Clone, Copy)]
+pub(crate) struct NetworkWeights<'a> {
+    weights: &'a Weights,
+    network: Network,
+}
+
+impl<'a> NetworkWeights<'a> {
+    /// A tensor of the layout, row-major.
+    pub(crate) fn get(&self, name: &str) -> &'a [f32] {
+        let full = format!("{}{name}", self.network.prefix());
+        self.weights.get(&full).expect("the layout was checked and names this tensor")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::config::{Config, Preset};
+
+    use super::*;
+
+    fn model() -> ModelConfig {
+        ModelConfig { n_dims: 3, encoder_width: 4, head_width: 5, ..Config::preset(Preset::Paper).model }
+    }
+
+    #[test]
+    fn random_weights_survive_the_file_and_fit_the_layout() {
+        let weights = Weights::random(&model(), 3);
+        let read = Weights::from_safetensors(&weights.to_safetensors()).unwrap();
+        assert_eq!(read, weights);
+        for network in Network::ALL {
+            read.network(network, &model()).unwrap();
+        }
+        assert_ne!(weights, Weights::random(&model(), 4));
+        assert_eq!(weights.get("high/critic/heads.1.out.bias"), Some([1.0].as_slice()));
+    }
+
+    #[test]
+    fn bad_tensors_are_named_with_what_was_found_and_expected() {
+        let message = |change: fn(&mut Weights)| {
+            let mut weights = Weights::random(&model(), 3);
+            change(&mut weights);
+            weights.network(Network::LowActor, &model()).map(|_| ()).unwrap_err().to_string()
+        };
+        let name = "low/actor/heads.0.bias";
+        assert_eq!(
+            message(|w| w.remove(Network::LowActor)),
+            "tensor `low/actor/encoder.first.cell.weight_ih` is missing, expected shape [12, 3]"
+        );
+        assert_eq!(
+            message(|w| w.insert("low/actor/heads.0.bias".into(), vec![2], vec![0.0; 2])),
+            format!("tensor `{name}` has shape [2], expected [3]")
+        );
+        assert_eq!(
+            message(|w| w.insert("low/actor/heads.0.bias".into(), vec![3], vec![0.0, f32::NAN, 0.0])),
+            format!("tensor `{name}`, element 1: NaN is not a finite number")
+        );
+        assert_eq!(
+            message(|w| w.insert("low/actor/heads.1.bias".into(), vec![3], vec![0.0; 3])),
+            "tensor `low/actor/heads.1.bias` does not belong to a model of these settings"
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_no_weights_are_refused() {
+        assert!(matches!(Weights::from_safetensors(b"nonsense"), Err(Error::File(_))));
+        let bytes = Weights::random(&model(), 3).to_safetensors();
+        assert!(matches!(Weights::from_safetensors(&bytes[..bytes.len() - 1]), Err(Error::File(_))));
+        let half = TensorView::new(Dtype::F16, vec![1], &[0, 0]).unwrap();
+        let bytes = safetensors::serialize([("low/actor/heads.0.bias", half)], None).unwrap();
+        let error = Weights::from_safetensors(&bytes).unwrap_err().to_string();
+        assert_eq!(error, "tensor `low/actor/heads.0.bias` holds F16, expected F32");
+    }
+}
