@@ -21,8 +21,16 @@ pub enum Error {
         /// The item chosen.
         item: ItemId,
     },
+    /// A step of a session that has ended.
+    #[error("session {session} in slot {slot} is over: begin another one first")]
+    Over {
+        /// Slot, `0..E`.
+        slot: usize,
+        /// The session in it.
+        session: SessionId,
+    },
     /// A slice of another length than E.
-    #[error("got {found} actions for {expected} sessions")]
+    #[error("got {found} actions or outcomes for {expected} sessions")]
     Length {
         /// Values given.
         found: usize,
@@ -35,6 +43,12 @@ pub enum Error {
     /// A world that cannot be built from its settings.
     #[error("{0}")]
     Build(String),
+    /// A reference policy that needs a truth this world does not know.
+    #[error("the {reference} policy needs a truth that this world does not know")]
+    Reference {
+        /// Name of the policy.
+        reference: &'static str,
+    },
 }
 
 /// What one step of one session brought.
@@ -67,7 +81,7 @@ pub trait Environment: Send {
     fn step_number(&self, slot: usize) -> u64;
 
     /// Shows `actions[e]` in slot e, for all e in `0..E`; fills `outcomes` `[E]`. An error names the first bad slot;
-    /// then no session has moved. Must not be called while a session is over.
+    /// then no session has moved. Must not be called while a session is over ([`Error::Over`]).
     fn step(&mut self, actions: &[ItemId], outcomes: &mut [Outcome]) -> Result<(), Error>;
 
     /// History windows `[E, 3, N]`, contiguous, see [`common::history`].
@@ -95,4 +109,22 @@ pub trait Truth {
 
     /// The same for one item.
     fn probability(&self, slot: usize, item: ItemId) -> (f32, f32);
+
+    /// For each candidate, what showing it is worth beyond this step's reward, in rewards a click: the lookahead oracle
+    /// ranks by `p_click (1 + 4 p_order + bonus)`. False, with nothing to rely on in `bonus`, where the world has no
+    /// such knowledge.
+    fn lookahead_bonus(&self, _slot: usize, _bonus: &mut Vec<f32>) -> bool {
+        false
+    }
+
+    /// For each candidate, how popular it is, whoever looks. False where unknown.
+    fn popularity(&self, _slot: usize, _scores: &mut Vec<f32>) -> bool {
+        false
+    }
+
+    /// For each candidate, the score of the policy that wrote the world's log: of those left, it shows one with
+    /// probability proportional to `exp(score)`. Finite; constant during a session. False where unknown.
+    fn logging_scores(&self, _slot: usize, _scores: &mut Vec<f32>) -> bool {
+        false
+    }
 }

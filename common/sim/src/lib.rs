@@ -3,9 +3,21 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`environment`] | the one trait of all worlds |
+//! | [`shopworld`] | the built-in world: users whose truth is known |
 //! | [`learned`] | the simulator fitted to a log: the network and its files |
+//! | [`reference`] | scripted policies to compare with, the privileged oracles among them |
+//! | `slots` | what every world keeps of its sessions |
+//! | `draw` | candidates, weighted draws |
+//! | `numbers` | exp, sigmoid, tanh |
 
+mod draw;
 pub mod environment;
 pub mod learned;
+mod numbers;
+pub mod reference;
+pub mod shopworld;
+mod slots;
 
 pub use environment::{Environment, Error, Outcome, Truth};
+pub use reference::{Reference, ReferencePolicy};
+pub use shopworld::{Catalogue, ShopWorld, ShopWorldSettings, Variant};

@@ -1,0 +1,217 @@
+//! Scripted policies to compare with.
+//!
+//! In: a world; out: item ids `[E]`, each a candidate that is left. The oracles are privileged: they read the hidden
+//! truth, which no learned policy sees, and so bound what is possible. Ties go to the lowest id.
+
+use common::{ItemId, RecallSet, seed::Streams};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+use crate::{Environment, Error, Truth, draw::WeightedDraw};
+
+/// The value of an order on top of its click.
+const ORDER_EXTRA: f32 = 4.0;
+
+/// A scripted policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reference {
+    /// Any candidate that is left, equally likely.
+    Random,
+    /// The most popular one: argmax of attractiveness in ShopWorld, of the log's clicks in a learned simulator.
+    Popularity,
+    /// The policy that wrote the log.
+    Logging,
+    /// argmax p_click.
+    ClickGreedy,
+    /// argmax p_click (1 + 4 p_order): the expected reward of this step.
+    Myopic,
+    /// argmax p_click p_order.
+    OrderGreedy,
+    /// argmax p_click (1 + 4 p_order + bonus), with what the item brings later: .5 quality in ShopWorld.
+    Lookahead,
+}
+
+impl Reference {
+    /// All of them, in the order of the tables.
+    pub const ALL: [Self; 7] = [
+        Self::Random,
+        Self::Popularity,
+        Self::Logging,
+        Self::ClickGreedy,
+        Self::Myopic,
+        Self::OrderGreedy,
+        Self::Lookahead,
+    ];
+
+    /// What the tables call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Random => "random",
+            Self::Popularity => "popularity",
+            Self::Logging => "logging",
+            Self::ClickGreedy => "click-greedy oracle",
+            Self::Myopic => "myopic oracle",
+            Self::OrderGreedy => "order-greedy oracle",
+            Self::Lookahead => "lookahead oracle",
+        }
+    }
+
+    /// Whether it reads the users' hidden state.
+    pub fn is_oracle(self) -> bool {
+        matches!(self, Self::ClickGreedy | Self::Myopic | Self::OrderGreedy | Self::Lookahead)
+    }
+
+    /// Whether a world knows what this policy needs. A world has at least one slot, and so has its truth.
+    pub fn is_known_to(self, environment: &dyn Environment) -> bool {
+        let mut scores = Vec::new();
+        let knows = |question: fn(&dyn Truth, &mut Vec<f32>) -> bool, scores: &mut Vec<f32>| {
+            environment.truth().is_some_and(|truth| question(truth, scores))
+        };
+        match self {
+            Self::Random => true,
+            Self::Popularity => knows(|truth, scores| truth.popularity(0, scores), &mut scores),
+            Self::Logging => knows(|truth, scores| truth.logging_scores(0, scores), &mut scores),
+            Self::ClickGreedy | Self::Myopic | Self::OrderGreedy => environment.truth().is_some(),
+            Self::Lookahead => knows(|truth, scores| truth.lookahead_bonus(0, scores), &mut scores),
+        }
+    }
+}
+
+/// A reference at work. What it chooses for a session depends on the seed, the session, its step and the world alone,
+/// never on the slot or on what was chosen before: it needs no `begin`.
+#[derive(Clone, Debug)]
+pub struct ReferencePolicy {
+    reference: Reference,
+    streams: Streams,
+    p_click: Vec<f32>,
+    p_order: Vec<f32>,
+    scores: Vec<f32>,
+    draw: WeightedDraw,
+}
+
+impl ReferencePolicy {
+    /// The policy, with the seed of its own draws (random and logging have some).
+    pub fn new(reference: Reference, seed: u64) -> Self {
+        Self {
+            reference,
+            streams: Streams::new(seed, &format!("reference/{}", reference.name())),
+            p_click: Vec::new(),
+            p_order: Vec::new(),
+            scores: Vec::new(),
+            draw: WeightedDraw::default(),
+        }
+    }
+
+    /// Which one it is.
+    pub fn reference(&self) -> Reference {
+        self.reference
+    }
+
+    /// Chooses an item for every slot. Where a session has shown all its candidates, the choice is padding, which no
+    /// world accepts.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where `actions` are not `[E]`; [`Error::Reference`] where the world does not know what the
+    /// policy needs.
+    pub fn choose(&mut self, environment: &dyn Environment, actions: &mut [ItemId]) -> Result<(), Error> {
+        let n_slots = environment.n_slots();
+        if actions.len() != n_slots {
+            return Err(Error::Length { found: actions.len(), expected: n_slots });
+        }
+        for (slot, action) in actions.iter_mut().enumerate() {
+            let recall = &environment.recall()[slot];
+            let position = match self.reference {
+                Reference::Random => self.random(environment, slot),
+                Reference::Logging => self.logging(environment, slot)?,
+                _ => {
+                    self.score(environment, slot)?;
+                    best_left(recall, &self.scores)
+                }
+            };
+            *action = position.map_or(ItemId::PADDING, |position| recall.candidates()[position]);
+        }
+        Ok(())
+    }
+
+    fn random(&self, environment: &dyn Environment, slot: usize) -> Option<usize> {
+        let recall = &environment.recall()[slot];
+        let mut rng = self.streams.at(environment.session(slot), environment.step_number(slot));
+        match recall.n_left() {
+            0 => None,
+            n_left => recall.nth_left(rng.random_range(0..n_left)),
+        }
+    }
+
+    fn logging(&mut self, environment: &dyn Environment, slot: usize) -> Result<Option<usize>, Error> {
+        if !self.truth(environment)?.logging_scores(slot, &mut self.scores) {
+            return Err(self.unknown());
+        }
+        self.draw.reset(&environment.recall()[slot], &self.scores);
+        let mut rng = self.streams.at(environment.session(slot), environment.step_number(slot));
+        Ok(self.draw.draw(rng.random()))
+    }
+
+    /// Fills `scores` for the policies that take the best.
+    fn score(&mut self, environment: &dyn Environment, slot: usize) -> Result<(), Error> {
+        let truth = self.truth(environment)?;
+        let known = match self.reference {
+            Reference::Popularity => truth.popularity(slot, &mut self.scores),
+            Reference::Lookahead => truth.lookahead_bonus(slot, &mut self.scores),
+            _ => true,
+        };
+        if !known {
+            return Err(self.unknown());
+        }
+        if self.reference == Reference::Popularity {
+            return Ok(());
+        }
+        truth.probabilities(slot, &mut self.p_click, &mut self.p_order);
+        self.scores.resize(self.p_click.len(), 0.0);
+        let probabilities = std::iter::zip(&self.p_click, &self.p_order);
+        for (score, (click, order)) in self.scores.iter_mut().zip(probabilities) {
+            *score = match self.reference {
+                Reference::ClickGreedy => *click,
+                Reference::OrderGreedy => click * order,
+                Reference::Lookahead => click * (1.0 + ORDER_EXTRA * order + *score),
+                _ => click * (1.0 + ORDER_EXTRA * order),
+            };
+        }
+        Ok(())
+    }
+
+    fn truth<'a>(&self, environment: &'a dyn Environment) -> Result<&'a dyn Truth, Error> {
+        environment.truth().ok_or_else(|| self.unknown())
+    }
+
+    fn unknown(&self) -> Error {
+        Error::Reference { reference: self.reference.name() }
+    }
+}
+
+/// Position of the best candidate that is left; the first of equals.
+fn best_left(recall: &RecallSet, scores: &[f32]) -> Option<usize> {
+    let mut best: Option<(usize, f32)> = None;
+    for (position, &score) in scores.iter().enumerate() {
+        if best.is_none_or(|(_, highest)| score > highest) && !recall.is_shown(position) {
+            best = Some((position, score));
+        }
+    }
+    best.map(|(position, _)| position)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_that_is_left_wins_and_ties_go_to_the_lowest_id() {
+        let mut recall = RecallSet::new([2, 4, 6, 8].map(ItemId).to_vec());
+        let scores = [-3.0, -1.0, -2.0, -1.0];
+        assert_eq!(best_left(&recall, &scores), Some(1));
+        recall.show(ItemId(4));
+        assert_eq!(best_left(&recall, &scores), Some(3));
+        assert!([2, 6, 8].into_iter().all(|item| recall.show(ItemId(item))));
+        assert_eq!(best_left(&recall, &scores), None);
+    }
+}
