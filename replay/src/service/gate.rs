@@ -1,0 +1,269 @@
+//! The limiter with those who wait for it. One gate for all shards of a process.
+//!
+//! In: requests to insert or sample; out: granted and counted, or after the caller's deadline the bound that stood
+//! against it. Everybody who waits looks again whenever a count changes. Dropping a wait takes it out of the books.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use crate::{
+    Error,
+    settings::Settings,
+    table::limiter::{Level, Limiter, Totals},
+};
+
+/// What somebody wants to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ask {
+    /// Insert low-level rows.
+    Insert { rows: u64 },
+    /// Sample rows; 0: only be allowed to.
+    Sample { level: Level, rows: u64 },
+}
+
+/// Who waits on one side.
+#[derive(Debug, Default)]
+struct Side {
+    /// By ticket, so oldest first: since when, and on which bound.
+    waiting: BTreeMap<u64, (Instant, String)>,
+    waits: u64,
+    total: Duration,
+}
+
+/// [`Side`] for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SideInfo {
+    pub(crate) waiting: usize,
+    pub(crate) longest: Duration,
+    pub(crate) waits: u64,
+    pub(crate) total: Duration,
+    pub(crate) bound: String,
+}
+
+#[derive(Debug)]
+struct State {
+    limiter: Limiter,
+    /// Inserting; sampling low; sampling high.
+    sides: [Side; 3],
+    tickets: u64,
+    closed: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+impl Ask {
+    fn side(self) -> usize {
+        match self {
+            Self::Insert { .. } => 0,
+            Self::Sample { level: Level::Low, .. } => 1,
+            Self::Sample { level: Level::High, .. } => 2,
+        }
+    }
+
+    /// Counts the request if nothing stands against it; else what does.
+    fn grant(self, limiter: &mut Limiter) -> Option<String> {
+        match self {
+            Self::Insert { rows } => {
+                let against = limiter.against_insert(rows);
+                if against.is_none() {
+                    limiter.insert(Level::Low, rows);
+                }
+                against
+            }
+            Self::Sample { level, rows } => {
+                let against = limiter.against_sample(level, rows);
+                if against.is_none() {
+                    limiter.sample(level, rows);
+                }
+                against
+            }
+        }
+    }
+}
+
+impl Gate {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let state =
+            State { limiter: Limiter::new(settings), sides: Default::default(), tickets: 0, closed: false };
+        Self { state: Mutex::new(state), changed: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is a few additions: it is whole after a panic elsewhere.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits at most `wait` until the request is granted, and counts it.
+    pub(crate) async fn admit(&self, ask: Ask, wait: Duration) -> Result<(), Error> {
+        let begun = Instant::now();
+        let mut ticket = None;
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            let reason = {
+                let mut state = self.lock();
+                if state.closed {
+                    return Err(Error::Closed("the replay service".into()));
+                }
+                match ask.grant(&mut state.limiter) {
+                    None => break,
+                    Some(reason) => reason,
+                }
+            };
+            let ticket = ticket.get_or_insert_with(|| Ticket::new(self, ask.side(), begun));
+            ticket.waits_on(&reason);
+            if tokio::time::timeout_at(begun + wait, changed).await.is_err() {
+                return Err(Error::Deadline { waited: begun.elapsed(), reason });
+            }
+        }
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// Takes back what [`Self::admit`] granted.
+    pub(crate) fn undo(&self, ask: Ask) {
+        match ask {
+            Ask::Insert { rows } => self.lock().limiter.undo_insert(rows),
+            Ask::Sample { level, rows } => self.lock().limiter.undo_sample(level, rows),
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// A granted batch was stored: sizes, and the inserts of the high-level table, have changed.
+    pub(crate) fn stored(&self, before: [Totals; 2], after: [Totals; 2]) {
+        {
+            let limiter = &mut self.lock().limiter;
+            limiter.resize(Level::Low, before[0].size, after[0].size);
+            limiter.insert(Level::High, after[1].inserted - before[1].inserted);
+            limiter.resize(Level::High, before[1].size, after[1].size);
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// A shard's contents were replaced by others.
+    pub(crate) fn replaced(&self, before: [Totals; 2], after: [Totals; 2]) {
+        self.lock().limiter.replace(before, after);
+        self.changed.notify_waiters();
+    }
+
+    /// Ends all waits; nothing is granted from now on.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_waiters();
+    }
+
+    /// The limiter as it stands, and who waits to insert, to sample low, to sample high.
+    pub(crate) fn info(&self) -> (Limiter, [SideInfo; 3]) {
+        let state = self.lock();
+        let sides = state.sides.each_ref().map(|side| {
+            let oldest = side.waiting.values().next();
+            SideInfo {
+                waiting: side.waiting.len(),
+                longest: oldest.map_or(Duration::ZERO, |(since, _)| since.elapsed()),
+                waits: side.waits,
+                total: side.total,
+                bound: oldest.map_or_else(String::new, |(_, bound)| bound.clone()),
+            }
+        });
+        (state.limiter.clone(), sides)
+    }
+}
+
+/// A place in the books while somebody waits.
+struct Ticket<'a> {
+    gate: &'a Gate,
+    side: usize,
+    number: u64,
+    begun: Instant,
+}
+
+impl<'a> Ticket<'a> {
+    fn new(gate: &'a Gate, side: usize, begun: Instant) -> Self {
+        let mut state = gate.lock();
+        state.tickets += 1;
+        Self { gate, side, number: state.tickets, begun }
+    }
+
+    fn waits_on(&self, bound: &str) {
+        self.gate.lock().sides[self.side].waiting.insert(self.number, (self.begun, bound.to_owned()));
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        let mut state = self.gate.lock();
+        let side = &mut state.sides[self.side];
+        side.waiting.remove(&self.number);
+        side.waits += 1;
+        side.total += self.begun.elapsed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::testing::settings;
+
+    const SAMPLE: Ask = Ask::Sample { level: Level::Low, rows: 2 };
+
+    fn stored(size: u64) -> [Totals; 2] {
+        [Totals { size, inserted: size, sampled: 0 }, Totals::default()]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_at_its_deadline_with_the_bound() {
+        let gate = Gate::new(&settings());
+        let error = gate.admit(SAMPLE, Duration::from_millis(70)).await.unwrap_err();
+        assert!(matches!(&error, Error::Deadline { waited, .. } if waited.as_millis() == 70), "{error}");
+        assert!(error.to_string().contains("table low holds 0 of at least 1"), "{error}");
+        let side = gate.info().1[1].clone();
+        assert_eq!((side.waiting, side.waits, side.total.as_millis()), (0, 1, 70));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_is_told_and_goes_on_when_the_bound_moves() {
+        let gate = Arc::new(Gate::new(&settings()));
+        let waiter = tokio::spawn({
+            let gate = gate.clone();
+            async move { gate.admit(SAMPLE, Duration::from_secs(10)).await }
+        });
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let side = gate.info().1[1].clone();
+        assert_eq!((side.waiting, side.longest.as_secs(), side.waits), (1, 3, 0));
+        assert!(side.bound.contains("table low"), "{}", side.bound);
+        gate.admit(Ask::Insert { rows: 5 }, Duration::ZERO).await.unwrap();
+        gate.stored(stored(0), stored(5));
+        waiter.await.unwrap().unwrap();
+        let (limiter, sides) = gate.info();
+        assert_eq!((limiter.totals(Level::Low).sampled, sides[1].waiting, sides[1].waits), (2, 0, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dropped_wait_leaves_nothing_behind_and_closing_ends_the_others() {
+        let gate = Arc::new(Gate::new(&settings()));
+        let dropped = tokio::time::timeout(Duration::from_secs(1), gate.admit(SAMPLE, Duration::MAX / 4));
+        assert!(dropped.await.is_err());
+        assert_eq!((gate.info().1[1].waiting, gate.info().0.totals(Level::Low).sampled), (0, 0));
+        let waiter = tokio::spawn({
+            let gate = gate.clone();
+            async move { gate.admit(SAMPLE, Duration::from_secs(10)).await }
+        });
+        tokio::task::yield_now().await;
+        gate.close();
+        assert!(matches!(waiter.await.unwrap(), Err(Error::Closed(_))));
+    }
+}

@@ -1,0 +1,72 @@
+//! How a shard is: sizes, counters, who waits for what.
+
+use std::time::Duration;
+
+use proto::v1;
+use tonic::Status;
+
+use super::{Ask, Inner, gate::SideInfo};
+use crate::{
+    shard::Shard,
+    table::limiter::{Level, Limiter},
+    wire,
+};
+
+/// Answers at once, or once a table may be sampled.
+pub(super) async fn serve(inner: &Inner, request: v1::InfoRequest) -> Result<v1::InfoResponse, Status> {
+    wire::check_run(request.run.as_ref(), &inner.run_id)?;
+    if request.ready != v1::Table::Unspecified as i32 {
+        let ask = Ask::Sample { level: Inner::level(request.ready)?, rows: 0 };
+        inner.gate.admit(ask, Duration::from_millis(request.wait_ms.into())).await?;
+    }
+    let (limiter, [inserting, low, high]) = inner.gate.info();
+    let shard = inner.shard()?;
+    Ok(v1::InfoResponse {
+        low: Some(table(&shard, &limiter, Level::Low, inserting, low)),
+        high: Some(table(&shard, &limiter, Level::High, SideInfo::default(), high)),
+        periods: shard.periods().n_held() as u64,
+        period_slots: shard.periods().n_slots() as u64,
+        bytes: (shard.periods().bytes() + shard.table(Level::Low).bytes() + shard.table(Level::High).bytes())
+            as u64,
+        writers: shard.n_writers() as u64,
+    })
+}
+
+fn table(
+    shard: &Shard,
+    limiter: &Limiter,
+    level: Level,
+    inserting: SideInfo,
+    sampling: SideInfo,
+) -> v1::TableInfo {
+    let (table, totals) = (shard.table(level), limiter.totals(level));
+    let ratio = limiter.ratio().filter(|_| level == Level::Low);
+    v1::TableInfo {
+        size: table.len() as u64,
+        capacity: table.capacity() as u64,
+        inserted: table.counts().inserted,
+        sampled: table.counts().sampled,
+        evicted: table.counts().evicted,
+        limiter: Some(v1::LimiterInfo {
+            samples_per_insert: ratio.map(|ratio| ratio.samples_per_insert),
+            min_size: limiter.min_size(level),
+            error_window: ratio.map_or(0.0, |ratio| ratio.error_window),
+            balance: ratio.map_or(0.0, |_| limiter.balance()),
+            size: totals.size,
+            inserted: totals.inserted,
+            sampled: totals.sampled,
+            inserting: Some(waiting(inserting)),
+            sampling: Some(waiting(sampling)),
+        }),
+    }
+}
+
+fn waiting(side: SideInfo) -> v1::Waiting {
+    v1::Waiting {
+        waiting: side.waiting as u32,
+        longest_ms: side.longest.as_millis() as u64,
+        waits: side.waits,
+        total_ms: side.total.as_millis() as u64,
+        bound: side.bound,
+    }
+}

@@ -1,0 +1,231 @@
+//! A shard: periods, two tables over them, and where each writer stands.
+//!
+//! In: checked batches of writers; out: minibatches, snapshots. Owner: the service, behind one lock; every method is
+//! one atomic step, so nobody sees half of a batch. Invariants: a batch is stored whole or not at all, and once;
+//! a low-level row becomes visible with its step, a high-level row when its period closes; a period is kept while its
+//! writer or a row refers to it.
+
+pub(crate) mod lane;
+mod sample;
+mod snapshot;
+
+use std::collections::BTreeMap;
+
+use common::{config::PartialPeriods, transition::Shape};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use lane::Lane;
+
+use crate::{
+    Error,
+    settings::Settings,
+    storage::{Periods, Slot},
+    table::{
+        Row, Table,
+        limiter::{Level, Totals},
+    },
+    wire::{Batch, Record},
+};
+
+/// Most writers of one shard.
+const MAX_WRITERS: usize = 16_384;
+
+/// Where a writer stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Writer {
+    /// Highest stored sequence.
+    stored: u64,
+    /// By lane number.
+    lanes: Vec<Lane>,
+    /// By lane number: the slot of the open period; meaningless where none is open.
+    slots: Vec<Slot>,
+    /// Counts the streams of this writer; only the newest may store.
+    #[serde(skip)]
+    generation: u64,
+    /// Lanes as they would be after the batch that is being looked at, by lane number, with the number of the look.
+    #[serde(skip)]
+    ahead: Vec<(u64, Lane)>,
+    /// Number of the look.
+    #[serde(skip)]
+    look: u64,
+}
+
+/// What a batch would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is stored already.
+    Duplicate,
+    /// It may be stored.
+    New,
+}
+
+/// A shard.
+pub(crate) struct Shard {
+    run_id: String,
+    shape: Shape,
+    n_items: usize,
+    partial_periods: PartialPeriods,
+    periods: Periods,
+    low: Table,
+    high: Table,
+    writers: BTreeMap<u64, Writer>,
+    /// Streams opened so far, over restores: no generation is used twice.
+    generations: u64,
+}
+
+impl Shard {
+    /// An empty shard, the `shard`-th of `n_shards`.
+    pub(crate) fn new(settings: &Settings, shard: usize, n_shards: usize) -> Self {
+        let (low, high) = settings.share(shard, n_shards);
+        Self {
+            run_id: settings.run_id.clone(),
+            shape: settings.shape,
+            n_items: settings.n_items,
+            partial_periods: settings.partial_periods,
+            periods: Periods::new(settings.shape),
+            low: Table::new(low),
+            high: Table::new(high),
+            writers: BTreeMap::new(),
+            generations: 0,
+        }
+    }
+
+    /// A writer opens a stream, its older ones end. Yields the generation of the stream, the highest stored sequence,
+    /// and the lanes in use.
+    pub(crate) fn open(&mut self, writer: u64) -> Result<(u64, u64, Vec<(u16, Lane)>), Error> {
+        if !self.writers.contains_key(&writer) && self.writers.len() >= MAX_WRITERS {
+            return Err(Error::invalid("writer", format!("{writer} is one more than {MAX_WRITERS} writers")));
+        }
+        self.generations += 1;
+        let state = self.writers.entry(writer).or_default();
+        state.generation = self.generations;
+        let lanes = state.lanes.iter().enumerate().filter(|(_, lane)| lane.busy);
+        Ok((state.generation, state.stored, lanes.map(|(k, lane)| (k as u16, *lane)).collect()))
+    }
+
+    /// The writer of a stream; `None` when a newer stream or a restore has ended it.
+    fn writer(&mut self, writer: u64, generation: u64) -> Option<&mut Writer> {
+        self.writers.get_mut(&writer).filter(|state| state.generation == generation)
+    }
+
+    /// Whether a batch may be stored, without storing anything. `None`: the stream was ended.
+    pub(crate) fn look(
+        &mut self,
+        writer: u64,
+        generation: u64,
+        sequence: u64,
+        batch: &Batch,
+    ) -> Option<Result<Verdict, Error>> {
+        let n_steps = self.shape.n_steps;
+        Some(self.writer(writer, generation)?.look(sequence, batch, n_steps))
+    }
+
+    /// Stores a batch that [`Self::look`] found new, and which the same stream has followed by no other. Returns
+    /// false, with nothing stored, if the stream was ended in the meantime.
+    pub(crate) fn store(&mut self, writer: u64, generation: u64, sequence: u64, batch: &Batch) -> bool {
+        let n_steps = self.shape.n_steps;
+        let Self { periods, low, high, partial_periods, .. } = self;
+        let Some(state) = self.writers.get_mut(&writer).filter(|state| state.generation == generation) else {
+            return false;
+        };
+        for record in batch.records() {
+            match record {
+                Record::Period(record) => {
+                    let k = usize::from(record.lane);
+                    if state.lanes.len() <= k {
+                        state.lanes.resize(k + 1, Lane::default());
+                        state.slots.resize(k + 1, 0);
+                    }
+                    state.lanes[k] = state.lanes[k].begin(&record, n_steps).expect("the batch was looked at");
+                    state.slots[k] = periods.open(&record);
+                }
+                Record::Step(record) => {
+                    let k = usize::from(record.lane);
+                    let (lane, closes) =
+                        state.lanes[k].step(&record, n_steps).expect("the batch was looked at");
+                    let slot = state.slots[k];
+                    state.lanes[k] = lane;
+                    periods.push(slot, record.step);
+                    insert(periods, low, Row { slot, position: record.position });
+                    if closes {
+                        let whole = usize::from(record.position) + 1 == n_steps;
+                        if whole || *partial_periods == PartialPeriods::Keep {
+                            insert(periods, high, Row { slot, position: 0 });
+                        }
+                        periods.release(slot);
+                    }
+                }
+            }
+        }
+        state.stored = sequence;
+        true
+    }
+
+    /// Counts of both tables, for the limiter.
+    pub(crate) fn totals(&self) -> [Totals; 2] {
+        [&self.low, &self.high].map(|table| {
+            let counts = table.counts();
+            Totals { size: table.len() as u64, inserted: counts.inserted, sampled: counts.sampled }
+        })
+    }
+
+    pub(crate) fn table(&self, level: Level) -> &Table {
+        match level {
+            Level::Low => &self.low,
+            Level::High => &self.high,
+        }
+    }
+
+    pub(crate) fn periods(&self) -> &Periods {
+        &self.periods
+    }
+
+    /// Highest stored sequence of a writer.
+    pub(crate) fn stored(&self, writer: u64) -> u64 {
+        self.writers.get(&writer).map_or(0, |state| state.stored)
+    }
+
+    pub(crate) fn n_writers(&self) -> usize {
+        self.writers.len()
+    }
+}
+
+/// Inserts a row; the row that gives way lets go of its period.
+fn insert(periods: &mut Periods, table: &mut Table, row: Row) {
+    periods.hold(row.slot);
+    if let Some(evicted) = table.insert(row) {
+        periods.release(evicted.slot);
+    }
+}
+
+impl Writer {
+    fn look(&mut self, sequence: u64, batch: &Batch, n_steps: usize) -> Result<Verdict, Error> {
+        if sequence == 0 || sequence > self.stored + 1 {
+            let problem = format!("{sequence} does not follow {}, the highest stored", self.stored);
+            return Err(Error::invalid("sequence", problem));
+        }
+        if sequence <= self.stored {
+            return Ok(Verdict::Duplicate);
+        }
+        self.look += 1;
+        for record in batch.records() {
+            let k = match &record {
+                Record::Period(record) => usize::from(record.lane),
+                Record::Step(record) => usize::from(record.lane),
+            };
+            if self.ahead.len() <= k {
+                self.ahead.resize(k + 1, (0, Lane::default()));
+            }
+            let (look, mut lane) = self.ahead[k];
+            if look != self.look {
+                lane = self.lanes.get(k).copied().unwrap_or_default();
+            }
+            let after = match &record {
+                Record::Period(record) => lane.begin(record, n_steps)?,
+                Record::Step(record) => lane.step(record, n_steps)?.0,
+            };
+            self.ahead[k] = (self.look, after);
+        }
+        Ok(Verdict::New)
+    }
+}

@@ -1,0 +1,140 @@
+//! The whole shard as bytes, and back.
+//!
+//! Layout: one record of [`common::codec`], then its CRC-32C as 4 little-endian bytes. In: bytes that may be damaged
+//! or another shard's; out: a shard that draws, evicts and goes on exactly as the one that was saved, or an error with
+//! nothing changed. Every index is checked before the contents are taken.
+
+use std::collections::BTreeMap;
+
+use common::{codec, config::PartialPeriods, transition::Shape};
+use proto::SCHEMA_VERSION;
+use serde::{Deserialize, Serialize};
+
+use super::{Shard, Writer};
+use crate::{
+    Error,
+    storage::Periods,
+    table::{Table, TableState},
+};
+
+/// What a snapshot must agree with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Identity {
+    schema_version: u32,
+    run_id: String,
+    shape: Shape,
+    n_items: usize,
+    partial_periods: PartialPeriods,
+}
+
+#[derive(Serialize)]
+struct Saved<'a> {
+    identity: Identity,
+    periods: &'a Periods,
+    low: TableState,
+    high: TableState,
+    writers: &'a BTreeMap<u64, Writer>,
+}
+
+#[derive(Deserialize)]
+struct Restored {
+    identity: Identity,
+    periods: Periods,
+    low: TableState,
+    high: TableState,
+    writers: BTreeMap<u64, Writer>,
+}
+
+impl Shard {
+    fn identity(&self) -> Identity {
+        Identity {
+            schema_version: SCHEMA_VERSION,
+            run_id: self.run_id.clone(),
+            shape: self.shape,
+            n_items: self.n_items,
+            partial_periods: self.partial_periods,
+        }
+    }
+
+    /// Everything in the shard.
+    pub(crate) fn save(&self) -> Result<Vec<u8>, Error> {
+        let saved = Saved {
+            identity: self.identity(),
+            periods: &self.periods,
+            low: self.low.save(),
+            high: self.high.save(),
+            writers: &self.writers,
+        };
+        let mut bytes = codec::encode(&saved).map_err(|error| Error::Snapshot(error.to_string()))?;
+        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+        Ok(bytes)
+    }
+
+    /// Takes the contents that [`Self::save`] gave, in place of what is here; open streams of writers end.
+    pub(crate) fn restore(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let restored = self.decode(bytes).map_err(Error::Snapshot)?;
+        let (low, high) = (restored.low, restored.high);
+        let low =
+            Table::restore(low, self.low.capacity()).map_err(|e| Error::Snapshot(format!("low: {e}")))?;
+        let high =
+            Table::restore(high, self.high.capacity()).map_err(|e| Error::Snapshot(format!("high: {e}")))?;
+        self.check(&restored.periods, &low, &high, &restored.writers).map_err(Error::Snapshot)?;
+        (self.periods, self.low, self.high, self.writers) = (restored.periods, low, high, restored.writers);
+        Ok(())
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Restored, String> {
+        let (record, crc) = bytes.split_last_chunk::<4>().ok_or("it is shorter than its checksum")?;
+        let (found, expected) = (crc32c::crc32c(record), u32::from_le_bytes(*crc));
+        if found != expected {
+            return Err(format!("its checksum is {found:08x}, not {expected:08x}"));
+        }
+        let restored: Restored = codec::decode(record).map_err(|error| error.to_string())?;
+        let (theirs, ours) = (&restored.identity, self.identity());
+        if *theirs != ours {
+            return Err(format!("it is of {theirs:?}, not of {ours:?}"));
+        }
+        Ok(restored)
+    }
+
+    /// Whether all parts fit together.
+    fn check(
+        &self,
+        periods: &Periods,
+        low: &Table,
+        high: &Table,
+        writers: &BTreeMap<u64, Writer>,
+    ) -> Result<(), String> {
+        let c = self.shape.n_steps;
+        // Who refers to each slot, and how many steps it must have at least.
+        let mut holders = vec![0_u16; periods.n_slots()];
+        let mut least = vec![0_usize; periods.n_slots()];
+        let mut hold = |slot: u32, steps: usize| {
+            let slot = slot as usize;
+            let holder = holders.get_mut(slot).ok_or(format!("there is no slot {slot}"))?;
+            *holder = holder.checked_add(1).ok_or(format!("slot {slot} has too many holders"))?;
+            least[slot] = least[slot].max(steps);
+            Ok::<_, String>(())
+        };
+        low.held().try_for_each(|row| hold(row.slot, usize::from(row.position) + 1))?;
+        high.held().try_for_each(|row| hold(row.slot, 1))?;
+        for (id, writer) in writers {
+            if writer.lanes.len() != writer.slots.len() || writer.lanes.len() > 1 << 16 {
+                return Err(format!("writer {id} has {} lanes", writer.lanes.len()));
+            }
+            let open = writer.lanes.iter().zip(&writer.slots).filter(|(lane, _)| lane.is_open(c));
+            open.clone().try_for_each(|(lane, slot)| hold(*slot, usize::from(lane.n_steps)))?;
+        }
+        periods.check(&self.shape, &holders)?;
+        if let Some(slot) = (0..least.len()).find(|&slot| periods.length(slot as u32) < least[slot]) {
+            return Err(format!("slot {slot} has fewer steps than are referred to"));
+        }
+        for writer in writers.values() {
+            let mut open = writer.lanes.iter().zip(&writer.slots).filter(|(lane, _)| lane.is_open(c));
+            if open.any(|(lane, slot)| periods.length(*slot) != usize::from(lane.n_steps)) {
+                return Err("an open period has another number of steps than its lane".into());
+            }
+        }
+        Ok(())
+    }
+}

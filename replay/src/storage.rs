@@ -1,0 +1,254 @@
+//! Periods in flat columns: the start of a period and its steps, once, whichever tables refer to them.
+//!
+//! In: period starts and steps; out: a slot, and what lies in it. A slot counts who holds it (its writer while the
+//! period is open, every row of a table) and is free again when nobody does. Memory comes in chunks of [`CHUNK`]
+//! slots as it is first needed and is kept: nothing is allocated a step once the tables are full. Owner: one shard,
+//! under its lock.
+
+use common::{
+    ItemId,
+    history::{self, N_WINDOWS},
+    transition::{Shape, Step},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::wire::{PeriodRecord, step_code, step_of_code};
+
+/// Slots of a chunk.
+const CHUNK: usize = 256;
+
+/// Index of a period.
+pub(crate) type Slot = u32;
+
+/// Columns of [`CHUNK`] slots.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Chunk {
+    /// `[CHUNK, 3, N]` at the start of the period.
+    windows: Vec<ItemId>,
+    /// `[CHUNK, M, n]`.
+    goals: Vec<f32>,
+    /// `[CHUNK, c]` items shown.
+    items: Vec<ItemId>,
+    /// `[CHUNK, c]` feedback and ending, see [`step_code`].
+    codes: Vec<u8>,
+    /// `[CHUNK]` steps so far.
+    lengths: Vec<u8>,
+    /// `[CHUNK]` holders; 0: free.
+    holders: Vec<u16>,
+    /// `[CHUNK]`.
+    policy_versions: Vec<u64>,
+    /// `[CHUNK]` who it was: for people and checkers, not read by sampling.
+    sessions: Vec<u64>,
+    /// `[CHUNK]`.
+    periods: Vec<u32>,
+}
+
+impl Chunk {
+    fn new(shape: &Shape) -> Self {
+        Self {
+            windows: vec![ItemId::PADDING; CHUNK * N_WINDOWS * shape.window],
+            goals: vec![0.0; CHUNK * shape.n_goals * shape.n_dims],
+            items: vec![ItemId::PADDING; CHUNK * shape.n_steps],
+            codes: vec![0; CHUNK * shape.n_steps],
+            lengths: vec![0; CHUNK],
+            holders: vec![0; CHUNK],
+            policy_versions: vec![0; CHUNK],
+            sessions: vec![0; CHUNK],
+            periods: vec![0; CHUNK],
+        }
+    }
+}
+
+/// Every period of a shard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Periods {
+    shape: Shape,
+    chunks: Vec<Chunk>,
+    /// Free slots; the last is taken next.
+    free: Vec<Slot>,
+}
+
+impl Periods {
+    pub(crate) fn new(shape: Shape) -> Self {
+        Self { shape, chunks: Vec::new(), free: Vec::new() }
+    }
+
+    /// Stores a period start, held once: by its writer.
+    pub(crate) fn open(&mut self, record: &PeriodRecord<'_>) -> Slot {
+        let slot = self.free.pop().unwrap_or_else(|| self.grow());
+        let (shape, k) = (self.shape, slot as usize % CHUNK);
+        let chunk = &mut self.chunks[slot as usize / CHUNK];
+        let windows = N_WINDOWS * shape.window;
+        bytemuck::cast_slice_mut(&mut chunk.windows[k * windows..][..windows])
+            .copy_from_slice(record.windows);
+        let goals = shape.n_goals * shape.n_dims;
+        bytemuck::cast_slice_mut(&mut chunk.goals[k * goals..][..goals]).copy_from_slice(record.goals);
+        chunk.lengths[k] = 0;
+        chunk.holders[k] = 1;
+        chunk.policy_versions[k] = record.policy_version;
+        chunk.sessions[k] = record.session;
+        chunk.periods[k] = record.period;
+        slot
+    }
+
+    fn grow(&mut self) -> Slot {
+        let first = self.n_slots() as Slot;
+        self.chunks.push(Chunk::new(&self.shape));
+        self.free.extend((first + 1..first + CHUNK as Slot).rev());
+        first
+    }
+
+    /// Appends a step to a period of fewer than c steps.
+    pub(crate) fn push(&mut self, slot: Slot, step: Step) {
+        let (c, k) = (self.shape.n_steps, slot as usize % CHUNK);
+        let chunk = &mut self.chunks[slot as usize / CHUNK];
+        let position = usize::from(chunk.lengths[k]);
+        assert!(position < c, "a period has at most {c} steps");
+        chunk.items[k * c + position] = step.item;
+        chunk.codes[k * c + position] = step_code(step);
+        chunk.lengths[k] += 1;
+    }
+
+    /// One more holder.
+    pub(crate) fn hold(&mut self, slot: Slot) {
+        self.chunks[slot as usize / CHUNK].holders[slot as usize % CHUNK] += 1;
+    }
+
+    /// One holder less; the last one frees the slot.
+    pub(crate) fn release(&mut self, slot: Slot) {
+        let holders = &mut self.chunks[slot as usize / CHUNK].holders[slot as usize % CHUNK];
+        *holders -= 1;
+        if *holders == 0 {
+            self.free.push(slot);
+        }
+    }
+
+    /// `[3, N]` windows at the start.
+    pub(crate) fn windows(&self, slot: Slot) -> &[ItemId] {
+        let size = N_WINDOWS * self.shape.window;
+        &self.chunks[slot as usize / CHUNK].windows[slot as usize % CHUNK * size..][..size]
+    }
+
+    /// `[M, n]` goals.
+    pub(crate) fn goals(&self, slot: Slot) -> &[f32] {
+        let size = self.shape.n_goals * self.shape.n_dims;
+        &self.chunks[slot as usize / CHUNK].goals[slot as usize % CHUNK * size..][..size]
+    }
+
+    /// Version of the weights that set the goals.
+    pub(crate) fn policy_version(&self, slot: Slot) -> u64 {
+        self.chunks[slot as usize / CHUNK].policy_versions[slot as usize % CHUNK]
+    }
+
+    /// Steps stored.
+    pub(crate) fn length(&self, slot: Slot) -> usize {
+        usize::from(self.chunks[slot as usize / CHUNK].lengths[slot as usize % CHUNK])
+    }
+
+    /// The step at a position below [`Self::length`].
+    pub(crate) fn step(&self, slot: Slot, position: usize) -> Step {
+        let (chunk, at) = (&self.chunks[slot as usize / CHUNK], slot as usize % CHUNK * self.shape.n_steps);
+        step_of_code(chunk.codes[at + position], chunk.items[at + position])
+            .expect("only codes of steps are stored")
+    }
+
+    /// Pushes the steps of `positions` into `[3, N]` windows.
+    pub(crate) fn advance(&self, windows: &mut [ItemId], slot: Slot, positions: std::ops::Range<usize>) {
+        for position in positions {
+            let step = self.step(slot, position);
+            history::push(windows, step.item, step.feedback);
+        }
+    }
+
+    /// Slots there is memory for.
+    pub(crate) fn n_slots(&self) -> usize {
+        self.chunks.len() * CHUNK
+    }
+
+    /// Slots that are held.
+    pub(crate) fn n_held(&self) -> usize {
+        self.n_slots() - self.free.len()
+    }
+
+    /// Memory of the columns in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let shape = self.shape;
+        let slot = 4 * (N_WINDOWS * shape.window + shape.n_goals * shape.n_dims) + 5 * shape.n_steps + 23;
+        self.n_slots() * (slot + size_of::<Slot>())
+    }
+
+    /// Whether what was read back is whole: column lengths, codes, the free list, and `holders[slot]` as counted from
+    /// everybody who refers to a slot. Says what is not.
+    pub(crate) fn check(&self, shape: &Shape, holders: &[u16]) -> Result<(), String> {
+        let (empty, c) = (Chunk::new(shape), shape.n_steps);
+        if self.shape != *shape || holders.len() != self.n_slots() {
+            return Err("the periods have another shape".into());
+        }
+        for (index, chunk) in self.chunks.iter().enumerate() {
+            let sizes = |c: &Chunk| {
+                let ids = [c.lengths.len(), c.holders.len(), c.policy_versions.len(), c.sessions.len()];
+                (ids, [c.windows.len(), c.goals.len(), c.items.len(), c.codes.len(), c.periods.len()])
+            };
+            if sizes(chunk) != sizes(&empty) {
+                return Err(format!("chunk {index} has columns of other lengths"));
+            }
+            if chunk.holders != holders[index * CHUNK..][..CHUNK] {
+                return Err(format!("chunk {index} counts other holders than there are"));
+            }
+            for k in 0..CHUNK {
+                let length = usize::from(chunk.lengths[k]);
+                let codes = chunk.codes[k * c..][..c].iter().take(length);
+                if length > c || codes.clone().any(|&code| step_of_code(code, ItemId(0)).is_err()) {
+                    return Err(format!("slot {} is no period", index * CHUNK + k));
+                }
+            }
+        }
+        let mut free = self.free.clone();
+        free.sort_unstable();
+        let unheld = (0..holders.len()).filter(|&slot| holders[slot] == 0).map(|slot| slot as Slot);
+        if free.into_iter().eq(unheld) { Ok(()) } else { Err("the free list is wrong".into()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::{Feedback, transition::Ending};
+
+    use super::*;
+    use crate::{
+        testing::{SHAPE, period_start, step},
+        wire::{Record, put_period},
+    };
+
+    fn open(periods: &mut Periods, session: u64) -> Slot {
+        let mut bytes = Vec::new();
+        put_period(&mut bytes, 0, &period_start(session, 0));
+        let batch = crate::wire::Batch::check(bytes.into(), &SHAPE, 100, 10).unwrap();
+        let Some(Record::Period(record)) = batch.records().next() else { panic!("not a period") };
+        periods.open(&record)
+    }
+
+    #[test]
+    fn a_slot_is_free_again_when_nobody_holds_it() {
+        let mut periods = Periods::new(SHAPE);
+        let slot = open(&mut periods, 1);
+        periods.push(slot, step(4, Feedback::Click, Ending::None));
+        periods.hold(slot);
+        periods.release(slot);
+        assert_eq!((periods.n_held(), periods.length(slot)), (1, 1));
+        periods.release(slot);
+        assert_eq!(periods.n_held(), 0);
+        assert_eq!(open(&mut periods, 2), slot);
+        assert_eq!(periods.length(slot), 0);
+    }
+
+    #[test]
+    fn memory_does_not_grow_while_slots_are_given_back() {
+        let mut periods = Periods::new(SHAPE);
+        for session in 0..10 * CHUNK as u64 {
+            let slot = open(&mut periods, session);
+            periods.release(slot);
+        }
+        assert_eq!(periods.n_slots(), CHUNK);
+    }
+}

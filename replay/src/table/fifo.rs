@@ -1,0 +1,95 @@
+//! The oldest key.
+
+use common::seed::Rng;
+
+use super::{Selected, Selector, SelectorState};
+
+/// No neighbour.
+const NONE: u32 = u32::MAX;
+
+/// FIFO selector: a doubly linked list over the keys, constant time for everything.
+#[derive(Clone, Debug)]
+pub struct Fifo {
+    /// By key: (older, newer). Stale for keys that are not held.
+    links: Vec<(u32, u32)>,
+    oldest: u32,
+    newest: u32,
+}
+
+impl Default for Fifo {
+    fn default() -> Self {
+        Self { links: Vec::new(), oldest: NONE, newest: NONE }
+    }
+}
+
+impl Selector for Fifo {
+    fn insert(&mut self, key: u32) {
+        if self.links.len() <= key as usize {
+            self.links.resize(key as usize + 1, (NONE, NONE));
+        }
+        self.links[key as usize] = (self.newest, NONE);
+        match self.links.get_mut(self.newest as usize) {
+            Some(newest) => newest.1 = key,
+            None => self.oldest = key,
+        }
+        self.newest = key;
+    }
+
+    fn remove(&mut self, key: u32) {
+        let (older, newer) = self.links[key as usize];
+        match self.links.get_mut(older as usize) {
+            Some(link) => link.1 = newer,
+            None => self.oldest = newer,
+        }
+        match self.links.get_mut(newer as usize) {
+            Some(link) => link.0 = older,
+            None => self.newest = older,
+        }
+    }
+
+    fn select(&self, _: &mut Rng) -> Option<Selected> {
+        (self.oldest != NONE).then_some(Selected { key: self.oldest, probability: 1.0 })
+    }
+
+    fn keys(&self) -> Vec<u32> {
+        let next = |&key: &u32| Some(self.links[key as usize].1).filter(|&newer| newer != NONE);
+        std::iter::successors(Some(self.oldest).filter(|&key| key != NONE), next).collect()
+    }
+
+    fn save(&self) -> SelectorState {
+        SelectorState::Fifo { keys: self.keys() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use common::seed::Streams;
+
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn it_is_a_queue_from_which_any_key_can_be_taken(choices: Vec<(bool, u8)>) {
+            let (mut fifo, mut model) = (Fifo::default(), VecDeque::new());
+            let mut rng = Streams::new(0, "test").sequential();
+            for (insert, choice) in choices {
+                let key = u32::from(choice % 32);
+                match model.iter().position(|&k| k == key) {
+                    None if insert => {
+                        fifo.insert(key);
+                        model.push_back(key);
+                    }
+                    Some(at) if !insert => {
+                        fifo.remove(key);
+                        model.remove(at);
+                    }
+                    _ => {}
+                }
+                proptest::prop_assert_eq!(fifo.keys(), Vec::from(model.clone()));
+                proptest::prop_assert_eq!(fifo.select(&mut rng).map(|s| s.key), model.front().copied());
+            }
+        }
+    }
+}

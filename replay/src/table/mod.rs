@@ -1,0 +1,221 @@
+//! A table: rows that refer to periods, who is drawn, who gives way.
+//!
+//! In: a [`Row`] an insert; out: rows drawn by the sampler, the row evicted by the remover. The nouns are Reverb's:
+//! sampler and remover are both a [`Selector`]; when inserts and samples may happen is the [`limiter`]'s. Owner: one
+//! shard, under its lock. Invariant: at most `capacity` rows; an insert into a full table evicts first.
+
+mod fifo;
+pub(crate) mod limiter;
+mod selector;
+mod uniform;
+
+use common::seed::{Rng, Streams};
+use serde::{Deserialize, Serialize};
+
+pub use fifo::Fifo;
+pub use selector::{Selected, Selector, SelectorState};
+pub use uniform::Uniform;
+
+use crate::storage::Slot;
+
+/// A transition: a step of a period, or (in the high-level table, where the position is 0) the period itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) slot: Slot,
+    /// Position of the step, `0..c`.
+    pub(crate) position: u8,
+}
+
+/// What the table has seen, in transitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) inserted: u64,
+    pub(crate) sampled: u64,
+    pub(crate) evicted: u64,
+}
+
+/// A table in the form of a snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TableState {
+    capacity: usize,
+    rows: Vec<Row>,
+    free: Vec<u32>,
+    counts: Counts,
+    sampler: SelectorState,
+    remover: SelectorState,
+}
+
+/// Rows, a sampler, a remover.
+pub(crate) struct Table {
+    capacity: usize,
+    /// By key; grows up to the capacity.
+    rows: Vec<Row>,
+    /// Keys that no row has; the last is taken next.
+    free: Vec<u32>,
+    counts: Counts,
+    sampler: Box<dyn Selector>,
+    remover: Box<dyn Selector>,
+    /// Draws of the remover, addressed by the number of evictions before.
+    removals: Streams,
+}
+
+impl Table {
+    /// An empty table: uniform sampling, the oldest gives way.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            rows: Vec::new(),
+            free: Vec::new(),
+            counts: Counts::default(),
+            sampler: Box::<Uniform>::default(),
+            remover: Box::<Fifo>::default(),
+            removals: Self::removals(),
+        }
+    }
+
+    fn removals() -> Streams {
+        Streams::new(0, "replay/remover")
+    }
+
+    /// Inserts a row; yields the one that had to give way.
+    pub(crate) fn insert(&mut self, row: Row) -> Option<Row> {
+        let evicted = (self.len() == self.capacity).then(|| self.evict());
+        let key = self.free.pop().unwrap_or(self.rows.len() as u32);
+        match self.rows.get_mut(key as usize) {
+            Some(place) => *place = row,
+            None => self.rows.push(row),
+        }
+        self.sampler.insert(key);
+        self.remover.insert(key);
+        self.counts.inserted += 1;
+        evicted
+    }
+
+    fn evict(&mut self) -> Row {
+        let mut rng = self.removals.at(0, self.counts.evicted);
+        let key = self.remover.select(&mut rng).expect("a full table is not empty").key;
+        self.sampler.remove(key);
+        self.remover.remove(key);
+        self.free.push(key);
+        self.counts.evicted += 1;
+        self.rows[key as usize]
+    }
+
+    /// Draws a row with replacement; `None` from an empty table.
+    pub(crate) fn sample(&mut self, rng: &mut Rng) -> Option<Row> {
+        let selected = self.sampler.select(rng)?;
+        self.counts.sampled += 1;
+        Some(self.rows[selected.key as usize])
+    }
+
+    /// Rows held.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len() - self.free.len()
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Memory in bytes: the rows, 8 bytes a key of the uniform selector, 8 of the FIFO one.
+    pub(crate) fn bytes(&self) -> usize {
+        self.rows.len() * (size_of::<Row>() + 16)
+    }
+
+    /// The rows that are held, in no particular order.
+    pub(crate) fn held(&self) -> impl Iterator<Item = Row> {
+        self.sampler.keys().into_iter().map(|key| self.rows[key as usize])
+    }
+
+    pub(crate) fn save(&self) -> TableState {
+        TableState {
+            capacity: self.capacity,
+            rows: self.rows.clone(),
+            free: self.free.clone(),
+            counts: self.counts,
+            sampler: self.sampler.save(),
+            remover: self.remover.save(),
+        }
+    }
+
+    /// The table that was saved; says what is wrong with a state that cannot be one.
+    pub(crate) fn restore(state: TableState, capacity: usize) -> Result<Self, String> {
+        let n = state.rows.len();
+        if state.capacity != capacity || n > capacity {
+            return Err(format!("a table of capacity {} is not one of {capacity}", state.capacity));
+        }
+        let table = Self {
+            capacity,
+            rows: state.rows,
+            free: state.free,
+            counts: state.counts,
+            sampler: state.sampler.restore(n)?,
+            remover: state.remover.restore(n)?,
+            removals: Self::removals(),
+        };
+        let sorted = |mut keys: Vec<u32>| {
+            keys.sort_unstable();
+            keys
+        };
+        let keys = sorted(table.sampler.keys());
+        let all = sorted(keys.iter().chain(&table.free).copied().collect());
+        if keys != sorted(table.remover.keys()) || !all.iter().copied().eq(0..n as u32) {
+            return Err("sampler, remover and free keys do not share out the rows".into());
+        }
+        Ok(table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_gives_way_in_order() {
+        let mut table = Table::new(3);
+        let evicted: Vec<_> = (0..8).filter_map(|slot| table.insert(Row { slot, position: 0 })).collect();
+        assert_eq!(evicted.iter().map(|row| row.slot).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        let mut held: Vec<_> = table.held().map(|row| row.slot).collect();
+        held.sort_unstable();
+        assert_eq!(held, [5, 6, 7]);
+        assert_eq!(table.counts(), Counts { inserted: 8, sampled: 0, evicted: 5 });
+    }
+
+    #[test]
+    fn a_restored_table_draws_and_evicts_the_same() {
+        let mut table = Table::new(5);
+        for slot in 0..13 {
+            table.insert(Row { slot, position: 0 });
+        }
+        let mut other = Table::restore(table.save(), 5).unwrap();
+        assert_eq!(other.save(), table.save());
+        let streams = Streams::new(1, "test");
+        for k in 0..20 {
+            assert_eq!(table.sample(&mut streams.at(0, k)), other.sample(&mut streams.at(0, k)));
+            let row = Row { slot: 100 + k as u32, position: 1 };
+            assert_eq!(table.insert(row), other.insert(row));
+        }
+    }
+
+    #[test]
+    fn a_state_that_is_no_table_is_refused() {
+        let mut table = Table::new(5);
+        (0..4).for_each(|slot| assert!(table.insert(Row { slot, position: 0 }).is_none()));
+        for change in [
+            (|state| state.rows.push(Row { slot: 0, position: 0 })) as fn(&mut TableState),
+            |state| state.capacity = 6,
+            |state| state.free.push(3),
+            |state| state.sampler = SelectorState::Uniform { keys: vec![0, 1, 2, 9] },
+            |state| state.sampler = SelectorState::Uniform { keys: vec![0, 1, 2, 2] },
+            |state| state.remover = SelectorState::Fifo { keys: vec![0, 1, 2] },
+        ] {
+            let mut state = table.save();
+            change(&mut state);
+            assert!(Table::restore(state, 5).is_err());
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Every key with the same probability.
+
+use common::seed::Rng;
+use rand::RngExt;
+
+use super::{Selected, Selector, SelectorState};
+
+/// Uniform selector: constant time for everything.
+#[derive(Clone, Debug, Default)]
+pub struct Uniform {
+    keys: Vec<u32>,
+    /// By key: its place in `keys`. Stale for keys that are not held.
+    places: Vec<u32>,
+}
+
+impl Selector for Uniform {
+    fn insert(&mut self, key: u32) {
+        if self.places.len() <= key as usize {
+            self.places.resize(key as usize + 1, 0);
+        }
+        self.places[key as usize] = self.keys.len() as u32;
+        self.keys.push(key);
+    }
+
+    fn remove(&mut self, key: u32) {
+        let place = self.places[key as usize];
+        assert_eq!(self.keys[place as usize], key, "key {key} is not held");
+        self.keys.swap_remove(place as usize);
+        if let Some(&moved) = self.keys.get(place as usize) {
+            self.places[moved as usize] = place;
+        }
+    }
+
+    fn select(&self, rng: &mut Rng) -> Option<Selected> {
+        if self.keys.is_empty() {
+            return None;
+        }
+        let key = self.keys[rng.random_range(0..self.keys.len())];
+        Some(Selected { key, probability: 1.0 / self.keys.len() as f64 })
+    }
+
+    fn keys(&self) -> Vec<u32> {
+        self.keys.clone()
+    }
+
+    fn save(&self) -> SelectorState {
+        SelectorState::Uniform { keys: self.keys.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::seed::Streams;
+
+    use super::*;
+
+    #[test]
+    fn only_held_keys_are_drawn_all_of_them_alike() {
+        let mut selector = Uniform::default();
+        (0..10).for_each(|key| selector.insert(key));
+        [0, 9, 4].into_iter().for_each(|key| selector.remove(key));
+        selector.insert(4);
+        let mut rng = Streams::new(5, "test").sequential();
+        let mut counts = [0_u32; 10];
+        for _ in 0..8_000 {
+            let selected = selector.select(&mut rng).unwrap();
+            assert_eq!(selected.probability, 1.0 / 8.0);
+            counts[selected.key as usize] += 1;
+        }
+        assert_eq!((counts[0], counts[9]), (0, 0));
+        // 1,000 expected each, standard deviation 30.
+        assert!(counts[1..9].iter().all(|&count| (850..1_150).contains(&count)), "{counts:?}");
+    }
+}

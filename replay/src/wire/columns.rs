@@ -1,0 +1,105 @@
+//! Minibatches on the wire.
+//!
+//! In: the columns of a `SampleResponse`; out: appended to a [`LowBatch`] or [`HighBatch`] by copying, after their
+//! lengths were checked.
+
+use bytemuck::Pod;
+use common::{
+    history::N_WINDOWS,
+    transition::{HighBatch, LowBatch, Shape},
+};
+use proto::v1::SampleResponse;
+
+use crate::Error;
+
+/// Bytes of a sampled row, an upper bound for both tables.
+pub(crate) fn row_bytes(shape: &Shape) -> usize {
+    let windows = 2 * N_WINDOWS * shape.window;
+    4 * (windows + shape.n_goals * shape.n_dims) + shape.n_steps + 16
+}
+
+/// Appends the rows of a response to a minibatch of low-level transitions.
+pub(crate) fn extend_low(batch: &mut LowBatch, part: &SampleResponse, shape: &Shape) -> Result<(), Error> {
+    let rows = part.rows as usize;
+    for (field, bytes, row_bytes) in
+        [("items", &part.items, 4), ("feedback", &part.feedback, 1), ("positions", &part.positions, 1)]
+    {
+        check_length(field, bytes.len(), rows, row_bytes)?;
+    }
+    check_shared(part, rows, shape)?;
+    extend(&mut batch.windows, &part.windows);
+    extend(&mut batch.next_windows, &part.next_windows);
+    extend(&mut batch.goals, &part.goals);
+    extend(&mut batch.items, &part.items);
+    extend(&mut batch.feedback, &part.feedback);
+    extend(&mut batch.positions, &part.positions);
+    extend(&mut batch.terminated, &part.terminated);
+    extend(&mut batch.policy_versions, &part.policy_versions);
+    Ok(())
+}
+
+/// Appends the rows of a response to a minibatch of high-level transitions.
+pub(crate) fn extend_high(batch: &mut HighBatch, part: &SampleResponse, shape: &Shape) -> Result<(), Error> {
+    let rows = part.rows as usize;
+    check_length("feedback", part.feedback.len(), rows, shape.n_steps)?;
+    check_shared(part, rows, shape)?;
+    extend(&mut batch.windows, &part.windows);
+    extend(&mut batch.next_windows, &part.next_windows);
+    extend(&mut batch.goals, &part.goals);
+    extend(&mut batch.feedback, &part.feedback);
+    extend(&mut batch.terminated, &part.terminated);
+    extend(&mut batch.policy_versions, &part.policy_versions);
+    Ok(())
+}
+
+fn check_shared(part: &SampleResponse, rows: usize, shape: &Shape) -> Result<(), Error> {
+    let windows = 4 * N_WINDOWS * shape.window;
+    check_length("windows", part.windows.len(), rows, windows)?;
+    check_length("next_windows", part.next_windows.len(), rows, windows)?;
+    check_length("goals", part.goals.len(), rows, 4 * shape.n_goals * shape.n_dims)?;
+    check_length("terminated", part.terminated.len(), rows, 1)?;
+    check_length("policy_versions", part.policy_versions.len(), rows, 8)
+}
+
+fn check_length(field: &'static str, found: usize, rows: usize, row_bytes: usize) -> Result<(), Error> {
+    if rows.checked_mul(row_bytes) == Some(found) {
+        return Ok(());
+    }
+    Err(Error::invalid(field, format!("{found} bytes are not {rows} rows of {row_bytes}")))
+}
+
+/// Appends a column; its length has been checked.
+fn extend<T: Pod>(column: &mut Vec<T>, bytes: &[u8]) {
+    let before = column.len();
+    column.resize(before + bytes.len() / size_of::<T>(), T::zeroed());
+    bytemuck::cast_slice_mut(&mut column[before..]).copy_from_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::SHAPE;
+
+    fn column() -> impl Strategy<Value = bytes::Bytes> {
+        proptest::collection::vec(proptest::num::u8::ANY, 0..200).prop_map(Into::into)
+    }
+
+    proptest! {
+        #[test]
+        fn columns_of_random_lengths_never_panic(
+            rows in proptest::num::u32::ANY,
+            a in column(), b in column(), c in column(), d in column(),
+        ) {
+            let part = SampleResponse {
+                rows: rows % 4, size: 1, windows: a.clone(), next_windows: a, goals: b, items: c.clone(),
+                feedback: c.clone(), positions: d.clone(), terminated: d.clone(), policy_versions: d,
+            };
+            let _ = extend_low(&mut LowBatch::default(), &part, &SHAPE);
+            let _ = extend_high(&mut HighBatch::default(), &part, &SHAPE);
+            let part = SampleResponse { rows, ..part };
+            let _ = extend_low(&mut LowBatch::default(), &part, &SHAPE);
+        }
+    }
+}

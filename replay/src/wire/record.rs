@@ -1,0 +1,167 @@
+//! The two packed records of an appended batch; their layout is in `mahrl/v1/replay.proto`.
+//!
+//! In: bytes; out: borrowed records, no copy. A wrong byte is an error naming the field, never a panic.
+
+use common::{
+    Feedback, ItemId,
+    history::N_WINDOWS,
+    transition::{Ending, PeriodStart, Shape, Step},
+};
+
+use crate::Error;
+
+/// Bytes of a step.
+pub const STEP_BYTES: usize = 8;
+/// Bytes of a period start before its windows.
+pub const PERIOD_HEADER_BYTES: usize = 24;
+/// First byte of a period start.
+const PERIOD_KIND: u8 = 0x80;
+
+/// Bytes of a period start.
+pub fn period_bytes(shape: &Shape) -> usize {
+    PERIOD_HEADER_BYTES + 4 * (N_WINDOWS * shape.window + shape.n_goals * shape.n_dims)
+}
+
+/// The start of a period on a lane, borrowed from a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeriodRecord<'a> {
+    pub(crate) lane: u16,
+    pub(crate) period: u32,
+    pub(crate) session: u64,
+    pub(crate) policy_version: u64,
+    /// `[3, N]` u32.
+    pub(crate) windows: &'a [u8],
+    /// `[M, n]` f32.
+    pub(crate) goals: &'a [u8],
+}
+
+/// A step on a lane.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StepRecord {
+    pub(crate) lane: u16,
+    /// Position in the period, `0..c`.
+    pub(crate) position: u8,
+    pub(crate) step: Step,
+}
+
+/// A record of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Record<'a> {
+    Period(PeriodRecord<'a>),
+    Step(StepRecord),
+}
+
+/// The feedback and ending of a step in one byte: feedback | ending << 2.
+pub(crate) fn step_code(step: Step) -> u8 {
+    step.feedback.code() | (step.ending as u8) << 2
+}
+
+/// The inverse of [`step_code`]; an error for any other byte.
+pub(crate) fn step_of_code(code: u8, item: ItemId) -> Result<Step, Error> {
+    let feedback = Feedback::from_code(code & 3).ok_or_else(|| {
+        Error::invalid("feedback", format!("code {} is none of 0 skip, 1 click, 2 order", code & 3))
+    })?;
+    let ending = match code >> 2 {
+        0 => Ending::None,
+        1 => Ending::Terminated,
+        2 => Ending::Truncated,
+        other => {
+            let problem = format!("code {other} is none of 0 none, 1 terminated, 2 truncated");
+            return Err(Error::invalid("ending", problem));
+        }
+    };
+    Ok(Step { item, feedback, ending })
+}
+
+/// Appends a period start. The lengths of windows and goals must have been checked.
+pub(crate) fn put_period(out: &mut Vec<u8>, lane: u16, start: &PeriodStart) {
+    out.extend_from_slice(&[PERIOD_KIND, 0]);
+    out.extend_from_slice(&lane.to_le_bytes());
+    out.extend_from_slice(&start.period.to_le_bytes());
+    out.extend_from_slice(&start.session.to_le_bytes());
+    out.extend_from_slice(&start.policy_version.to_le_bytes());
+    out.extend_from_slice(bytemuck::cast_slice(&start.windows));
+    out.extend_from_slice(bytemuck::cast_slice(&start.goals));
+}
+
+/// Appends a step.
+pub(crate) fn put_step(out: &mut Vec<u8>, record: StepRecord) {
+    let mut bytes = [step_code(record.step), record.position, 0, 0, 0, 0, 0, 0];
+    bytes[2..4].copy_from_slice(&record.lane.to_le_bytes());
+    bytes[4..].copy_from_slice(&record.step.item.0.to_le_bytes());
+    out.extend_from_slice(&bytes);
+}
+
+/// Splits the first record off `bytes`, which is not empty. Values other than codes are not looked at.
+pub(super) fn take<'a>(bytes: &mut &'a [u8], shape: &Shape) -> Result<Record<'a>, Error> {
+    let is_period = bytes[0] == PERIOD_KIND;
+    let (what, size) = if is_period { ("period start", period_bytes(shape)) } else { ("step", STEP_BYTES) };
+    let Some((record, rest)) = bytes.split_at_checked(size) else {
+        return Err(Error::invalid(
+            "records",
+            format!("{} bytes are left of a {what} of {size}", bytes.len()),
+        ));
+    };
+    *bytes = rest;
+    let lane = u16::from_le_bytes([record[2], record[3]]);
+    if is_period {
+        if record[1] != 0 {
+            return Err(Error::invalid(
+                "records",
+                format!("byte 1 of a period start is {}, not 0", record[1]),
+            ));
+        }
+        let (windows, goals) = record[PERIOD_HEADER_BYTES..].split_at(4 * N_WINDOWS * shape.window);
+        return Ok(Record::Period(PeriodRecord {
+            lane,
+            period: u32_at(record, 4),
+            session: u64_at(record, 8),
+            policy_version: u64_at(record, 16),
+            windows,
+            goals,
+        }));
+    }
+    let step = step_of_code(record[0], ItemId(u32_at(record, 4)))?;
+    Ok(Record::Step(StepRecord { lane, position: record[1], step }))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("the slice is 4 bytes long"))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("the slice is 8 bytes long"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{SHAPE, period_start, step};
+
+    #[test]
+    fn records_round_trip() {
+        let (start, step) = (period_start(7, 3), step(5, Feedback::Order, Ending::Truncated));
+        let mut bytes = Vec::new();
+        put_period(&mut bytes, 513, &start);
+        put_step(&mut bytes, StepRecord { lane: 2, position: 9, step });
+        assert_eq!(bytes.len(), period_bytes(&SHAPE) + STEP_BYTES);
+        let mut rest = &bytes[..];
+        let Record::Period(period) = take(&mut rest, &SHAPE).unwrap() else { panic!("not a period") };
+        assert_eq!((period.lane, period.period, period.session), (513, 3, 7));
+        assert_eq!(period.policy_version, start.policy_version);
+        assert_eq!(period.windows, bytemuck::cast_slice::<_, u8>(&start.windows));
+        assert_eq!(period.goals, bytemuck::cast_slice::<_, u8>(&start.goals));
+        let Record::Step(back) = take(&mut rest, &SHAPE).unwrap() else { panic!("not a step") };
+        assert_eq!((back.lane, back.position, back.step), (2, 9, step));
+        assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn every_code_is_a_step_or_refused_by_name() {
+        let steps = (0..=u8::MAX).filter_map(|code| step_of_code(code, ItemId(1)).ok().map(|s| (code, s)));
+        let codes: Vec<_> = steps.inspect(|&(code, step)| assert_eq!(step_code(step), code)).collect();
+        assert_eq!(codes.len(), 9);
+        assert!(step_of_code(3, ItemId(1)).unwrap_err().to_string().starts_with("feedback"));
+        assert!(step_of_code(12, ItemId(1)).unwrap_err().to_string().starts_with("ending"));
+    }
+}
