@@ -43,6 +43,15 @@ pub enum Error {
     /// A world that cannot be built from its settings.
     #[error("{0}")]
     Build(String),
+    /// A world's file that cannot be read or written.
+    #[error("cannot access {path}")]
+    File {
+        /// Which file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A reference policy that needs a truth this world does not know.
     #[error("the {reference} policy needs a truth that this world does not know")]
     Reference {

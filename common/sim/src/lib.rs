@@ -19,5 +19,6 @@ pub mod shopworld;
 mod slots;
 
 pub use environment::{Environment, Error, Outcome, Truth};
+pub use learned::{LearnedModel, LearnedSettings, LearnedWorld};
 pub use reference::{Reference, ReferencePolicy};
 pub use shopworld::{Catalogue, ShopWorld, ShopWorldSettings, Variant};

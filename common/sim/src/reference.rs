@@ -78,6 +78,12 @@ impl Reference {
     }
 }
 
+impl std::fmt::Display for Reference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// A reference at work. What it chooses for a session depends on the seed, the session, its step and the world alone,
 /// never on the slot or on what was chosen before: it needs no `begin`.
 #[derive(Clone, Debug)]

@@ -68,11 +68,6 @@ impl Slots {
     }
 
     /// The windows `[3, N]` of a slot.
-    pub(crate) fn session_windows(&self, slot: usize) -> &[ItemId] {
-        let size = N_WINDOWS * self.window;
-        &self.windows[slot * size..][..size]
-    }
-
     pub(crate) fn session_windows_mut(&mut self, slot: usize) -> &mut [ItemId] {
         let size = N_WINDOWS * self.window;
         &mut self.windows[slot * size..][..size]

@@ -26,8 +26,8 @@
 //! | `model.safetensors` | the members, see below |
 //! | `log.safetensors` | what is kept of the log, see below |
 //!
-//! `model.safetensors`, all tensors F32, row-major. Metadata: `format` = `mahrl.simulator`, `version` = `1`. Sizes follow
-//! from the shapes. `{k}` is `0..K`, without gaps:
+//! `model.safetensors`, all tensors F32, row-major. Metadata: `format` = `mahrl.simulator.1`. Sizes follow from the
+//! shapes. `{k}` is `0..K`, without gaps:
 //!
 //! | tensor | shape |
 //! |---|---|
@@ -44,11 +44,41 @@
 //! | `member.{k}.category.weight` | `[n_categories, D]`; optional: without it D = 0. For all members or none |
 //! | `features` | `[n_items, F]`, as fed to the networks (scaled, one-hot, ...); optional: without it F = 0 |
 //!
-//! `log.safetensors`. Metadata: `format` = `mahrl.simulator.log`, `version` = `1`:
+//! `log.safetensors`. Metadata: `format` = `mahrl.simulator.log.1`:
 //!
 //! | tensor | type, shape |
 //! |---|---|
 //! | `windows` | U32 `[n_contexts, 3, N]`: windows at the starts of the log's sessions (skipped, clicked, ordered), padding 4294967295 on the left; at least one context |
-//! | `impressions` | F32 `[n_items]`: how often the log shows each item; the logging policy shows in proportion to it |
+//! | `impressions` | F32 `[n_items]`: how often the log shows each item; the logging policy shows in proportion to it, plus .5 |
 //! | `clicks` | F32 `[n_items]`: how often it is clicked; the popularity policy ranks by it |
 //! | `base_rates` | F32 `[3]`: shares of skip, click, order in the log; positive, sum 1 |
+//!
+//! A fitter fills a [`Tensors`] with these names and calls [`save`], which checks all of them before it writes; to look at
+//! a model's predictions, it makes a [`LearnedModel`] of the same tensors and calls [`LearnedModel::predict`].
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`tensors`] | named tensors and their files |
+//! | [`model`] | the ensemble: checked tensors, ready to run |
+//! | `forward` | the forward pass |
+//! | [`log`] | what is kept of the log |
+//! | [`folder`] | reading and writing the folder |
+//! | [`noise`] | temperature and flips |
+//! | [`world`] | the simulator as an environment |
+
+pub mod folder;
+mod forward;
+pub mod log;
+pub mod model;
+pub mod noise;
+mod state;
+pub mod tensors;
+pub mod world;
+
+pub use folder::{load, save};
+pub use forward::Scratch;
+pub use log::LogStatistics;
+pub use model::LearnedModel;
+pub use noise::Noise;
+pub use tensors::{Tensor, Tensors, Values};
+pub use world::{LearnedSettings, LearnedWorld};
