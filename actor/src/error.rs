@@ -25,12 +25,27 @@ pub enum Error {
         /// The session.
         session: SessionId,
     },
+    /// The policy cannot be made or cannot act.
+    #[error("policy")]
+    Agent(#[from] agent::Error),
     /// A saved state of another rollout, version or size.
     #[error("the saved state of the rollout cannot be restored: {0}")]
     State(String),
     /// The weight broadcast failed.
     #[error("weight broadcast")]
     Weights(#[from] crate::weights::Error),
+    /// No more weights will come while rollouts go on: stop the rollouts before the publisher.
+    #[error("the weight broadcast ended while the rollouts were running")]
+    BroadcastEnded,
+    /// The system gives no thread.
+    #[error("cannot start rollout thread {thread}")]
+    Spawn {
+        /// Its number, from 0.
+        thread: usize,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A rollout thread failed.
     #[error("rollout thread {thread} failed")]
     Thread {

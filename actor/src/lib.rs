@@ -2,9 +2,29 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`rollout`] | one thread's sessions: goals, actions, steps, the stream of periods; saved and restored |
+//! | [`run`] | rollout threads that run freely, with a budget, a stop flag and hot-swapped weights |
 //! | [`weights`] | the subscription to the learner's weights |
+//! | [`sessions`] | which sessions an actor plays |
+//! | [`counts`] | what rollouts bring, counted |
+//!
+//! In mode `lockstep` the learner calls [`Rollout::step`] itself; in mode `async` [`Actors`] do.
 
+pub mod counts;
 mod error;
+mod policy;
+pub mod rollout;
+pub mod run;
+pub mod sessions;
 pub mod weights;
 
+#[cfg(test)]
+mod test_rollout;
+#[cfg(test)]
+mod test_world;
+
+pub use counts::Counts;
 pub use error::Error;
+pub use policy::VersionedPolicy;
+pub use rollout::{Rollout, Share};
+pub use run::{Actors, Progress, RolloutThread};

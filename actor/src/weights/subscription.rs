@@ -75,8 +75,7 @@ async fn read<P, E: Display>(
     while let Some(frame) = frames.message().await.map_err(stream_error)? {
         if let Some(whole) = assembler.push(&frame)? {
             let (version, learner_step) = (whole.version, whole.learner_step);
-            let policy =
-                decode(whole).map_err(|e| Error::Decode { version, problem: e.to_string() })?;
+            let policy = decode(whole).map_err(|e| Error::Decode { version, problem: e.to_string() })?;
             newest.send_replace(Some(Arc::new(policy)));
             tracing::debug!(version, learner_step, "weights applied");
         }

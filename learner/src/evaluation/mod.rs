@@ -7,6 +7,8 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`policy`] | the one trait of all compared methods |
+//! | [`agent_policy`] | MaHRL's agents behind it |
+//! | `reference` | the worlds' references behind it |
 //! | [`rollout`] | the sessions of a policy, over several threads |
 //! | [`record`] | what is kept of a session |
 //! | [`result`] | rewards, rates and curves of a method |
@@ -14,9 +16,11 @@
 //! | [`comparison`] | paired differences, normalised scores, the table, JSON |
 //! | [`returns`] | Monte-Carlo returns of both levels, to hold beside Q |
 
+pub mod agent_policy;
 pub mod comparison;
 pub mod policy;
 pub mod record;
+mod reference;
 pub mod result;
 pub mod returns;
 pub mod rollout;
@@ -25,7 +29,8 @@ pub mod statistics;
 #[cfg(test)]
 mod test_world;
 
-pub use comparison::Comparison;
+pub use agent_policy::AgentPolicy;
+pub use comparison::{Anchors, Comparison};
 pub use policy::{EvaluatedPolicy, Hierarchy};
 pub use record::SessionRecord;
 pub use result::EvaluationResult;
@@ -72,7 +77,9 @@ pub enum Error {
         problem: String,
     },
     /// Results that cannot be compared session by session.
-    #[error("`{first}` and `{second}` were not evaluated on the same sessions: their differences are not paired")]
+    #[error(
+        "`{first}` and `{second}` were not evaluated on the same sessions: their differences are not paired"
+    )]
     NotPaired {
         /// One result.
         first: String,

@@ -1,0 +1,264 @@
+//! One thread's sessions (Algorithm 1, lines 5-23).
+//!
+//! In: a world of E sessions, the newest weights, a sink; out: a stream of periods and steps into the sink. Owner: one
+//! thread. At fixed weights a session's course depends on the seed and the session alone, never on E, the slot, the
+//! number of actors or timing; only the `random_steps` at the start of a run depend on how far the run is. Warm steps
+//! allocate nothing.
+
+mod saved;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use agent::{
+    Address, Explorer, Guidance, Mapping, MappingScratch, NO_GOAL, NoiseCounts, Scratch, Sessions,
+    exploration::Turn,
+};
+use common::{
+    Feedback, ItemId, PeriodLayout,
+    history::N_WINDOWS,
+    transition::{Ending, PeriodStart, Step},
+};
+use replay::TransitionSink;
+use serde::{Deserialize, Serialize};
+use sim::{Environment, Outcome};
+
+use crate::{Counts, Error, VersionedPolicy, sessions::SessionNumbers};
+
+/// Where a session is in its periods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Position {
+    /// Number of the period, from 0.
+    period: u32,
+    /// p = t mod c, `0..c`.
+    step: u32,
+}
+
+/// Who plays which sessions: actor `actor` (`0..n_actors`) plays `actor`, `actor + n_actors`, ...
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Number of this actor.
+    pub actor: u64,
+    /// Actors of the run.
+    pub n_actors: u64,
+}
+
+/// E sessions side by side.
+pub struct Rollout {
+    world: Box<dyn Environment>,
+    policy: Arc<VersionedPolicy>,
+    explorer: Explorer,
+    mapping: Mapping,
+    layout: PeriodLayout,
+    sessions: SessionNumbers,
+    n_actors: u64,
+    /// Environment steps of this rollout so far.
+    steps: u64,
+    /// `[E]`.
+    positions: Vec<Position>,
+    /// `[E, M, n]` goals of the period that each slot is in.
+    goals: Vec<f32>,
+    buffers: Buffers,
+}
+
+/// Working memory; nothing in it outlives a step.
+struct Buffers {
+    scratch: Scratch,
+    mapping: MappingScratch,
+    /// Slots whose period begins.
+    starting: Vec<usize>,
+    period: PeriodStart,
+    /// `[E]`.
+    addresses: Vec<Address>,
+    /// `[E]` number of the active goal.
+    active: Vec<u8>,
+    /// `[E, n]`.
+    virtual_actions: Vec<f32>,
+    /// `[E]`.
+    items: Vec<ItemId>,
+    /// `[E]`.
+    outcomes: Vec<Outcome>,
+}
+
+impl Rollout {
+    /// Begins the share's first sessions in all slots of `world`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if world, policy and layout disagree on a size.
+    pub fn new(
+        mut world: Box<dyn Environment>,
+        policy: Arc<VersionedPolicy>,
+        explorer: Explorer,
+        layout: PeriodLayout,
+        share: Share,
+    ) -> Result<Self, Error> {
+        check_fit(&*world, &policy, layout)?;
+        let (n_slots, n_dims) = (world.n_slots(), world.items().n_dims());
+        let mut sessions = SessionNumbers::new(share.actor, share.n_actors);
+        for slot in 0..n_slots {
+            world.begin(slot, sessions.draw());
+        }
+        let buffers = Buffers {
+            scratch: Scratch::default(),
+            mapping: MappingScratch::default(),
+            starting: Vec::with_capacity(n_slots),
+            period: PeriodStart {
+                session: 0,
+                period: 0,
+                policy_version: 0,
+                windows: vec![ItemId::PADDING; N_WINDOWS * world.window()],
+                goals: vec![0.0; layout.n_goals * n_dims],
+            },
+            addresses: Vec::with_capacity(n_slots),
+            active: Vec::with_capacity(n_slots),
+            virtual_actions: vec![0.0; n_slots * n_dims],
+            items: vec![ItemId::PADDING; n_slots],
+            outcomes: vec![Outcome { feedback: Feedback::Skip, ending: Ending::None }; n_slots],
+        };
+        Ok(Self {
+            mapping: Mapping::new(Arc::clone(world.items())),
+            positions: vec![Position::default(); n_slots],
+            goals: vec![0.0; n_slots * layout.n_goals * n_dims],
+            n_actors: share.n_actors,
+            steps: 0,
+            world,
+            policy,
+            explorer,
+            layout,
+            sessions,
+            buffers,
+        })
+    }
+
+    /// Number of sessions side by side, E.
+    pub fn n_slots(&self) -> usize {
+        self.world.n_slots()
+    }
+
+    /// Environment steps so far, E a call of [`Self::step`].
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The weights in use.
+    pub fn policy(&self) -> &Arc<VersionedPolicy> {
+        &self.policy
+    }
+
+    /// Changes the weights between two steps. Goals that are set stay until their period is over.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the policy does not fit the world; the old one stays then.
+    pub fn set_policy(&mut self, policy: Arc<VersionedPolicy>) -> Result<(), Error> {
+        check_fit(&*self.world, &policy, self.layout)?;
+        self.policy = policy;
+        Ok(())
+    }
+
+    /// One step of all E sessions.
+    ///
+    /// # Errors
+    /// What the world or the sink refuse. The rollout cannot go on then, but from a saved state.
+    pub fn step(&mut self, sink: &mut dyn TransitionSink) -> Result<Counts, Error> {
+        let Buffers { addresses, .. } = &mut self.buffers;
+        addresses.clear();
+        addresses.extend(
+            (0..self.world.n_slots()).map(|slot| Address {
+                session: self.world.session(slot),
+                step: self.world.step_number(slot),
+            }),
+        );
+        self.begin_periods(sink)?;
+        let noise = self.choose()?;
+        self.world.step(&self.buffers.items, &mut self.buffers.outcomes)?;
+        let mut counts = Counts::of_noise(noise);
+        for slot in 0..self.world.n_slots() {
+            let Outcome { feedback, ending } = self.buffers.outcomes[slot];
+            let step = Step { item: self.buffers.items[slot], feedback, ending };
+            sink.step(self.world.session(slot), step)?;
+            counts.add_step(feedback, ending);
+            self.advance(slot, ending);
+        }
+        self.steps += counts.steps;
+        Ok(counts)
+    }
+
+    /// Sets the goals of the sessions at p = 0 (Algorithm 1, lines 7-9) and opens their periods in the sink.
+    fn begin_periods(&mut self, sink: &mut dyn TransitionSink) -> Result<(), Error> {
+        let Buffers { scratch, starting, period, addresses, .. } = &mut self.buffers;
+        starting.clear();
+        starting.extend((0..self.positions.len()).filter(|&slot| self.positions[slot].step == 0));
+        if starting.is_empty() {
+            return Ok(());
+        }
+        let windows = self.world.windows();
+        let sessions = Sessions { windows, selected: Some(starting) };
+        // Eq 4
+        self.policy.policy.goals(sessions, scratch, &mut self.goals);
+        let (n_goals, n_windows) = (period.goals.len(), period.windows.len());
+        for &slot in starting.iter() {
+            let goals = &mut self.goals[slot * n_goals..][..n_goals];
+            self.explorer.perturb_goals(addresses[slot], goals);
+            period.session = addresses[slot].session;
+            period.period = self.positions[slot].period;
+            period.policy_version = self.policy.version;
+            period.windows.copy_from_slice(&windows[slot * n_windows..][..n_windows]);
+            period.goals.copy_from_slice(goals);
+            sink.begin_period(period)?;
+        }
+        Ok(())
+    }
+
+    /// Fills `items` (Algorithm 1, lines 11-12): virtual action, noise, action mapping.
+    fn choose(&mut self) -> Result<NoiseCounts, Error> {
+        let Buffers { scratch, mapping, addresses, active, virtual_actions, items, .. } = &mut self.buffers;
+        active.clear();
+        active.extend(self.positions.iter().map(|position| {
+            let i = self.layout.sub_period(position.step as usize);
+            i.map_or(NO_GOAL, |i| i as u8)
+        }));
+        let guidance = Guidance { goals: &self.goals, active };
+        // Eq 7
+        let sessions = Sessions::all(self.world.windows());
+        self.policy.policy.virtual_actions(sessions, guidance, scratch, virtual_actions);
+        // With A actors at an equal pace the run is A times as far as this rollout.
+        let run_step = self.steps * self.n_actors;
+        let turn = Turn { run_step, addresses, recall: self.world.recall() };
+        // Eq 9
+        let chosen = self.explorer.choose(&self.mapping, turn, virtual_actions, mapping, items);
+        chosen.map_err(|error| match error {
+            agent::Error::NoCandidate { row } => Error::NoCandidate { session: addresses[row].session },
+            other => Error::Agent(other),
+        })
+    }
+
+    /// Moves a slot on: to the next position of its period, to its next period, or to the next session.
+    fn advance(&mut self, slot: usize, ending: Ending) {
+        let position = &mut self.positions[slot];
+        if ending != Ending::None {
+            *position = Position::default();
+            self.world.begin(slot, self.sessions.draw());
+        } else if position.step as usize + 1 == self.layout.n_steps {
+            *position = Position { period: position.period + 1, step: 0 };
+        } else {
+            position.step += 1;
+        }
+    }
+}
+
+/// World, policy and layout agree on n, N, M and c.
+fn check_fit(world: &dyn Environment, policy: &VersionedPolicy, layout: PeriodLayout) -> Result<(), Error> {
+    let model = policy.policy.model();
+    for (what, expected, found) in [
+        ("policy's embedding size n", world.items().n_dims(), model.n_dims),
+        ("policy's history window N", world.window(), model.window),
+        ("policy's goals per period M", layout.n_goals, model.n_goals),
+        ("policy's steps per period c", layout.n_steps, model.period_steps),
+    ] {
+        if found != expected {
+            return Err(Error::Setting { what, problem: format!("{found}, the world's is {expected}") });
+        }
+    }
+    Ok(())
+}

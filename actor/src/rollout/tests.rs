@@ -1,0 +1,214 @@
+//! Rollouts in a tiny deterministic world.
+
+use std::collections::BTreeMap;
+
+use agent::Policy;
+use common::{
+    SessionId,
+    config::{ExplorationConfig, GoalConditioning, ModelConfig},
+    history,
+};
+use replay::sink::{Recorded, Recorder};
+
+use super::*;
+use crate::{
+    test_rollout::{C, CASE, Case, M, model, rollout},
+    test_world::N_DIMS,
+};
+
+fn play(rollout: &mut Rollout, n_steps: usize) -> Recorder {
+    let mut recorder = Recorder::default();
+    for _ in 0..n_steps {
+        rollout.step(&mut recorder).unwrap();
+    }
+    recorder
+}
+
+/// The calls of each session that has ended, in order.
+fn by_session(recorders: &[Recorder]) -> BTreeMap<SessionId, Vec<Recorded>> {
+    let mut sessions: BTreeMap<SessionId, Vec<Recorded>> = BTreeMap::new();
+    for call in recorders.iter().flat_map(|recorder| &recorder.calls) {
+        let session = match call {
+            Recorded::Period(start) => start.session,
+            Recorded::Step(session, _) => *session,
+        };
+        sessions.entry(session).or_default().push(call.clone());
+    }
+    sessions.retain(
+        |_, calls| matches!(calls.last(), Some(Recorded::Step(_, step)) if step.ending != Ending::None),
+    );
+    sessions
+}
+
+#[test]
+fn a_session_is_periods_of_c_steps_and_a_partial_last_one() {
+    let sessions = by_session(&[play(&mut rollout(CASE), 12)]);
+    assert_eq!(sessions.keys().copied().collect::<Vec<_>>(), [0, 1, 2]);
+    for calls in sessions.values() {
+        let shape: String =
+            calls.iter().map(|call| if matches!(call, Recorded::Period(_)) { 'P' } else { 's' }).collect();
+        assert_eq!(shape, "PsssssPsssssPss");
+        let Some(Recorded::Step(_, last)) = calls.last() else { panic!("a session ends with a step") };
+        assert_eq!(last.ending, Ending::Truncated);
+    }
+}
+
+#[test]
+fn windows_and_goals_of_a_period_are_those_at_its_start() {
+    for calls in by_session(&[play(&mut rollout(CASE), 12)]).values() {
+        let mut windows: Option<Vec<ItemId>> = None;
+        let mut n_periods = 0;
+        for call in calls {
+            match call {
+                Recorded::Period(start) => {
+                    assert_eq!((start.period, start.policy_version), (n_periods, 4));
+                    // Windows follow from the start by pushing the steps.
+                    assert!(windows.is_none_or(|windows| windows == start.windows));
+                    assert_eq!(start.goals.len(), M * N_DIMS);
+                    assert!(start.goals.iter().all(|g| g.abs() < 1.94));
+                    windows = Some(start.windows.clone());
+                    n_periods += 1;
+                }
+                Recorded::Step(_, step) => {
+                    history::push(windows.as_mut().unwrap(), step.item, step.feedback);
+                }
+            }
+        }
+        assert_eq!(n_periods, 3);
+    }
+}
+
+#[test]
+fn a_user_who_leaves_ends_the_session_and_the_next_one_begins_in_the_slot() {
+    let mut rollout = rollout(Case { hazard: 0.3, ..CASE });
+    let mut recorder = Recorder::default();
+    let mut counts = Counts::default();
+    for _ in 0..60 {
+        counts += rollout.step(&mut recorder).unwrap();
+    }
+    let sessions = by_session(&[recorder]);
+    assert_eq!(counts.sessions, sessions.len() as u64);
+    assert_eq!(counts.steps, 180);
+    let terminated = sessions.values().filter(
+        |calls| matches!(calls.last(), Some(Recorded::Step(_, step)) if step.ending == Ending::Terminated),
+    );
+    assert_eq!(terminated.count() as u64, counts.left);
+    assert!(counts.left > 20);
+    // The first call of every session is the start of its period 0.
+    assert!(sessions.values().all(|calls| matches!(&calls[0], Recorded::Period(start) if start.period == 0)));
+}
+
+#[test]
+fn courses_depend_on_the_session_alone_not_on_batch_size_or_number_of_actors() {
+    let case = Case { hazard: 0.1, ..CASE };
+    let one = by_session(&[play(&mut rollout(Case { slots: 1, ..case }), 400)]);
+    for (slots, n_actors) in [(4, 1), (7, 1), (2, 3)] {
+        let recorders: Vec<_> = (0..n_actors)
+            .map(|actor| play(&mut rollout(Case { slots, share: Share { actor, n_actors }, ..case }), 60))
+            .collect();
+        let many = by_session(&recorders);
+        let both: Vec<_> = many.iter().filter(|(session, _)| one.contains_key(session)).collect();
+        assert!(both.len() > 15, "{} sessions in common", both.len());
+        for (session, calls) in both {
+            assert_eq!(*calls, one[session], "session {session}, {slots} slots, {n_actors} actors");
+        }
+    }
+}
+
+#[test]
+fn a_restored_rollout_goes_on_bit_identically() {
+    let case = Case { hazard: 0.1, ..CASE };
+    for pause in [0, 1, 4, 5, 17] {
+        let mut first = rollout(case);
+        play(&mut first, pause);
+        let state = first.save();
+        let expected = play(&mut first, 40);
+        let mut second = rollout(case);
+        play(&mut second, 3);
+        second.restore(&state).unwrap();
+        assert_eq!(play(&mut second, 40), expected, "paused after {pause} steps");
+        assert_eq!(second.save(), first.save());
+    }
+}
+
+#[test]
+fn states_of_other_rollouts_are_refused_and_change_nothing() {
+    let state = rollout(CASE).save();
+    let message = |case, state: &[u8]| {
+        let mut rollout = rollout(case);
+        let before = rollout.save();
+        let error = rollout.restore(state).unwrap_err().to_string();
+        assert_eq!(rollout.save(), before);
+        error
+    };
+    assert!(message(Case { slots: 2, ..CASE }, &state).contains("3 sessions"));
+    let other = Share { actor: 1, n_actors: 2 };
+    assert!(message(Case { share: other, ..CASE }, &state).contains("another actor"));
+    assert!(message(CASE, &state[..state.len() - 1]).contains("cannot be restored"));
+    assert!(message(CASE, b"").contains("cannot be restored"));
+}
+
+/// Courses without the goals: items, feedback, endings.
+fn steps(case: Case) -> Vec<(SessionId, Step)> {
+    let recorder = play(&mut rollout(case), 36);
+    let step = |call| match call {
+        Recorded::Step(session, step) => Some((session, step)),
+        Recorded::Period(_) => None,
+    };
+    recorder.calls.into_iter().filter_map(step).collect()
+}
+
+#[test]
+fn goals_reach_the_items_through_the_state_only() {
+    let noisy = |conditioning, goal_noise| steps(Case { conditioning, goal_noise, ..CASE });
+    let reward = GoalConditioning::Reward;
+    assert_eq!(noisy(reward, 0.0), noisy(reward, 1.0), "with `reward` other goals change no item");
+    for conditioning in [GoalConditioning::State, GoalConditioning::Both] {
+        assert_ne!(noisy(conditioning, 0.0), noisy(conditioning, 1.0), "{conditioning:?}");
+    }
+}
+
+#[test]
+fn goals_stay_for_their_period_when_the_weights_change() {
+    let mut rollout = rollout(CASE);
+    let mut recorder = play(&mut rollout, 2);
+    let goals = rollout.goals.clone();
+    let model = model(CASE.conditioning);
+    let policy = Policy::random(&model, Arc::clone(rollout.world.items()), 99).unwrap();
+    rollout.set_policy(Arc::new(VersionedPolicy { version: 5, learner_step: 50, policy })).unwrap();
+    for _ in 2..C {
+        rollout.step(&mut recorder).unwrap();
+        assert_eq!(rollout.goals, goals);
+    }
+    rollout.step(&mut recorder).unwrap();
+    assert_ne!(rollout.goals, goals);
+    let versions: Vec<u64> = recorder
+        .calls
+        .iter()
+        .filter_map(|call| if let Recorded::Period(start) = call { Some(start.policy_version) } else { None })
+        .collect();
+    assert_eq!(versions, [4, 4, 4, 5, 5, 5]);
+}
+
+#[test]
+fn the_first_steps_of_a_run_are_random_and_shared_by_its_actors() {
+    let share = Share { actor: 0, n_actors: 2 };
+    let mut rollout = rollout(Case { share, ..CASE });
+    let config =
+        ExplorationConfig { goal_noise: 0.0, action_noise: 0.0, random_items: 0.0, random_steps: 36 };
+    rollout.explorer = Explorer::new(&config, 1.94, 7);
+    let random: Vec<u64> =
+        (0..8).map(|_| rollout.step(&mut Recorder::default()).unwrap().random_items).collect();
+    // 3 sessions and 2 actors: 6 steps of the run each time.
+    assert_eq!(random, [3, 3, 3, 3, 3, 3, 0, 0]);
+}
+
+#[test]
+fn a_policy_of_other_sizes_is_refused_by_name() {
+    let mut rollout = rollout(CASE);
+    let model = ModelConfig { n_goals: 3, ..model(CASE.conditioning) };
+    let policy = Policy::random(&model, Arc::clone(rollout.world.items()), 1).unwrap();
+    let error = rollout.set_policy(Arc::new(VersionedPolicy { version: 9, learner_step: 0, policy }));
+    assert_eq!(error.unwrap_err().to_string(), "policy's goals per period M: 3, the world's is 2");
+    assert_eq!(rollout.policy().version, 4);
+}

@@ -1,0 +1,218 @@
+//! Rollout threads that run freely (mode `async`).
+//!
+//! In: rollouts with their sinks, the feed of weights, a budget of environment steps; out: transitions in the sinks,
+//! [`Progress`] meanwhile, the rollouts back at the end. One thread a rollout; threads share only the budget, the counts
+//! and the stop flag. A sink that waits (back-pressure) holds its thread. The first thread that fails or panics stops
+//! the others, and [`Actors::join`] returns its error.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use common::PolicyVersion;
+use replay::TransitionSink;
+
+use crate::{Counts, Error, Rollout, VersionedPolicy, weights::Feed};
+
+/// A rollout and where its transitions go: the work of one thread.
+pub struct RolloutThread {
+    /// The sessions.
+    pub rollout: Rollout,
+    /// Its own writer.
+    pub sink: Box<dyn TransitionSink>,
+}
+
+/// How far the threads are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Over all threads, since they were started.
+    pub counts: Counts,
+    /// Oldest version of the weights that a thread uses.
+    pub oldest_version: PolicyVersion,
+    /// Since the start.
+    pub elapsed: Duration,
+}
+
+impl Progress {
+    /// Environment steps a second since the start.
+    pub fn steps_per_second(&self) -> f64 {
+        self.counts.steps as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+}
+
+/// Running rollout threads. Dropping it stops them without waiting.
+pub struct Actors {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<Result<RolloutThread, Error>>>,
+    started: Instant,
+}
+
+struct Shared {
+    stop: AtomicBool,
+    /// Steps that threads have set out to take.
+    claimed: AtomicU64,
+    budget: u64,
+    counts: Mutex<Counts>,
+    /// One a thread.
+    versions: Vec<AtomicU64>,
+}
+
+impl Shared {
+    /// Locked for an addition only, in which nothing can panic.
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Actors {
+    /// Starts a thread for each rollout. They stop by themselves once `budget` environment steps are taken together
+    /// (fewer than E more), their sinks flushed. Without a feed they keep their weights.
+    ///
+    /// # Errors
+    /// [`Error::Spawn`] if the system gives no thread; those that were started are stopped.
+    pub fn start(
+        rollouts: Vec<RolloutThread>,
+        feed: Option<Feed<VersionedPolicy>>,
+        budget: u64,
+    ) -> Result<Self, Error> {
+        let versions = rollouts.iter().map(|part| AtomicU64::new(part.rollout.policy().version)).collect();
+        let shared = Shared {
+            stop: AtomicBool::new(false),
+            claimed: AtomicU64::new(0),
+            budget,
+            counts: Mutex::default(),
+            versions,
+        };
+        let mut actors = Self { shared: Arc::new(shared), threads: Vec::new(), started: Instant::now() };
+        for (number, part) in rollouts.into_iter().enumerate() {
+            let (shared, feed) = (Arc::clone(&actors.shared), feed.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("actor-{number}"))
+                .spawn(move || guarded(number, part, feed, &shared))
+                .map_err(|source| Error::Spawn { thread: number, source })?;
+            actors.threads.push(thread);
+        }
+        Ok(actors)
+    }
+
+    /// How far they are.
+    pub fn progress(&self) -> Progress {
+        Progress {
+            counts: *self.shared.counts(),
+            oldest_version: self.shared.versions.iter().map(|v| v.load(Relaxed)).min().unwrap_or(0),
+            elapsed: self.started.elapsed(),
+        }
+    }
+
+    /// Whether all threads have ended, by the budget, by [`Self::stop`] or by a failure. [`Self::join`] says which.
+    pub fn is_finished(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Asks the threads to stop after the step they are in.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Relaxed);
+    }
+
+    /// Waits for the end of all threads; the rollouts in the order given, between two steps.
+    ///
+    /// # Errors
+    /// That of the first thread, by number, that failed; others are logged.
+    pub fn join(mut self) -> Result<Vec<RolloutThread>, Error> {
+        let mut parts = Vec::with_capacity(self.threads.len());
+        let mut first_error = None;
+        for thread in self.threads.drain(..) {
+            match thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
+                Ok(part) => parts.push(part),
+                Err(error) if first_error.is_none() => first_error = Some(error),
+                Err(error) => tracing::error!(%error, "one more rollout thread failed"),
+            }
+        }
+        first_error.map_or(Ok(parts), Err)
+    }
+}
+
+impl Drop for Actors {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Runs a thread's part; whatever ends it too early stops the others.
+fn guarded(
+    thread: usize,
+    part: RolloutThread,
+    feed: Option<Feed<VersionedPolicy>>,
+    shared: &Shared,
+) -> Result<RolloutThread, Error> {
+    // Unwind safety: after a panic the part is gone; `shared` holds plain numbers.
+    let ended = catch_unwind(AssertUnwindSafe(|| run(thread, part, feed, shared)));
+    let ended = ended.map_err(|panic| Error::Panic { thread, message: panic_message(&*panic) });
+    let ended = ended.and_then(|r| r.map_err(|source| Error::Thread { thread, source: Box::new(source) }));
+    if ended.is_err() {
+        shared.stop.store(true, Relaxed);
+    }
+    ended
+}
+
+fn run(
+    thread: usize,
+    mut part: RolloutThread,
+    mut feed: Option<Feed<VersionedPolicy>>,
+    shared: &Shared,
+) -> Result<RolloutThread, Error> {
+    let RolloutThread { rollout, sink } = &mut part;
+    let n_slots = rollout.n_slots() as u64;
+    let stopped = || shared.stop.load(Relaxed);
+    while !stopped() {
+        if shared.claimed.fetch_add(n_slots, Relaxed) >= shared.budget {
+            sink.flush()?;
+            return Ok(part);
+        }
+        if let Some(feed) = &mut feed {
+            take_newest(feed, rollout)?;
+            shared.versions[thread].store(rollout.policy().version, Relaxed);
+        }
+        let counts = match rollout.step(&mut **sink) {
+            Ok(counts) => counts,
+            // The service may end before its writers when a run is stopped: what it took is stored, the rest is void.
+            Err(Error::Replay(error)) if stopped() => {
+                tracing::warn!(thread, %error, "stopped while handing over transitions");
+                return Ok(part);
+            }
+            Err(error) => return Err(error),
+        };
+        *shared.counts() += counts;
+    }
+    if let Err(error) = sink.submit() {
+        tracing::warn!(thread, %error, "stopped before the last transitions were handed over");
+    }
+    Ok(part)
+}
+
+/// Changes to the newest weights if there are newer ones.
+fn take_newest(feed: &mut Feed<VersionedPolicy>, rollout: &mut Rollout) -> Result<(), Error> {
+    if !feed.has_changed().map_err(|_| Error::BroadcastEnded)? {
+        return Ok(());
+    }
+    let newest = feed.borrow_and_update().clone();
+    match newest {
+        Some(newest) if newest.version > rollout.policy().version => rollout.set_policy(newest),
+        _ => Ok(()),
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
