@@ -1,6 +1,22 @@
-//! The sharded replay service (being built).
+//! The sharded replay service: what actors stream, kept once, sampled by learners.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`sink`] | where a rollout puts its transitions |
+//! | [`client`] | all shards as one replay: writers, samplers, prefetch |
+//! | [`local`] | the service of one process, over in-memory streams |
+//! | [`settings`] | capacities, least sizes, the samples-per-insert ratio; refuses what must deadlock |
+//! | [`table`] | table, selector (sampler and remover), rate limiter |
+//! | `storage` | periods in flat columns, windows not repeated |
+//! | `shard` | periods, tables and writers under one lock; minibatches; snapshots |
+//! | `service` | `mahrl.v1.Replay` over a shard; who waits for what |
+//! | [`wire`] | packed records, their limits and validation |
+//!
+//! No tensors and no tch in this crate.
 
+pub mod client;
 mod error;
+pub mod local;
 mod service;
 pub mod settings;
 mod shard;
@@ -11,6 +27,8 @@ pub mod table;
 mod testing;
 pub mod wire;
 
+pub use client::{Sampler, Shards, Writer, WriterSettings};
 pub use error::Error;
+pub use local::LocalReplay;
 pub use settings::{Ratio, Settings, TableSettings};
 pub use sink::TransitionSink;

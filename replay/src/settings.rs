@@ -1,6 +1,9 @@
 //! What a replay service is set to. All sizes are over all shards; [`Settings::share`] divides them.
 
-use common::{config::PartialPeriods, transition::Shape};
+use common::{
+    config::{Config, Mode, PartialPeriods, TableConfig},
+    transition::Shape,
+};
 
 use crate::{Error, wire};
 
@@ -93,6 +96,27 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The replay service of a configuration. `async` couples samples to inserts; a batch given as a share counts with
+    /// the rows of a full table. One append holds at most 1,024 steps then, and at most a quarter of the table, so
+    /// that a small table is not overrun between two samples.
+    pub fn from_config(config: &Config, run_id: &str, n_items: usize) -> Self {
+        let table = |t: &TableConfig| TableSettings { capacity: t.capacity, min_size: t.min_size };
+        let low = &config.replay.low;
+        let ratio = (config.train.mode == Mode::Async).then(|| {
+            let rows = low.batch.rows(low.capacity);
+            Ratio::for_updates(config.train.updates_per_step, rows, (low.capacity / 4).clamp(1, 1_024))
+        });
+        Self {
+            run_id: run_id.to_owned(),
+            shape: config.shape(),
+            n_items,
+            partial_periods: config.algorithm.partial_periods,
+            low: table(low),
+            high: table(&config.replay.high),
+            ratio,
+        }
+    }
+
     /// Refuses what cannot work, and what must block for ever, with the reason.
     pub fn validate(&self, n_shards: usize) -> Result<(), Error> {
         wire::check_run_id(&self.run_id)?;
@@ -164,6 +188,16 @@ mod tests {
             assert!(message.starts_with(key) && message.contains("would deadlock"), "{message}");
         }
         Settings { ratio: Some(ratio), ..settings() }.validate(1).unwrap();
+    }
+
+    #[test]
+    fn the_presets_make_valid_settings() {
+        for preset in [common::config::Preset::Paper, common::config::Preset::Tuned] {
+            let config = Config::preset(preset);
+            let settings = Settings::from_config(&config, "run", 1_000);
+            settings.validate(1).unwrap();
+            assert_eq!(settings.ratio.is_some(), config.train.mode == Mode::Async);
+        }
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub(super) fn serve(
     tokio::spawn(async move {
         let ended = tokio::select! {
             () = responses.closed() => Ok(()),
+            () = inner.gate.closed() => Err(Error::Closed("the replay service".into()).into()),
             ended = run(&inner, requests, &responses) => ended,
         };
         if let Err(status) = ended {

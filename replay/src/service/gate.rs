@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use crate::{
     Error,
@@ -51,7 +54,6 @@ struct State {
     /// Inserting; sampling low; sampling high.
     sides: [Side; 3],
     tickets: u64,
-    closed: bool,
 }
 
 /// See the module.
@@ -59,6 +61,7 @@ struct State {
 pub(crate) struct Gate {
     state: Mutex<State>,
     changed: Notify,
+    closed: watch::Sender<bool>,
 }
 
 impl Ask {
@@ -93,9 +96,8 @@ impl Ask {
 
 impl Gate {
     pub(crate) fn new(settings: &Settings) -> Self {
-        let state =
-            State { limiter: Limiter::new(settings), sides: Default::default(), tickets: 0, closed: false };
-        Self { state: Mutex::new(state), changed: Notify::new() }
+        let state = State { limiter: Limiter::new(settings), sides: Default::default(), tickets: 0 };
+        Self { state: Mutex::new(state), changed: Notify::new(), closed: watch::Sender::new(false) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -114,7 +116,7 @@ impl Gate {
             changed.as_mut().enable();
             let reason = {
                 let mut state = self.lock();
-                if state.closed {
+                if *self.closed.borrow() {
                     return Err(Error::Closed("the replay service".into()));
                 }
                 match ask.grant(&mut state.limiter) {
@@ -160,8 +162,15 @@ impl Gate {
 
     /// Ends all waits; nothing is granted from now on.
     pub(crate) fn close(&self) {
-        self.lock().closed = true;
+        self.closed.send_replace(true);
         self.changed.notify_waiters();
+    }
+
+    /// Waits until [`Self::close`].
+    pub(crate) async fn closed(&self) {
+        let mut closed = self.closed.subscribe();
+        // An error would mean that this gate is gone.
+        let _closed = closed.wait_for(|closed| *closed).await;
     }
 
     /// The limiter as it stands, and who waits to insert, to sample low, to sample high.

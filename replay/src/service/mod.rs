@@ -7,6 +7,8 @@ mod append;
 pub(crate) mod gate;
 mod info;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use std::{
     pin::Pin,
@@ -81,7 +83,7 @@ impl Inner {
 
 /// The service over one shard. Cheap to clone.
 #[derive(Clone)]
-pub struct ReplayService {
+pub(crate) struct ReplayService {
     inner: Arc<Inner>,
 }
 

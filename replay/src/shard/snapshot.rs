@@ -138,3 +138,92 @@ impl Shard {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        table::limiter::Level,
+        testing::{SHAPE, arbitrary_records, settings},
+        wire::Batch,
+    };
+
+    fn filled() -> Shard {
+        let mut shard = Shard::new(&settings(), 0, 1);
+        let (generation, ..) = shard.open(1).unwrap();
+        let records = arbitrary_records();
+        // Without the last two steps: periods are open in the snapshot.
+        let records = bytes::Bytes::from(records).slice(..arbitrary_records().len() - 16);
+        let batch = Batch::check(records, &SHAPE, 100, 1_000).unwrap();
+        assert!(shard.store(1, generation, 1, &batch));
+        shard
+    }
+
+    #[test]
+    fn a_restored_shard_is_the_same_to_the_byte_and_draws_the_same() {
+        let mut shard = filled();
+        let mut other = Shard::new(&settings(), 0, 1);
+        other.restore(&shard.save().unwrap()).unwrap();
+        assert_eq!(other.save().unwrap(), shard.save().unwrap());
+        for key in 0..20 {
+            assert_eq!(other.sample(Level::Low, 7, key), shard.sample(Level::Low, 7, key));
+            assert_eq!(other.sample(Level::High, 3, key), shard.sample(Level::High, 3, key));
+        }
+        assert_eq!(other.save().unwrap(), shard.save().unwrap());
+    }
+
+    #[test]
+    fn a_snapshot_of_another_run_shape_or_size_is_refused_by_name() {
+        let bytes = filled().save().unwrap();
+        let other_shape = Shape { window: 5, ..SHAPE };
+        for (part, settings) in [
+            ("run_id", crate::Settings { run_id: "other".into(), ..settings() }),
+            ("window", crate::Settings { shape: other_shape, ..settings() }),
+            ("low: a table of capacity", {
+                let mut settings = settings();
+                settings.low.capacity = 999;
+                settings
+            }),
+        ] {
+            let message = Shard::new(&settings, 0, 1).restore(&bytes).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_damaged_snapshot_is_refused_and_changes_nothing(at: proptest::sample::Index, flip in 1_u8..) {
+            let mut shard = filled();
+            let before = shard.save().unwrap();
+            let mut bytes = before.clone();
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            proptest::prop_assert!(shard.restore(&bytes).is_err());
+            proptest::prop_assert!(shard.restore(&before[..at]).is_err());
+            proptest::prop_assert_eq!(shard.save().unwrap(), before);
+        }
+
+        #[test]
+        fn a_forged_snapshot_never_panics(at: proptest::sample::Index, value: u8, deep: bool) {
+            let mut shard = filled();
+            let mut bytes = shard.save().unwrap();
+            let end = bytes.len() - 4;
+            // Half of the changes go to the tables and writers at the end.
+            let at = if deep { end - 1 - at.index(200.min(end)) } else { at.index(end) };
+            bytes[at] = value;
+            let crc = crc32c::crc32c(&bytes[..end]).to_le_bytes();
+            bytes[end..].copy_from_slice(&crc);
+            if shard.restore(&bytes).is_ok() {
+                for key in 0..4 {
+                    shard.sample(Level::Low, 9, key);
+                    shard.sample(Level::High, 9, key);
+                }
+                let (generation, stored, _) = shard.open(2).unwrap();
+                let batch = Batch::check(arbitrary_records().into(), &SHAPE, 100, 1_000).unwrap();
+                if let Some(Ok(crate::shard::Verdict::New)) = shard.look(2, generation, stored + 1, &batch) {
+                    proptest::prop_assert!(shard.store(2, generation, stored + 1, &batch));
+                }
+            }
+        }
+    }
+}
