@@ -46,6 +46,21 @@ impl Counts {
         self.left += u64::from(ending == Ending::Terminated);
     }
 
+    /// What has come since an earlier state of the same counts.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            steps: self.steps - earlier.steps,
+            clicks_only: self.clicks_only - earlier.clicks_only,
+            orders: self.orders - earlier.orders,
+            sessions: self.sessions - earlier.sessions,
+            left: self.left - earlier.left,
+            random_items: self.random_items - earlier.random_items,
+            noise_sampled: self.noise_sampled - earlier.noise_sampled,
+            noise_changed: self.noise_changed - earlier.noise_changed,
+        }
+    }
+
     /// Σ r_ex.
     pub fn reward(&self) -> f64 {
         self.clicks_only as f64 * f64::from(Feedback::Click.reward())

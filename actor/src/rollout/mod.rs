@@ -5,6 +5,8 @@
 //! number of actors or timing; only the `random_steps` at the start of a run depend on how far the run is. Warm steps
 //! allocate nothing.
 
+#[cfg(test)]
+mod allocations;
 mod saved;
 #[cfg(test)]
 mod tests;

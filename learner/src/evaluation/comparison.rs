@@ -2,6 +2,8 @@
 
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 use serde::{Deserialize, Serialize};
+use sim::Reference;
+use sim::Reference;
 
 use super::{
     Error, Estimate, EvaluationResult, EvaluationSettings,
@@ -16,6 +18,33 @@ pub struct Anchors {
     pub baseline: Option<String>,
     /// Methods with normalised scores 0 and 1, e.g. `random` and the lookahead oracle.
     pub scale: Option<(String, String)>,
+}
+
+impl Anchors {
+    /// What these results offer: the logging policy as baseline, random and the lookahead oracle as scale.
+    pub fn of(results: &[EvaluationResult]) -> Self {
+        let find = |reference: Reference| {
+            results.iter().find(|r| r.name == reference.name()).map(|r| r.name.clone())
+        };
+        Self {
+            baseline: find(Reference::Logging),
+            scale: find(Reference::Random).zip(find(Reference::Lookahead)),
+        }
+    }
+}
+
+impl Anchors {
+    /// The usual ones, as far as they are among the results: differences from logging, scores between random and the
+    /// lookahead oracle.
+    pub fn of(results: &[EvaluationResult]) -> Self {
+        let find = |reference: Reference| {
+            results.iter().map(|result| &result.name).find(|name| *name == reference.name()).cloned()
+        };
+        Self {
+            baseline: find(Reference::Logging),
+            scale: find(Reference::Random).zip(find(Reference::Lookahead)),
+        }
+    }
 }
 
 /// A method among the others.
