@@ -1,0 +1,104 @@
+//! A trained policy on disk: safetensors, one tensor a parameter, written whole.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use common::ItemTable;
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+use super::{
+    Error, HistoryGreedy, Tower,
+    tower::{NAMES, shapes},
+};
+
+/// Names the kind of file in its metadata, with the version of the layout.
+const FORMAT: &str = "mahrl/history-greedy/1";
+
+impl HistoryGreedy {
+    /// Writes the parameters to `path`, atomically.
+    pub fn save(&self, path: &Path) -> Result<(), Error> {
+        let tower = self.tower();
+        let shapes = shapes(tower.n_dims, tower.width);
+        let views: BTreeMap<_, _> = NAMES
+            .iter()
+            .zip(shapes)
+            .zip(&tower.tensors)
+            .map(|((&name, shape), values)| {
+                let view = TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(values))
+                    .expect("a tower's tensors have the shapes of its layout");
+                (name, view)
+            })
+            .collect();
+        let metadata =
+            [("format".to_owned(), FORMAT.to_owned()), ("width".to_owned(), tower.width.to_string())].into();
+        let name = path.display().to_string();
+        let bytes = safetensors::serialize(views, Some(metadata))
+            .map_err(|e| Error::Format { path: name.clone(), problem: e.to_string() })?;
+        let file_error = |source| Error::File { path: name.clone(), source };
+        let partial = path.with_extension("partial");
+        std::fs::write(&partial, bytes).map_err(file_error)?;
+        std::fs::rename(&partial, path).map_err(file_error)
+    }
+
+    /// Reads what [`Self::save`] wrote, for a catalogue of the same embedding size.
+    pub fn load(path: &Path, items: Arc<ItemTable>) -> Result<Self, Error> {
+        let name = path.display().to_string();
+        let bytes = std::fs::read(path).map_err(|source| Error::File { path: name.clone(), source })?;
+        let format = |problem: String| Error::Format { path: name.clone(), problem };
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| format(e.to_string()))?;
+        let entry = |key: &str| header.metadata().as_ref().and_then(|m| m.get(key)).cloned();
+        if entry("format").as_deref() != Some(FORMAT) {
+            return Err(format(format!("metadata `format` is {:?}, expected {FORMAT}", entry("format"))));
+        }
+        let width: usize = entry("width")
+            .and_then(|width| width.parse().ok())
+            .ok_or_else(|| format("metadata `width` is missing".into()))?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| format(e.to_string()))?;
+        let mut values: [Vec<f32>; NAMES.len()] = Default::default();
+        for ((name, shape), values) in NAMES.iter().zip(shapes(items.n_dims(), width)).zip(&mut values) {
+            let tensor = tensors.tensor(name).map_err(|e| format(format!("tensor `{name}`: {e}")))?;
+            if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
+                return Err(format(format!(
+                    "tensor `{name}` is {:?} {:?}, expected F32 {shape:?}",
+                    tensor.dtype(),
+                    tensor.shape()
+                )));
+            }
+            *values = bytemuck::pod_collect_to_vec(tensor.data());
+            if values.iter().any(|x| !x.is_finite()) {
+                return Err(format(format!("tensor `{name}` holds a number that is not finite")));
+            }
+        }
+        Ok(Self::new(Tower { n_dims: items.n_dims(), width, tensors: values }, items))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::seed::Streams;
+
+    use super::*;
+
+    fn catalogue(n_dims: usize) -> Arc<ItemTable> {
+        Arc::new(ItemTable::new(n_dims, 1.94, vec![1.0; 2 * n_dims], vec![0; 2], vec![0.0; 2]).unwrap())
+    }
+
+    #[test]
+    fn a_saved_policy_loads_equal_and_another_catalogue_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history-greedy.safetensors");
+        let policy = HistoryGreedy::new(Tower::new(4, 6, &Streams::new(0, "test"), 0), catalogue(4));
+        policy.save(&path).unwrap();
+        assert_eq!(HistoryGreedy::load(&path, catalogue(4)).unwrap().tower(), policy.tower());
+        let error = HistoryGreedy::load(&path, catalogue(5)).unwrap_err().to_string();
+        assert!(error.contains("`skipped.weight` is F32 [4, 6], expected F32 [5, 6]"), "{error}");
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("items.safetensors");
+        catalogue(3).save(&path).unwrap();
+        let error = HistoryGreedy::load(&path, catalogue(3)).unwrap_err().to_string();
+        assert!(error.contains("items.safetensors") && error.contains("`format` is None"), "{error}");
+    }
+}
