@@ -1,13 +1,9 @@
 //! An actor (Eqs 4, 7): B tanh(W_i s + b_i) for each head i. In: states `[R, S]`; out: `[R, heads, n]`.
 
 use common::config::ModelConfig;
-use kernels::{Init, Level, RowMajor, RowMajorMut, Strided, gemm, math};
+use kernels::{Init, Level, RowMajor, RowMajorMut, Strided, gemm, math, transpose};
 
-use crate::{
-    encoder::{Encoder, transpose},
-    layout::Network,
-    weights::NetworkWeights,
-};
+use crate::{encoder::Encoder, layout::Network, weights::NetworkWeights};
 
 pub(crate) struct ActorNetwork {
     pub(crate) network: Network,

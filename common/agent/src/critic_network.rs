@@ -3,13 +3,9 @@
 //! In: states `[R, S]`, an action for each head `[R, heads, n]`; out: q `[R, heads]`. Head i sees only action i.
 
 use common::config::{CriticAction, CriticOutput, ModelConfig};
-use kernels::{Init, Level, RowMajor, RowMajorMut, Strided, gemm, search};
+use kernels::{Init, Level, RowMajor, RowMajorMut, Strided, gemm, search, transpose};
 
-use crate::{
-    encoder::{Encoder, transpose},
-    layout::Network,
-    weights::NetworkWeights,
-};
+use crate::{encoder::Encoder, layout::Network, weights::NetworkWeights};
 
 /// Length a critic sees under `critic_action = direction`: that of a typical item (D8).
 const DIRECTION_LENGTH: f32 = 7.0;

@@ -3,7 +3,7 @@
 //!
 //! Immutable and shared between threads; working memory is the caller's [`Scratch`].
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use common::{ItemTable, config::ModelConfig};
 use kernels::{Level, RowMajorMut};
@@ -25,6 +25,16 @@ pub struct Policy {
     low_actor: ActorNetwork,
     high_critic: Option<CriticNetwork>,
     low_critic: Option<CriticNetwork>,
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let critics = [&self.high_critic, &self.low_critic].map(Option::is_some);
+        f.debug_struct("Policy")
+            .field("level", &self.level)
+            .field("critics", &critics)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Policy {

@@ -1,6 +1,6 @@
 //! A set of named f32 tensors. In: safetensors bytes or a seed; out: tensors checked against the layout.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::{config::ModelConfig, seed::Streams};
 use rand::RngExt;
@@ -118,9 +118,9 @@ impl Weights {
                 return Err(Error::NotFinite { name, index, value });
             }
         }
-        let known = |name: &str| parameters.iter().any(|p| full(&p.name) == name);
+        let known: BTreeSet<String> = parameters.iter().map(|p| full(&p.name)).collect();
         let of_network = |name: &&String| name.starts_with(network.prefix());
-        match self.tensors.keys().filter(of_network).find(|name| !known(name)) {
+        match self.tensors.keys().filter(of_network).find(|name| !known.contains(*name)) {
             Some(name) => Err(Error::Unexpected { name: name.clone() }),
             None => Ok(NetworkWeights { weights: self, network }),
         }

@@ -1,5 +1,8 @@
 //! Exploration: what it draws depends on the address only, stays in bounds and has the configured size.
 
+// A test fails by panicking, in its helpers too.
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 
 use agent::{Address, Explorer, Mapping, MappingScratch, NoiseCounts, exploration::Turn};

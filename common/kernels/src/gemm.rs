@@ -54,6 +54,15 @@ pub struct RowMajorMut<'a> {
     pub stride: usize,
 }
 
+/// `[rows, columns]` to `[columns, rows]`: from PyTorch's layout of a weight to the one products read row by row.
+pub fn transpose(x: &[f32], columns: usize) -> Vec<f32> {
+    let mut out = Vec::with_capacity(x.len());
+    for column in 0..columns {
+        out.extend(x.iter().skip(column).step_by(columns));
+    }
+    out
+}
+
 /// What a product is added to.
 #[derive(Clone, Copy, Debug)]
 pub enum Init<'a> {

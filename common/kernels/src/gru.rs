@@ -10,7 +10,7 @@
 
 use crate::{
     dispatch::{Kernel, dispatch},
-    gemm::{Init, RowMajor, RowMajorMut, Strided, gemm},
+    gemm::{Init, RowMajor, RowMajorMut, Strided, gemm, transpose},
     level::Level,
     math::{sigmoid_v, tanh_v},
     simd::Simd,
@@ -252,12 +252,6 @@ impl GruScratch {
 /// The items of a sequence that are no padding.
 fn real(sequence: &[u32]) -> impl Iterator<Item = u32> {
     sequence.iter().copied().filter(|&item| item != PADDING)
-}
-
-/// `[rows, columns]` to `[columns, rows]`.
-fn transpose(x: &[f32], columns: usize) -> Vec<f32> {
-    let rows = x.len() / columns;
-    (0..x.len()).map(|i| x[i % rows * columns + i / rows]).collect()
 }
 
 /// Where W_i x + b_i of row i stands.

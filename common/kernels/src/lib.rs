@@ -23,6 +23,6 @@ pub mod math;
 pub mod search;
 mod simd;
 
-pub use gemm::{Init, RowMajor, RowMajorMut, Strided, gemm};
+pub use gemm::{Init, RowMajor, RowMajorMut, Strided, gemm, transpose};
 pub use gru::{Gru, GruParameters, GruScratch, Inputs, Sequences};
 pub use level::Level;

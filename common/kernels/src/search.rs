@@ -1,5 +1,8 @@
 //! Choosing a row of a table. In: a query, row numbers, a mask; out: dot products and the position of the largest.
 //!
+//! Rows are read where they stand, in blocks of eight. Asking for the rows of later blocks in advance (prefetch)
+//! gained 4% on a table twice the L2 cache, too little to keep.
+//!
 //! With unit rows the dot product is the cosine times the query's length, so its argmax is that of the cosine.
 
 use crate::{

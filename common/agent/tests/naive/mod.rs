@@ -110,13 +110,24 @@ impl Naive<'_> {
     }
 
     /// Eqs 6, 7: `[n]`.
-    pub(crate) fn virtual_action(&self, windows: &[ItemId], goals: &[f32], active: Option<usize>) -> Vec<f64> {
+    pub(crate) fn virtual_action(
+        &self,
+        windows: &[ItemId],
+        goals: &[f32],
+        active: Option<usize>,
+    ) -> Vec<f64> {
         let s = self.state("low/actor", windows, self.guided(goals, active));
         self.actor_head("low/actor", 0, &s)
     }
 
     /// Eq 8.
-    pub(crate) fn low_q(&self, windows: &[ItemId], goals: &[f32], active: Option<usize>, action: &[f32]) -> f64 {
+    pub(crate) fn low_q(
+        &self,
+        windows: &[ItemId],
+        goals: &[f32],
+        active: Option<usize>,
+        action: &[f32],
+    ) -> f64 {
         let s = self.state("low/critic", windows, self.guided(goals, active));
         self.critic_head("low/critic", 0, &s, action)
     }
