@@ -1,0 +1,76 @@
+//! An actor's step allocates nothing once its working memory has grown. One test only: the count is the process's.
+
+// A test fails by panicking, in its helpers too.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use agent::{
+    Address, Explorer, Guidance, Mapping, MappingScratch, Policy, Scratch, Sessions, exploration::Turn,
+};
+use common::{
+    ItemId, ItemTable, RecallSet,
+    config::{Config, Preset},
+};
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+// SAFETY: passes every call on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.dealloc(p, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn a_warm_step_allocates_nothing() {
+    let config = Config::preset(Preset::Tuned);
+    let (n, n_items, n_sessions) = (config.model.n_dims, 300, 20);
+    let embeddings = (0..n_items * n).map(|i| ((i * 7919) % 3001) as f32 / 1600.0 - 0.93).collect();
+    let items = ItemTable::new(n, 1.94, embeddings, vec![0; n_items], vec![0.0; n_items]).unwrap();
+    let items = Arc::new(items);
+    let policy = Policy::random(&config.model, items.clone(), 0).unwrap();
+    let (mapping, explorer) = (Mapping::new(items), Explorer::new(&config.exploration, 1.94, 0));
+    let windows: Vec<ItemId> =
+        (0..n_sessions * 3 * config.model.window).map(|i| ItemId((i * 31 % n_items) as u32)).collect();
+    let recall = vec![RecallSet::new((0..200).map(ItemId).collect()); n_sessions];
+    let mut goals = vec![0.0; n_sessions * config.model.n_goals * n];
+    let mut actions = vec![0.0; n_sessions * n];
+    let mut chosen = vec![ItemId::PADDING; n_sessions];
+    let (mut scratch, mut mapping_scratch) = (Scratch::default(), MappingScratch::default());
+    let addresses: Vec<Address> = (0..20).map(|session| Address { session, step: 0 }).collect();
+    let mut step = |selected: &[usize]| {
+        let starting = Sessions { windows: &windows, selected: Some(selected) };
+        policy.goals(starting, &mut scratch, &mut goals);
+        policy.virtual_actions(Sessions::all(&windows), Guidance::NONE, &mut scratch, &mut actions);
+        let turn = Turn { run_step: 1_000_000, addresses: &addresses, recall: &recall };
+        explorer.choose(&mapping, turn, &mut actions, &mut mapping_scratch, &mut chosen).unwrap();
+    };
+    // The projected item table is built after 300 item steps of a level.
+    for _ in 0..30 {
+        step(&[3, 4, 17]);
+    }
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    for selected in [&[][..], &[0], &[1, 2]] {
+        step(selected);
+    }
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed), before);
+}
