@@ -11,6 +11,7 @@
 //! | [`evaluation`] | rollouts without exploration, intervals, tables |
 //! | [`run_dir`] | what a run leaves on disk: metrics, TensorBoard events, report |
 //! | [`train`] | the loop: single node, lockstep or async |
+//! | [`world`] | the world a run names, for training, validation and test users |
 //! | [`cli`] | the command line |
 
 pub mod algorithm;
@@ -23,3 +24,4 @@ pub mod run_dir;
 pub mod simulator;
 pub mod train;
 pub mod weights;
+pub mod world;

@@ -1,3 +1,7 @@
-//! `learner`: trains, evaluates, imports.
+//! `learner`: trains, evaluates, imports. `learner --help` says how.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    learner::cli::main()
+}

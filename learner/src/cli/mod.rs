@@ -1,1 +1,94 @@
-//! (being built)
+//! The command line: arguments in, one clear line out when something is wrong.
+//!
+//! Exit codes: 0 done, 1 failed (the reason is the last line of standard error), 2 wrong usage, 130 interrupted with a
+//! checkpoint.
+
+mod evaluate;
+mod train;
+mod world;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use common::telemetry;
+
+/// What a command came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// All done.
+    Done,
+    /// Stopped by Ctrl-C, cleanly.
+    Interrupted,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  learner                                   train on the built-in world with the preset `tuned`
+  learner --steps 200000 --seed 3           a shorter run with another seed
+  learner --preset paper                    every value as in the paper (hardly learns, see docs/deviations.md)
+  learner --env shopworld:dense             another variant of the built-in world
+  learner --run-dir runs/a --resume         go on where runs/a stopped
+  learner evaluate runs/a --length 200      the final table again, on longer sessions
+  learner world                             the reference policies of the built-in world
+  learner import --format taobao --input UserBehavior.csv --output logs/taobao
+  learner embed logs/taobao && learner simulator fit logs/taobao && learner --env logs/taobao";
+
+/// Trains MaHRL, a hierarchical recommender that learns from clicks and sparse orders.
+///
+/// Without a subcommand it trains: simulator, actors, replay service and learner run in this one process, on the built-in
+/// world unless --env names another, and end with a table, a report and a policy in a run directory.
+#[derive(Debug, Parser)]
+#[command(name = "learner", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    train: train::Args,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train a policy (the default without a subcommand).
+    Train(train::Args),
+    /// Evaluate a run's policy beside the references, without exploration, on test users.
+    Evaluate(evaluate::Args),
+    /// Print the reference policies of the built-in world.
+    World(world::Args),
+}
+
+/// Threads for evaluations: all cores.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A bar for work that takes a while; hidden unless standard error is a terminal.
+fn bar(what: &'static str) -> indicatif::ProgressBar {
+    let style = indicatif::ProgressStyle::with_template("{msg} {bar:30.cyan/dim} {pos}/{len}  eta {eta}")
+        .expect("the template is a constant");
+    indicatif::ProgressBar::new(1).with_style(style).with_message(what)
+}
+
+/// Parses the arguments of this process and runs the command.
+pub fn main() -> ExitCode {
+    telemetry::init(telemetry::Format::Pretty, "warn");
+    // Two spinning OpenMP threads cost 15 times on shared cores; one owner thread computes.
+    tch::set_num_threads(1);
+    let cli = match Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let outcome = match cli.command.unwrap_or(Command::Train(cli.train)) {
+        Command::Train(args) => train::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::World(args) => world::run(&args),
+    };
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Interrupted) => ExitCode::from(130),
+        Err(error) => {
+            // `{:#}` is the whole chain on one line: what failed, and why.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -3,7 +3,6 @@
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 use serde::{Deserialize, Serialize};
 use sim::Reference;
-use sim::Reference;
 
 use super::{
     Error, Estimate, EvaluationResult, EvaluationSettings,
@@ -25,20 +24,6 @@ impl Anchors {
     pub fn of(results: &[EvaluationResult]) -> Self {
         let find = |reference: Reference| {
             results.iter().find(|r| r.name == reference.name()).map(|r| r.name.clone())
-        };
-        Self {
-            baseline: find(Reference::Logging),
-            scale: find(Reference::Random).zip(find(Reference::Lookahead)),
-        }
-    }
-}
-
-impl Anchors {
-    /// The usual ones, as far as they are among the results: differences from logging, scores between random and the
-    /// lookahead oracle.
-    pub fn of(results: &[EvaluationResult]) -> Self {
-        let find = |reference: Reference| {
-            results.iter().map(|result| &result.name).find(|name| *name == reference.name()).cloned()
         };
         Self {
             baseline: find(Reference::Logging),

@@ -1,1 +1,261 @@
-//! (being built)
+//! What a run leaves on disk.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `config.toml` | every setting, written out |
+//! | `metrics.jsonl` | one JSON object a line, see [`metrics`] and docs/metrics.md; equal runs in lockstep give equal bytes |
+//! | `timing.jsonl` | what depends on the machine: rates and shares of time |
+//! | `events/` | the same for TensorBoard |
+//! | `checkpoints/` | see [`crate::checkpoint`] |
+//! | `policy.safetensors` | the newest weights of all four online networks |
+//! | `history_greedy.safetensors` | the supervised reference, once trained |
+//! | `evaluation.json` | the final table |
+//! | `report.html` | plots and the table in one file |
+
+pub mod metrics;
+pub mod tensorboard;
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use common::config::Config;
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Why a run directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder cannot be accessed.
+    #[error("cannot {action} {path}")]
+    File {
+        /// E.g. `read`.
+        action: &'static str,
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A new run would mix with what is there.
+    #[error("{path} is not empty; choose another --run-dir, or go on with that run by --resume")]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder that is no run.
+    #[error("{path} is no run directory: {missing} is missing")]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+        /// What a run directory has.
+        missing: &'static str,
+    },
+    /// A line that is no record.
+    #[error("{path}, line {line}: {problem}")]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Number of the line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// A run directory on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+const CONFIG: &str = "config.toml";
+
+/// The default of `--run-dir`: `runs/<env>-<preset>-<seed>`, with `-2`, `-3`, ... where that is taken.
+pub fn default_path(config: &Config) -> PathBuf {
+    let preset = format!("{:?}", config.preset).to_lowercase();
+    let world: String = config.environment.name.rsplit('/').next().unwrap_or_default().replace(':', "-");
+    let base = format!("{world}-{preset}-{}", config.seed);
+    let name = |k: u32| Path::new("runs").join(if k == 1 { base.clone() } else { format!("{base}-{k}") });
+    (1..).map(name).find(|path| !path.exists()).expect("some number is free")
+}
+
+impl RunDir {
+    /// A new run in a new or empty folder; writes its settings.
+    pub fn create(path: &Path, config: &Config) -> Result<Self, Error> {
+        let occupied = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+        if occupied {
+            return Err(Error::NotEmpty { path: path.to_owned() });
+        }
+        let run_dir = Self { path: path.to_owned() };
+        for folder in [run_dir.checkpoints_path(), run_dir.events_path()] {
+            fs::create_dir_all(&folder).map_err(file_error("create", &folder))?;
+        }
+        write_whole(&run_dir.config_path(), config.to_toml().as_bytes())?;
+        Ok(run_dir)
+    }
+
+    /// A run that is there.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let run_dir = Self { path: path.to_owned() };
+        if !path.is_dir() {
+            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(Error::File { action: "open the run directory", path: path.to_owned(), source });
+        }
+        if !run_dir.config_path().is_file() {
+            return Err(Error::NoRun { path: path.to_owned(), missing: CONFIG });
+        }
+        Ok(run_dir)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `config.toml`.
+    pub fn config_path(&self) -> PathBuf {
+        self.path.join(CONFIG)
+    }
+
+    /// `checkpoints/`.
+    pub fn checkpoints_path(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    /// `events/`.
+    pub fn events_path(&self) -> PathBuf {
+        self.path.join("events")
+    }
+
+    /// `metrics.jsonl`.
+    pub fn metrics_path(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// `timing.jsonl`.
+    pub fn timing_path(&self) -> PathBuf {
+        self.path.join("timing.jsonl")
+    }
+
+    /// `policy.safetensors`.
+    pub fn policy_path(&self) -> PathBuf {
+        self.path.join("policy.safetensors")
+    }
+
+    /// `history_greedy.safetensors`.
+    pub fn history_greedy_path(&self) -> PathBuf {
+        self.path.join("history_greedy.safetensors")
+    }
+
+    /// `evaluation.json`.
+    pub fn evaluation_path(&self) -> PathBuf {
+        self.path.join("evaluation.json")
+    }
+
+    /// `report.html`.
+    pub fn report_path(&self) -> PathBuf {
+        self.path.join("report.html")
+    }
+}
+
+/// A file of JSON lines that grows. Every line is handed to the system at once: a killed run leaves whole lines.
+#[derive(Debug)]
+pub struct JsonLines {
+    path: PathBuf,
+    file: fs::File,
+    bytes: u64,
+}
+
+impl JsonLines {
+    /// Opens `path` for appending behind its first `keep` bytes; what lies behind them is cut off.
+    pub fn append_behind(path: &Path, keep: u64) -> Result<Self, Error> {
+        let mut options = fs::OpenOptions::new();
+        let file = options.create(true).append(true).open(path).map_err(file_error("open", path))?;
+        file.set_len(keep).map_err(file_error("cut", path))?;
+        Ok(Self { path: path.to_owned(), file, bytes: keep })
+    }
+
+    /// Adds a line.
+    pub fn push(&mut self, record: &impl Serialize) -> Result<(), Error> {
+        let mut line = serde_json::to_string(record).expect("records are plain structs, strings and numbers");
+        line.push('\n');
+        self.file.write_all(line.as_bytes()).map_err(file_error("write", &self.path))?;
+        self.bytes += line.len() as u64;
+        Ok(())
+    }
+
+    /// Length of the file.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// All records of a file of JSON lines; none where the file is absent.
+pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Error> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let text = fs::read_to_string(path).map_err(file_error("read", path))?;
+    text.lines()
+        .enumerate()
+        .map(|(i, line)| {
+            serde_json::from_str(line).map_err(|e| Error::Line {
+                path: path.to_owned(),
+                line: i + 1,
+                problem: e.to_string(),
+            })
+        })
+        .collect()
+}
+
+/// Writes a file that is whole or absent: beside, synced, renamed.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let partial = path.with_extension("partial");
+    let mut file = fs::File::create(&partial).map_err(file_error("create", &partial))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(file_error("write", &partial))?;
+    fs::rename(&partial, path).map_err(file_error("rename", path))
+}
+
+fn file_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    move |source| Error::File { action, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_run_refuses_a_folder_that_holds_something() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        RunDir::create(&path, &Config::default()).unwrap();
+        let error = RunDir::create(&path, &Config::default()).unwrap_err();
+        assert!(matches!(error, Error::NotEmpty { .. }) && error.to_string().contains("--resume"));
+        assert_eq!(Config::load(Some(&RunDir::open(&path).unwrap().config_path()), &[]).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn a_folder_that_is_no_run_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = RunDir::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("is no run directory: config.toml is missing"), "{error}");
+        assert!(RunDir::open(&folder.path().join("nowhere")).unwrap_err().to_string().contains("nowhere"));
+    }
+
+    #[test]
+    fn lines_behind_a_checkpoint_are_cut_off_and_a_bad_line_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.jsonl");
+        let mut lines = JsonLines::append_behind(&path, 0).unwrap();
+        lines.push(&1).unwrap();
+        let keep = lines.bytes();
+        lines.push(&2).unwrap();
+        let mut lines = JsonLines::append_behind(&path, keep).unwrap();
+        lines.push(&3).unwrap();
+        assert_eq!(read_lines::<i32>(&path).unwrap(), [1, 3]);
+        fs::write(&path, "1\nx\n").unwrap();
+        assert!(read_lines::<i32>(&path).unwrap_err().to_string().contains("line 2"));
+    }
+}

@@ -1,0 +1,154 @@
+//! `learner evaluate RUN`, and the final table of a training run.
+
+use std::{ops::ControlFlow, path::PathBuf, sync::Arc};
+
+use agent::Policy;
+use anyhow::{Context, Result};
+use common::config::Config;
+use sim::{Reference, ReferencePolicy};
+
+use super::{Outcome, threads};
+use crate::{
+    baselines::history_greedy::{self, HistoryGreedy},
+    evaluation::{
+        AgentPolicy, Comparison, EvaluatedPolicy, EvaluationSettings, Users, comparison::Anchors, evaluate,
+    },
+    run_dir::{self, RunDir},
+    world::World,
+};
+
+/// Name of the trained policy in tables.
+pub(super) const AGENT: &str = "MaHRL";
+
+/// Arguments of `learner evaluate`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The run directory.
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Sessions of each policy.
+    #[arg(long, default_value_t = DEFAULT_SESSIONS, value_name = "N")]
+    sessions: usize,
+    /// Steps of a session [default: the run's].
+    #[arg(long, value_name = "50|200")]
+    length: Option<usize>,
+    /// Print JSON instead of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+const DEFAULT_SESSIONS: usize = 2000;
+
+/// What is compared.
+pub(super) struct Scope {
+    sessions: usize,
+    length: usize,
+}
+
+impl Scope {
+    /// The final table of a run: sessions as long as in training.
+    pub(super) fn final_table(config: &Config) -> Self {
+        Self { sessions: DEFAULT_SESSIONS, length: config.environment.session_length }
+    }
+}
+
+/// Evaluates a run beside the references.
+pub(super) fn run(args: &Args) -> Result<Outcome> {
+    let run_dir = RunDir::open(&args.run)?;
+    let config = Config::load(Some(&run_dir.config_path()), &[])?;
+    let scope =
+        Scope { sessions: args.sessions, length: args.length.unwrap_or(config.environment.session_length) };
+    let comparison = compare(&config, &run_dir, &scope)?;
+    if args.json {
+        println!("{}", comparison.without_sessions().to_json());
+    } else {
+        show(&comparison);
+    }
+    Ok(Outcome::Done)
+}
+
+/// Plays every policy on the same test users: what the world knows, history-greedy, the run's policy.
+pub(super) fn compare(config: &Config, run_dir: &RunDir, scope: &Scope) -> Result<Comparison> {
+    let world = World::open(config)?;
+    let settings = EvaluationSettings {
+        users: Users::Test,
+        sessions: scope.sessions,
+        length: scope.length,
+        seed: 0,
+        slots: 64,
+        threads: threads(),
+    };
+    let agent = load_agent(config, run_dir, &world)?;
+    let reference = |reference| -> Box<dyn EvaluatedPolicy> { Box::new(ReferencePolicy::new(reference, 0)) };
+    let references = world.references()?;
+    let (oracles, plain): (Vec<Reference>, Vec<Reference>) =
+        references.into_iter().partition(|reference| reference.is_oracle());
+    let mut policies: Vec<Box<dyn EvaluatedPolicy>> = plain.into_iter().map(reference).collect();
+    policies.push(Box::new(history_greedy(config, run_dir, &world)?));
+    policies.push(Box::new(agent));
+    policies.extend(oracles.into_iter().map(reference));
+    let mut results = Vec::new();
+    for policy in &mut policies {
+        results.push(evaluate(&mut **policy, &world.for_evaluation(), &settings)?);
+    }
+    let anchors = Anchors::of(&results);
+    let comparison = Comparison::new(world.name(), &settings, results, anchors)?;
+    if scope.length == config.environment.session_length {
+        let json = comparison.clone().without_sessions().to_json();
+        run_dir::write_whole(&run_dir.evaluation_path(), json.as_bytes())?;
+    }
+    Ok(comparison)
+}
+
+/// Prints the table and what it says.
+pub(super) fn show(comparison: &Comparison) {
+    println!(
+        "{}: {} test sessions of {} steps; mean reward a session (an order is worth 5, a click 1), 95% intervals",
+        comparison.environment, comparison.settings.sessions, comparison.settings.length
+    );
+    println!("{}", comparison.table());
+    let total = |name: &str| comparison.row(name).map(|row| row.result.total);
+    for other in ["logging", history_greedy::NAME] {
+        if let (Some(agent), Some(other_total)) = (total(AGENT), total(other)) {
+            let verdict = if agent.low > other_total.high {
+                "is above"
+            } else if agent.high < other_total.low {
+                "is below"
+            } else {
+                "cannot be told from"
+            };
+            println!(
+                "{AGENT} {verdict} {other}: {:.2} ({:.2} to {:.2}) against {:.2} ({:.2} to {:.2})",
+                agent.value, agent.low, agent.high, other_total.value, other_total.low, other_total.high
+            );
+        }
+    }
+}
+
+fn load_agent(config: &Config, run_dir: &RunDir, world: &World) -> Result<AgentPolicy> {
+    let path = run_dir.policy_path();
+    let bytes = std::fs::read(&path).with_context(|| {
+        format!("cannot read the policy {}; has the run come to its first checkpoint?", path.display())
+    })?;
+    let policy = Policy::from_safetensors(&bytes, &config.model, Arc::clone(world.items()))
+        .with_context(|| format!("{} does not fit this run", path.display()))?;
+    Ok(AgentPolicy::new(AGENT, Arc::new(policy), config.period_layout()))
+}
+
+/// The supervised reference: the run's own, trained the first time it is needed (a minute or two).
+fn history_greedy(config: &Config, run_dir: &RunDir, world: &World) -> Result<HistoryGreedy> {
+    let path = run_dir.history_greedy_path();
+    if path.is_file() {
+        return Ok(HistoryGreedy::load(&path, Arc::clone(world.items()))?);
+    }
+    let mut environment = world.build(Users::Training, 256, config.environment.session_length)?;
+    let bar = super::bar("history-greedy");
+    let policy = history_greedy::train(&mut *environment, &history_greedy::Settings::default(), &mut |progress| {
+        bar.set_length(progress.n_fits as u64);
+        bar.set_position(progress.fits as u64);
+        ControlFlow::Continue(())
+    })?;
+    bar.finish_and_clear();
+    policy.save(&path)?;
+    Ok(policy)
+}

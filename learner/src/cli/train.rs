@@ -1,0 +1,130 @@
+//! `learner [train]`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use common::config::Config;
+
+use super::Outcome;
+use crate::{
+    run_dir::{self, RunDir},
+    train::{self, Interrupt},
+};
+
+/// Arguments of a training run. What is not given comes from the preset.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Args {
+    /// Settings to start from: `tuned` or `paper`.
+    #[arg(long, value_name = "P")]
+    preset: Option<String>,
+    /// `shopworld`, `shopworld:VARIANT`, or the folder of an imported log with a fitted simulator.
+    #[arg(long, value_name = "ENV")]
+    env: Option<String>,
+    /// Environment steps of the run.
+    #[arg(long, value_name = "N")]
+    steps: Option<u64>,
+    /// Rollout threads.
+    #[arg(long, value_name = "N")]
+    actors: Option<i64>,
+    /// Shards of the replay service.
+    #[arg(long, value_name = "N")]
+    shards: Option<i64>,
+    /// Seed of every random stream.
+    #[arg(long, value_name = "S")]
+    seed: Option<i64>,
+    /// Steps of a session.
+    #[arg(long, value_name = "T")]
+    length: Option<i64>,
+    /// `async` (fast) or `lockstep` (Algorithm 1 serially, bitwise reproducible from the seed).
+    #[arg(long, value_name = "MODE")]
+    mode: Option<String>,
+    /// `auto`, `cpu` or `cuda:N`.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// Where the run leaves its files [default: a new folder under runs/].
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+    /// Go on with the run in --run-dir, from its newest checkpoint.
+    #[arg(long, requires = "run_dir")]
+    resume: bool,
+    /// A TOML file of settings (docs/configuration.md).
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One more setting, e.g. `algorithm.discount=0.9`; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// Leave the final table out (references, history-greedy, test users): only the policy is wanted.
+    #[arg(long)]
+    no_table: bool,
+}
+
+impl Args {
+    /// The flags as dotted settings.
+    fn flags(&self) -> Result<Vec<(String, toml::Value)>> {
+        let mut flags: Vec<(String, toml::Value)> = Vec::new();
+        for text in &self.settings {
+            let Some((key, value)) = text.split_once('=') else {
+                bail!("`--set {text}` is no KEY=VALUE, e.g. `--set algorithm.discount=0.9`");
+            };
+            // A bare word is a string: `--set train.mode=lockstep`.
+            let value = toml::from_str::<toml::Table>(&format!("v = {value}"))
+                .ok()
+                .and_then(|mut table| table.remove("v"))
+                .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+            flags.push((key.trim().to_owned(), value));
+        }
+        let mut flag = |key: &str, value: Option<toml::Value>| {
+            if let Some(value) = value {
+                flags.push((key.to_owned(), value));
+            }
+        };
+        flag("preset", self.preset.clone().map(Into::into));
+        flag("environment.name", self.env.clone().map(Into::into));
+        flag("environment.session_length", self.length.map(Into::into));
+        flag("train.mode", self.mode.clone().map(Into::into));
+        flag("train.device", self.device.clone().map(Into::into));
+        flag("actor.actors", self.actors.map(Into::into));
+        flag("replay.shards", self.shards.map(Into::into));
+        flag("seed", self.seed.map(Into::into));
+        if let Some(steps) = self.steps {
+            let steps = i64::try_from(steps).context("--steps is too large")?;
+            flag("train.steps", Some(steps.into()));
+        }
+        Ok(flags)
+    }
+}
+
+/// Trains, then prints the table and where the report lies.
+pub(super) fn run(args: &Args) -> Result<Outcome> {
+    let flags = args.flags()?;
+    let flags: Vec<_> = flags.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    let (config, run_dir) = if args.resume {
+        let path = args.run_dir.as_deref().context("--resume needs --run-dir")?;
+        let run_dir = RunDir::open(path)?;
+        // A resumed run keeps its settings; flags may only lengthen it.
+        if let Some((key, _)) = flags.iter().find(|(key, _)| *key != "train.steps") {
+            bail!("--resume keeps the settings of {}: `{key}` cannot be changed", path.display());
+        }
+        (Config::load(Some(&run_dir.config_path()), &flags)?, run_dir)
+    } else {
+        let config = Config::load(args.config.as_deref(), &flags)?;
+        let path = args.run_dir.clone().unwrap_or_else(|| run_dir::default_path(&config));
+        let run_dir = RunDir::create(&path, &config)?;
+        (config, run_dir)
+    };
+    let interrupt = Interrupt::on_ctrl_c();
+    let finished = train::run(&config, &run_dir, args.resume, &interrupt)?;
+    if !finished {
+        eprintln!(
+            "interrupted; go on with: learner --run-dir {} --resume",
+            run_dir.path().display()
+        );
+        return Ok(Outcome::Interrupted);
+    }
+    if !args.no_table {
+        let comparison = super::evaluate::compare(&config, &run_dir, &super::evaluate::Scope::final_table(&config))?;
+        super::evaluate::show(&comparison);
+    }
+    println!("policy  {}", run_dir.policy_path().display());
+    Ok(Outcome::Done)
+}

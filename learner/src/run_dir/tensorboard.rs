@@ -1,0 +1,127 @@
+//! TensorBoard event files: records of `Event` protobufs, each framed as
+//! `length u64 | masked crc32c of length u32 | bytes | masked crc32c of bytes u32`, little-endian (TFRecord).
+//!
+//! Written here because the crates for it drag in old advisories; TensorBoard reads the folder `events/`.
+
+use std::{
+    fs,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use prost::Message;
+
+use super::{Error, file_error};
+
+/// `tensorflow.Event`, the fields in use.
+#[derive(Clone, PartialEq, Message)]
+struct Event {
+    /// Seconds since 1970.
+    #[prost(double, tag = "1")]
+    wall_time: f64,
+    #[prost(int64, tag = "2")]
+    step: i64,
+    #[prost(string, optional, tag = "3")]
+    file_version: Option<String>,
+    #[prost(message, optional, tag = "5")]
+    summary: Option<Summary>,
+}
+
+/// `tensorflow.Summary`.
+#[derive(Clone, PartialEq, Message)]
+struct Summary {
+    #[prost(message, repeated, tag = "1")]
+    value: Vec<Value>,
+}
+
+/// `tensorflow.Summary.Value`, scalars only.
+#[derive(Clone, PartialEq, Message)]
+struct Value {
+    #[prost(string, tag = "1")]
+    tag: String,
+    #[prost(float, optional, tag = "2")]
+    simple_value: Option<f32>,
+}
+
+/// An event file that grows.
+#[derive(Debug)]
+pub struct EventFile {
+    path: PathBuf,
+    file: BufWriter<fs::File>,
+}
+
+impl EventFile {
+    /// A new file in `folder`; TensorBoard joins the files of a run, so that a resumed run starts one more.
+    /// `wall_time`: seconds since 1970.
+    pub fn create(folder: &Path, wall_time: f64) -> Result<Self, Error> {
+        let name = format!("events.out.tfevents.{:.0}.{}", wall_time, std::process::id());
+        let path = folder.join(name);
+        let file = fs::File::create(&path).map_err(file_error("create", &path))?;
+        let mut events = Self { path, file: BufWriter::new(file) };
+        let version = Some("brain.Event:2".to_owned());
+        events.write(&Event { wall_time, step: 0, file_version: version, summary: None })?;
+        Ok(events)
+    }
+
+    /// Adds scalars of one step, e.g. `("evaluation/total", 6.2)`.
+    pub fn scalars(&mut self, wall_time: f64, step: u64, scalars: &[(String, f64)]) -> Result<(), Error> {
+        let value = |(tag, value): &(String, f64)| Value { tag: tag.clone(), simple_value: Some(*value as f32) };
+        let summary = Summary { value: scalars.iter().map(value).collect() };
+        self.write(&Event { wall_time, step: step as i64, file_version: None, summary: Some(summary) })
+    }
+
+    fn write(&mut self, event: &Event) -> Result<(), Error> {
+        self.file
+            .write_all(&frame(&event.encode_to_vec()))
+            .and_then(|()| self.file.flush())
+            .map_err(file_error("write", &self.path))
+    }
+}
+
+fn frame(bytes: &[u8]) -> Vec<u8> {
+    let length = (bytes.len() as u64).to_le_bytes();
+    let mut frame = length.to_vec();
+    frame.extend(masked_crc(&length).to_le_bytes());
+    frame.extend(bytes);
+    frame.extend(masked_crc(bytes).to_le_bytes());
+    frame
+}
+
+/// The masked CRC of TFRecord: a CRC of bytes that hold CRCs would be weak.
+fn masked_crc(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back_frame_by_frame() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut events = EventFile::create(folder.path(), 1.5e9).unwrap();
+        events.scalars(1.5e9, 7, &[("a/b".to_owned(), 0.5)]).unwrap();
+        let path = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        let mut bytes = &fs::read(path).unwrap()[..];
+        let mut read = Vec::new();
+        while !bytes.is_empty() {
+            let (length, rest) = bytes.split_at(8);
+            assert_eq!(rest[..4], masked_crc(length).to_le_bytes());
+            let n = u64::from_le_bytes(length.try_into().unwrap()) as usize;
+            let body = &rest[4..4 + n];
+            assert_eq!(rest[4 + n..8 + n], masked_crc(body).to_le_bytes());
+            read.push(Event::decode(body).unwrap());
+            bytes = &rest[8 + n..];
+        }
+        assert_eq!(read[0].file_version.as_deref(), Some("brain.Event:2"));
+        let value = &read[1].summary.as_ref().unwrap().value[0];
+        assert_eq!((read[1].step, value.tag.as_str(), value.simple_value), (7, "a/b", Some(0.5)));
+    }
+
+    #[test]
+    fn the_mask_agrees_with_the_published_value() {
+        // CRC-32C of "123456789" is 0xe3069283.
+        assert_eq!(masked_crc(b"123456789"), 0xe306_9283_u32.rotate_right(15).wrapping_add(0xa282_ead8));
+        assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
+    }
+}

@@ -1,0 +1,148 @@
+//! The world a run names: the built-in one, or a log's learned simulators.
+//!
+//! In: `environment` settings; out: as many [`Environment`]s as asked for, for training, validation or test users. In
+//! ShopWorld the three differ by their session ids ([`Users::first_session`]); training users depend on the run's seed,
+//! those of an evaluation never do, so that all runs are evaluated on the same sessions. A log has two simulators: one
+//! fitted to its training days, for training and validation, and one fitted to its test days, for test users.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use common::{
+    ItemTable,
+    config::{Config, EnvironmentConfig},
+};
+use sim::{Catalogue, Environment, Reference, ShopWorld, ShopWorldSettings, Variant};
+
+use crate::evaluation::{EvaluationSettings, Users};
+
+/// Seed of the users of every evaluation.
+const EVALUATION_SEED: u64 = 20_200_725;
+/// Seed of ShopWorld's catalogue: one world for all runs.
+const WORLD_SEED: u64 = 0;
+
+/// Why a world cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither a built-in world nor a folder.
+    #[error("environment `{0}` is neither `shopworld[:VARIANT]` nor the folder of an imported log")]
+    Unknown(String),
+    /// A log without a fitted simulator.
+    #[error("{log} has no fitted {which} simulator; fit it with: learner simulator fit {log}")]
+    NotFitted {
+        /// The log.
+        log: String,
+        /// `train` or `test`.
+        which: &'static str,
+    },
+    /// The world itself refuses.
+    #[error("cannot open the world `{name}`")]
+    World {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        source: sim::Error,
+    },
+    /// The item table does not fit the model.
+    #[error("items of `{name}` have {found} dimensions, but `model.n_dims` is {expected}")]
+    Dimensions {
+        /// The world.
+        name: String,
+        /// Of its items.
+        found: usize,
+        /// Of the model.
+        expected: usize,
+    },
+}
+
+/// A world that is open. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct World {
+    environment: EnvironmentConfig,
+    window: usize,
+    seed: u64,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    ShopWorld { variant: Variant, catalogue: Arc<Catalogue> },
+}
+
+impl World {
+    /// Opens the world of a configuration.
+    pub fn open(config: &Config) -> Result<Self, Error> {
+        let name = &config.environment.name;
+        let failed = |source| Error::World { name: name.clone(), source };
+        let kind = match Variant::of_world(name).map_err(failed)? {
+            Some(variant) => {
+                let catalogue = Catalogue::new(WORLD_SEED, variant.dynamics().rho).map_err(failed)?;
+                Kind::ShopWorld { variant, catalogue: Arc::new(catalogue) }
+            }
+            None => return Err(Error::Unknown(name.clone())),
+        };
+        let world =
+            Self { environment: config.environment.clone(), window: config.model.window, seed: config.seed, kind };
+        let found = world.items().n_dims();
+        if found != config.model.n_dims {
+            return Err(Error::Dimensions { name: name.clone(), found, expected: config.model.n_dims });
+        }
+        Ok(world)
+    }
+
+    /// Its name in the settings.
+    pub fn name(&self) -> &str {
+        &self.environment.name
+    }
+
+    /// The catalogue.
+    pub fn items(&self) -> &Arc<ItemTable> {
+        match &self.kind {
+            Kind::ShopWorld { catalogue, .. } => catalogue.items(),
+        }
+    }
+
+    /// `n_slots` sessions side by side that are truncated after `length` steps.
+    pub fn build(&self, users: Users, n_slots: usize, length: usize) -> Result<Box<dyn Environment>, sim::Error> {
+        let environment = &self.environment;
+        let seed = if users == Users::Training { self.seed } else { EVALUATION_SEED };
+        // A longer session than the run's needs more candidates: the same for all methods compared.
+        let candidates = environment.candidates.max(length + environment.warmup_steps);
+        match &self.kind {
+            Kind::ShopWorld { variant, catalogue } => {
+                let settings = ShopWorldSettings {
+                    variant: *variant,
+                    n_slots,
+                    window: self.window,
+                    session_length: length,
+                    leave: environment.leave,
+                    candidates,
+                    warmup_steps: environment.warmup_steps,
+                    seed,
+                };
+                Ok(Box::new(ShopWorld::new(Arc::clone(catalogue), settings)?))
+            }
+        }
+    }
+
+    /// The worlds of an evaluation.
+    pub fn for_evaluation(
+        &self,
+    ) -> impl Fn(&EvaluationSettings) -> Result<Box<dyn Environment>, sim::Error> + Sync + use<'_> {
+        |settings| self.build(settings.users, settings.slots, settings.length)
+    }
+
+    /// The scripted policies that this world knows, in the order of the tables.
+    pub fn references(&self) -> Result<Vec<Reference>, sim::Error> {
+        let world = self.build(Users::Validation, 1, 1)?;
+        Ok(Reference::ALL.into_iter().filter(|reference| reference.is_known_to(&*world)).collect())
+    }
+}
+
+/// Where `learner simulator fit` puts the simulator of a log's `train` or `test` days.
+pub fn simulator_path(log: &Path, which: &str) -> PathBuf {
+    log.join("simulator").join(which)
+}
