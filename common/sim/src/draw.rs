@@ -118,6 +118,17 @@ mod tests {
         assert!(candidates(7, 0, &mut rng).is_empty());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_number_of_candidates_is_distinct_and_inside(n_items in 1_usize..300, share in 0.0..=1.0, seed: u64) {
+            let n_drawn = (n_items as f64 * share) as usize;
+            let items = candidates(n_items, n_drawn, &mut Streams::new(seed, "test").sequential());
+            proptest::prop_assert_eq!(items.len(), n_drawn);
+            proptest::prop_assert!(items.windows(2).all(|pair| pair[0] < pair[1]));
+            proptest::prop_assert!(items.iter().all(|item| item.row() < n_items));
+        }
+    }
+
     #[test]
     fn a_draw_follows_the_weights_and_never_repeats() {
         let mut recall = RecallSet::new((0..130).map(ItemId).collect());

@@ -98,7 +98,7 @@ impl Slots {
             if self.endings[slot] != Ending::None {
                 return Err(Error::Over { slot, session });
             }
-            if !recall.position(item).is_some_and(|position| !recall.is_shown(position)) {
+            if recall.position(item).is_none_or(|position| recall.is_shown(position)) {
                 return Err(Error::Action { slot, session, item });
             }
         }

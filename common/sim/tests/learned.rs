@@ -1,5 +1,8 @@
 //! The learned simulator on random networks: against an independent computation, as a folder, as a world.
 
+// Helpers of tests: a panic is a failed test.
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 
 use common::{

@@ -17,7 +17,8 @@ const TABLE_USERS: f64 = 400.0;
 /// Share of a value that two random catalogues may differ by.
 const BETWEEN_CATALOGUES: f64 = 0.03;
 
-static CATALOGUE: LazyLock<Arc<Catalogue>> = LazyLock::new(|| Arc::new(Catalogue::new(0, 0.5).unwrap()));
+static CATALOGUE: LazyLock<Arc<Catalogue>> =
+    LazyLock::new(|| Arc::new(Catalogue::new(0, 0.5).expect("it can be built")));
 
 /// Rewards of one session: clicks that are no orders, 5 an order.
 type Rewards = [f64; 2];
@@ -30,14 +31,15 @@ fn play(reference: Reference, n_sessions: usize, length: usize, calibration: Cal
         ..ShopWorldSettings::default()
     };
     let dynamics = Dynamics { calibration, ..Variant::Default.dynamics() };
-    let mut world = ShopWorld::with_dynamics(CATALOGUE.clone(), settings, dynamics).unwrap();
+    let mut world =
+        ShopWorld::with_dynamics(CATALOGUE.clone(), settings, dynamics).expect("the settings are valid");
     let mut policy = ReferencePolicy::new(reference, 1);
     let mut actions = vec![ItemId::PADDING; n_sessions];
     let mut outcomes = vec![Outcome { feedback: Feedback::Skip, ending: Ending::None }; n_sessions];
     let mut rewards = vec![[0.0; 2]; n_sessions];
     for _ in 0..length {
-        policy.choose(&world, &mut actions).unwrap();
-        world.step(&actions, &mut outcomes).unwrap();
+        policy.choose(&world, &mut actions).expect("ShopWorld knows its truth");
+        world.step(&actions, &mut outcomes).expect("a reference shows candidates");
         for (rewards, outcome) in rewards.iter_mut().zip(&outcomes) {
             rewards[usize::from(outcome.feedback.ordered())] += f64::from(outcome.feedback.reward());
         }

@@ -1,5 +1,8 @@
 //! ShopWorld as its users meet it: repeatable sessions, refused actions, endings, saved states.
 
+// Helpers of tests: a panic is a failed test.
+#![allow(clippy::unwrap_used)]
+
 use std::sync::{Arc, LazyLock};
 
 use common::{Feedback, ItemId, history, transition::Ending};

@@ -26,6 +26,17 @@ pub struct Scratch {
     logits: Vec<f32>,
 }
 
+/// Chosen rows of windows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WindowRows<'a> {
+    /// `[., 3, N]`
+    pub(super) windows: &'a [ItemId],
+    /// Ids a row, 3 N.
+    pub(super) size: usize,
+    /// Which rows.
+    pub(super) rows: &'a [usize],
+}
+
 impl LearnedModel {
     /// Probabilities `[R, 3]` of skip, click, order that a member gives R items, each shown after its own windows
     /// `[R, 3, N]`; no noise. Appended to `probabilities`.
@@ -48,20 +59,18 @@ impl LearnedModel {
         let size = windows.len() / n_rows;
         let rows: Vec<usize> = (0..n_rows).collect();
         let mut states = vec![0.0; n_rows * self.sizes().hidden_width];
-        self.states(member, windows, size, &rows, scratch, &mut states);
+        self.states(member, WindowRows { windows, size, rows: &rows }, scratch, &mut states);
         self.logits(member, states.chunks_exact(self.sizes().hidden_width), items, scratch);
         let rows = scratch.logits.chunks_exact(N_CLASSES);
         probabilities.extend(rows.flat_map(|logits| softmax([logits[0], logits[1], logits[2]], 1.0)));
     }
 
-    /// W_state [h_skipped ; h_clicked ; h_ordered] + b_state of chosen rows of windows `[., 3, N]` (`size` = 3 N ids a
-    /// row); row `rows[i]` of `states` `[., H]` is written, the others are not touched.
+    /// W_state [h_skipped ; h_clicked ; h_ordered] + b_state of chosen rows: row `rows[i]` of `states` `[., H]` is written,
+    /// the others are not touched.
     pub(super) fn states(
         &self,
         member: usize,
-        windows: &[ItemId],
-        size: usize,
-        rows: &[usize],
+        WindowRows { windows, size, rows }: WindowRows<'_>,
         scratch: &mut Scratch,
         states: &mut [f32],
     ) {

@@ -29,7 +29,7 @@ impl LogStatistics {
     ) -> Result<Self, Error> {
         let refuse = |problem: String| Err(Error::Build(format!("log statistics: {problem}")));
         let size = N_WINDOWS * window;
-        if size == 0 || windows.is_empty() || windows.len() % size != 0 {
+        if size == 0 || windows.is_empty() || !windows.len().is_multiple_of(size) {
             return refuse(format!(
                 "`windows` holds {} ids, expected contexts of [3, {window}]",
                 windows.len()
@@ -53,7 +53,7 @@ impl LogStatistics {
             }
         }
         let sum: f32 = base_rates.iter().sum();
-        if base_rates.iter().any(|rate| !(*rate > 0.0)) || (sum - 1.0).abs() > 1e-3 {
+        if base_rates.iter().any(|rate| rate.is_nan() || *rate <= 0.0) || (sum - 1.0).abs() > 1e-3 {
             return refuse(format!("`base_rates` are {base_rates:?}, expected positive shares of sum 1"));
         }
         Ok(Self { window, windows, impressions, clicks, base_rates })

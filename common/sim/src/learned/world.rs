@@ -14,7 +14,11 @@ use common::{
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::{LearnedModel, LogStatistics, Noise, forward::Scratch, state};
+use super::{
+    LearnedModel, LogStatistics, Noise,
+    forward::{Scratch, WindowRows},
+    state,
+};
 use crate::{Environment, Error, Outcome, Truth, draw, slots::Slots};
 
 /// What is chosen when a learned simulator is built.
@@ -138,7 +142,8 @@ impl LearnedWorld {
                     end += 1;
                 }
             }
-            self.model.states(member, windows, size, &self.rows[..end], &mut self.scratch, &mut self.states);
+            let rows = WindowRows { windows, size, rows: &self.rows[..end] };
+            self.model.states(member, rows, &mut self.scratch, &mut self.states);
             self.rows.drain(..end);
         }
     }
