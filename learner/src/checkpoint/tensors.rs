@@ -33,6 +33,20 @@ impl Array {
         Self { shape: vec![values.len()], data: Data::I64(values) }
     }
 
+    /// Numbers in it.
+    pub fn len(&self) -> usize {
+        match &self.data {
+            Data::F32(values) => values.len(),
+            Data::F64(values) => values.len(),
+            Data::I64(values) => values.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The numbers as they lie in memory.
     pub(crate) fn bytes(&self) -> &[u8] {
         match &self.data {

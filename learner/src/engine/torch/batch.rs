@@ -79,7 +79,7 @@ impl LowTensors {
     pub fn decode(batch: &LowBatch, core: &Core) -> Result<Self, Error> {
         let n_rows = batch.len();
         check_length("low.feedback", batch.feedback.len(), n_rows)?;
-        check_items("low.items", &batch.items, core.n_items(), false)?;
+        check_items("low.items", &batch.items, 1, core.n_items())?;
         let reward = |(row, &code): (usize, &u8)| reward("low.feedback", row, code);
         let external: Vec<f32> = batch.feedback.iter().enumerate().map(reward).collect::<Result<_, _>>()?;
         let positions = positions("low.positions", &batch.positions, n_rows, core)?;
@@ -147,11 +147,15 @@ fn rows_of_windows(
 ) -> Result<Windows, Error> {
     let n = core.settings().model.window;
     check_length(column, windows.len(), n_rows * N_WINDOWS * n)?;
-    check_items(column, windows, core.n_items(), true)?;
     for (i, window) in windows.chunks_exact(n).enumerate() {
-        if window[..n - history::length(window)].iter().any(|item| !item.is_padding()) {
+        let row = i / N_WINDOWS;
+        let (padding, items) = window.split_at(n - history::length(window));
+        if padding.iter().any(|item| !item.is_padding()) {
             let problem = "an item stands before padding; windows are padded on the left".into();
-            return Err(Error::Value { column: column.to_owned(), row: i / N_WINDOWS, problem });
+            return Err(value(column, row, problem));
+        }
+        if let Some(item) = items.iter().find(|item| item.row() >= core.n_items()) {
+            return Err(value(column, row, format!("item {item} is none of the {} items", core.n_items())));
         }
     }
     Ok(pack(windows, level, core))
@@ -213,16 +217,17 @@ fn reward(name: &str, row: usize, code: u8) -> Result<f32, Error> {
     feedback.map(Feedback::reward).ok_or_else(|| value(name, row, format!("{code} is no feedback")))
 }
 
-/// Refuses ids that are no rows of the item table.
+/// Refuses ids that are no rows of the item table; a row of the batch has `per_row` of them.
 pub(super) fn check_items(
     column: &str,
     items: &[ItemId],
+    per_row: usize,
     n_items: usize,
-    padding: bool,
 ) -> Result<(), Error> {
-    let bad = |item: &ItemId| item.row() >= n_items && !(padding && item.is_padding());
-    match items.iter().position(bad) {
-        Some(i) => Err(value(column, i, format!("item {} is none of the {n_items} items", items[i]))),
+    match items.iter().position(|item| item.row() >= n_items) {
+        Some(i) => {
+            Err(value(column, i / per_row, format!("item {} is none of the {n_items} items", items[i])))
+        }
         None => Ok(()),
     }
 }

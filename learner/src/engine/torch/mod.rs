@@ -71,7 +71,7 @@ impl TorchEngine {
 
     /// Maps targets (`target_action = mapped`) into these items instead of the whole catalogue.
     pub fn map_targets_to(&mut self, items: &[ItemId]) -> Result<(), Error> {
-        batch::check_items("mapping", items, self.core.n_items(), false)?;
+        batch::check_items("mapping", items, 1, self.core.n_items())?;
         self.core.map_targets_to(&batch::rows(items, &self.core));
         Ok(())
     }
@@ -121,12 +121,12 @@ impl Engine for TorchEngine {
     fn low_values(&self, states: LowStates<'_>, items: &[ItemId]) -> Result<Vec<f32>, Error> {
         let (windows, features) = batch::low_states(states, &self.core)?;
         let n_rows = windows.n_rows();
-        batch::check_items("items", items, self.core.n_items(), false)?;
         let per_row = items.len() as i64 / n_rows.max(1);
         if per_row * n_rows != items.len() as i64 {
             let expected = (per_row * n_rows) as usize;
             return Err(Error::Length { column: "items".into(), found: items.len(), expected });
         }
+        batch::check_items("items", items, per_row.max(1) as usize, self.core.n_items())?;
         let critic = self.core.level(LevelKind::Low).critic();
         let state = critic.state(&windows, features.as_ref()).repeat_interleave_self_int(per_row, 0, None);
         Ok(to_vec(&critic.value_in(&state, &batch::rows(items, &self.core).unsqueeze(1))))

@@ -131,7 +131,7 @@ fn take(state: &Tensors, prefix: &str, layout: &[Named]) -> Result<Vec<f64>, Err
         let name = format!("{prefix}/{}", named.name);
         let expected: Vec<usize> = named.shape.iter().map(|&x| x as usize).collect();
         let array = state.get(&name).ok_or_else(|| Error::MissingTensor { name: name.clone() })?;
-        if array.shape != expected {
+        if array.shape != expected || array.len() != named.range.len() {
             return Err(Error::Shape { name, found: array.shape.clone(), expected });
         }
         match &array.data {
