@@ -66,6 +66,7 @@ fn paper() -> Config {
             soft_update: 0.01,
             learning_rate_high: LevelRates { actor: 1e-6, critic: 1e-6 },
             learning_rate_low: LevelRates { actor: 1e-6, critic: 1e-6 },
+            learning_rate_final: 1.0,
             actor_delay: 1,
             gradient_clip: 0.0,
             saturation_penalty: 0.0,
@@ -97,7 +98,7 @@ fn tuned() -> Config {
     Config {
         preset: Preset::Tuned,
         model: ModelConfig {
-            head_width: 128,
+            head_width: 256,
             critic_output: CriticOutput::Linear,
             critic_action: CriticAction::Direction,
             ..paper.model
@@ -108,7 +109,8 @@ fn tuned() -> Config {
             partial_periods: PartialPeriods::Keep,
             encoder_update: EncoderUpdate::Summed,
             learning_rate_high: LevelRates { actor: 1e-4, critic: 1e-3 },
-            learning_rate_low: LevelRates { actor: 1e-4, critic: 1e-3 },
+            learning_rate_low: LevelRates { actor: 3e-4, critic: 1e-3 },
+            learning_rate_final: 0.02,
             ..paper.algorithm
         },
         exploration: ExplorationConfig {

@@ -25,6 +25,8 @@ struct Group {
 #[derive(Debug)]
 pub struct Adam {
     learning_rate: f64,
+    /// Share of the learning rate in force.
+    scale: f64,
     /// `[len]` running mean of the gradient.
     mean: Tensor,
     /// `[len]` running mean of its square.
@@ -44,14 +46,19 @@ impl Adam {
                     .collect()
             }
         };
-        Self { learning_rate, mean: like.zeros_like(), square: like.zeros_like(), groups }
+        Self { learning_rate, scale: 1.0, mean: like.zeros_like(), square: like.zeros_like(), groups }
     }
 
     /// One group of all parameters `like` `[len]`.
     pub fn single(learning_rate: f64, like: &Tensor) -> Self {
         let all = 0..like.numel();
         let groups = vec![Group { ranges: std::iter::once(all).collect(), steps: 0 }];
-        Self { learning_rate, mean: like.zeros_like(), square: like.zeros_like(), groups }
+        Self { learning_rate, scale: 1.0, mean: like.zeros_like(), square: like.zeros_like(), groups }
+    }
+
+    /// From now on the learning rate is this share of the one given at the start.
+    pub fn scale_learning_rate(&mut self, share: f64) {
+        self.scale = share;
     }
 
     /// Moves the parameters of one group.
@@ -72,7 +79,7 @@ impl Adam {
             let mut step = square.sqrt();
             let _ = step.g_div_scalar_(correction_2.sqrt());
             let _ = step.g_add_scalar_(EPSILON);
-            let _ = part(parameters).addcdiv_(&(mean * (-self.learning_rate / correction_1)), &step);
+            let _ = part(parameters).addcdiv_(&(mean * (-self.learning_rate * self.scale / correction_1)), &step);
         }
     }
 

@@ -114,6 +114,9 @@ pub trait Engine: Send {
     /// is. After [`Error::Diverged`] the parameters are worthless; after any other error they are as before.
     fn update(&mut self, high: &HighBatch, low: &LowBatch) -> Result<UpdateMetrics, Error>;
 
+    /// How much of the run is done, in [0, 1]: the next updates use the learning rates of that moment.
+    fn set_progress(&mut self, done: f64);
+
     /// Updates done.
     fn updates(&self) -> u64;
 

@@ -187,6 +187,7 @@ impl<'a> Trainer<'a> {
 
     /// One update of both levels (Algorithm 1, lines 24-30).
     pub(super) fn update(&mut self, high: &HighBatch, low: &LowBatch) -> Result<()> {
+        self.engine.set_progress(self.env_steps as f64 / self.config.train.steps as f64);
         let metrics = self.timed(Part::Update, |trainer| trainer.engine.update(high, low))?;
         self.averages.add(&metrics);
         let versions = low.policy_versions.iter().map(|&v| self.version.saturating_sub(v) as f64);

@@ -134,6 +134,13 @@ impl Core {
         Some((now, ActiveGoals::new(&layout, &after, &goals).features(&goals)))
     }
 
+    /// Learning rates after this share of the run, in [0, 1]: they fall linearly to `learning_rate_final` of themselves.
+    pub fn set_progress(&mut self, done: f64) {
+        let share = 1.0 + (self.settings.algorithm.learning_rate_final - 1.0) * done.clamp(0.0, 1.0);
+        self.high.scale_learning_rates(share);
+        self.low.scale_learning_rates(share);
+    }
+
     /// One update, in the order of Algorithm 1, lines 17-30; a level without a batch stays as it is.
     pub fn update(&mut self, high: Option<&HighTensors>, low: Option<&LowTensors>) -> UpdateMetrics {
         self.updates += 1;

@@ -128,6 +128,12 @@ impl Level {
         }
     }
 
+    /// Both optimisers take this share of their learning rates from now on.
+    pub(super) fn scale_learning_rates(&mut self, share: f64) {
+        self.actor.adam.scale_learning_rate(share);
+        self.critic.adam.scale_learning_rate(share);
+    }
+
     /// The groups of parameters that move at each step, and the head whose loss drives it (`None`: the sum of all).
     fn steps(&self) -> Vec<(Vec<usize>, Option<i64>)> {
         match self.encoder_update {

@@ -86,6 +86,10 @@ impl Engine for TorchEngine {
         Ok(metrics)
     }
 
+    fn set_progress(&mut self, done: f64) {
+        self.core.set_progress(done);
+    }
+
     fn updates(&self) -> u64 {
         self.core.updates()
     }
