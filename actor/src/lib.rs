@@ -7,6 +7,7 @@
 //! | [`weights`] | the subscription to the learner's weights |
 //! | [`sessions`] | which sessions an actor plays |
 //! | [`counts`] | what rollouts bring, counted |
+//! | [`times`] | where their time goes |
 //!
 //! In mode `lockstep` the learner calls [`Rollout::step`] itself; in mode `async` [`Actors`] do.
 
@@ -16,6 +17,7 @@ mod policy;
 pub mod rollout;
 pub mod run;
 pub mod sessions;
+pub mod times;
 pub mod weights;
 
 #[cfg(test)]
@@ -26,5 +28,6 @@ mod test_world;
 pub use counts::Counts;
 pub use error::Error;
 pub use policy::VersionedPolicy;
-pub use rollout::{Rollout, Share};
+pub use rollout::{Origin, Rollout, Share};
 pub use run::{Actors, Progress, RolloutThread};
+pub use times::Times;

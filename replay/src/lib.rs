@@ -31,4 +31,5 @@ pub use client::{Sampler, Shards, Writer, WriterSettings};
 pub use error::Error;
 pub use local::LocalReplay;
 pub use settings::{Ratio, Settings, TableSettings};
+pub use shard::reshard::reshard;
 pub use sink::TransitionSink;

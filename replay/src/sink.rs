@@ -3,6 +3,8 @@
 //! In: periods and steps of many sessions, in the order in which they happen; out: whatever stands behind the trait,
 //! in production the client's writer, in tests the [`Recorder`]. Owner: one rollout thread.
 
+use std::time::Duration;
+
 use common::{
     SessionId,
     transition::{PeriodStart, Step},
@@ -25,6 +27,11 @@ pub trait TransitionSink: Send {
 
     /// Hands over what was buffered and waits until all of it is stored and can be sampled.
     fn flush(&mut self) -> Result<(), Error>;
+
+    /// How long calls have waited for the service so far.
+    fn waited(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// One call to a sink.

@@ -109,6 +109,20 @@ impl Periods {
         chunk.lengths[k] += 1;
     }
 
+    /// Copies a period of another shard with its steps, held once.
+    pub(crate) fn copy(&mut self, from: &Self, slot: Slot) -> Slot {
+        let copy = self.open(&PeriodRecord {
+            lane: 0,
+            period: from.period(slot),
+            session: from.session(slot),
+            policy_version: from.policy_version(slot),
+            windows: bytemuck::cast_slice(from.windows(slot)),
+            goals: bytemuck::cast_slice(from.goals(slot)),
+        });
+        (0..from.length(slot)).for_each(|position| self.push(copy, from.step(slot, position)));
+        copy
+    }
+
     /// One more holder.
     pub(crate) fn hold(&mut self, slot: Slot) {
         self.chunks[slot as usize / CHUNK].holders[slot as usize % CHUNK] += 1;
@@ -138,6 +152,16 @@ impl Periods {
     /// Version of the weights that set the goals.
     pub(crate) fn policy_version(&self, slot: Slot) -> u64 {
         self.chunks[slot as usize / CHUNK].policy_versions[slot as usize % CHUNK]
+    }
+
+    /// The session it belongs to.
+    pub(crate) fn session(&self, slot: Slot) -> u64 {
+        self.chunks[slot as usize / CHUNK].sessions[slot as usize % CHUNK]
+    }
+
+    /// Its number in the session.
+    pub(crate) fn period(&self, slot: Slot) -> u32 {
+        self.chunks[slot as usize / CHUNK].periods[slot as usize % CHUNK]
     }
 
     /// Steps stored.

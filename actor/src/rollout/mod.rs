@@ -11,14 +11,14 @@ mod saved;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use agent::{
     Address, Explorer, Guidance, Mapping, MappingScratch, NO_GOAL, NoiseCounts, Scratch, Sessions,
     exploration::Turn,
 };
 use common::{
-    Feedback, ItemId, PeriodLayout,
+    Feedback, ItemId, PeriodLayout, SessionId,
     history::N_WINDOWS,
     transition::{Ending, PeriodStart, Step},
 };
@@ -26,7 +26,7 @@ use replay::TransitionSink;
 use serde::{Deserialize, Serialize};
 use sim::{Environment, Outcome};
 
-use crate::{Counts, Error, VersionedPolicy, sessions::SessionNumbers};
+use crate::{Counts, Error, Times, VersionedPolicy, sessions::SessionNumbers, times::Lap};
 
 /// Where a session is in its periods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,16 @@ pub struct Share {
     pub n_actors: u64,
 }
 
+/// Where a rollout begins when its run has gone before: a run that is resumed without the sessions in progress plays
+/// sessions of its own, and is as far as it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// First session of the rollouts together, beyond all that were played.
+    pub first_session: SessionId,
+    /// Environment steps of the run before.
+    pub steps: u64,
+}
+
 /// E sessions side by side.
 pub struct Rollout {
     world: Box<dyn Environment>,
@@ -54,9 +64,12 @@ pub struct Rollout {
     mapping: Mapping,
     layout: PeriodLayout,
     sessions: SessionNumbers,
-    n_actors: u64,
+    share: Share,
+    /// Environment steps of the whole run before this rollout.
+    steps_before: u64,
     /// Environment steps of this rollout so far.
     steps: u64,
+    times: Times,
     /// `[E]`.
     positions: Vec<Position>,
     /// `[E, M, n]` goals of the period that each slot is in.
@@ -89,7 +102,7 @@ impl Rollout {
     /// # Errors
     /// [`Error::Setting`] if world, policy and layout disagree on a size.
     pub fn new(
-        mut world: Box<dyn Environment>,
+        world: Box<dyn Environment>,
         policy: Arc<VersionedPolicy>,
         explorer: Explorer,
         layout: PeriodLayout,
@@ -97,10 +110,6 @@ impl Rollout {
     ) -> Result<Self, Error> {
         check_fit(&*world, &policy, layout)?;
         let (n_slots, n_dims) = (world.n_slots(), world.items().n_dims());
-        let mut sessions = SessionNumbers::new(share.actor, share.n_actors);
-        for slot in 0..n_slots {
-            world.begin(slot, sessions.draw());
-        }
         let buffers = Buffers {
             scratch: Scratch::default(),
             mapping: MappingScratch::default(),
@@ -118,19 +127,33 @@ impl Rollout {
             items: vec![ItemId::PADDING; n_slots],
             outcomes: vec![Outcome { feedback: Feedback::Skip, ending: Ending::None }; n_slots],
         };
-        Ok(Self {
+        let mut rollout = Self {
             mapping: Mapping::new(Arc::clone(world.items())),
             positions: vec![Position::default(); n_slots],
             goals: vec![0.0; n_slots * layout.n_goals * n_dims],
-            n_actors: share.n_actors,
+            sessions: SessionNumbers::new(0, share.actor, share.n_actors),
+            share,
+            steps_before: 0,
             steps: 0,
+            times: Times::default(),
             world,
             policy,
             explorer,
             layout,
-            sessions,
             buffers,
-        })
+        };
+        rollout.begin_at(Origin::default());
+        Ok(rollout)
+    }
+
+    /// Begins anew: the share's first sessions from `origin` on in all slots.
+    pub fn begin_at(&mut self, origin: Origin) {
+        self.sessions = SessionNumbers::new(origin.first_session, self.share.actor, self.share.n_actors);
+        (self.steps_before, self.steps) = (origin.steps, 0);
+        for slot in 0..self.n_slots() {
+            self.positions[slot] = Position::default();
+            self.world.begin(slot, self.sessions.draw());
+        }
     }
 
     /// Number of sessions side by side, E.
@@ -141,6 +164,11 @@ impl Rollout {
     /// Environment steps so far, E a call of [`Self::step`].
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// Where its time went so far.
+    pub fn times(&self) -> Times {
+        self.times
     }
 
     /// The weights in use.
@@ -163,6 +191,7 @@ impl Rollout {
     /// # Errors
     /// What the world or the sink refuse. The rollout cannot go on then, but from a saved state.
     pub fn step(&mut self, sink: &mut dyn TransitionSink) -> Result<Counts, Error> {
+        let (mut lap, waited) = (Lap::start(), sink.waited());
         let Buffers { addresses, .. } = &mut self.buffers;
         addresses.clear();
         addresses.extend(
@@ -171,42 +200,64 @@ impl Rollout {
                 step: self.world.step_number(slot),
             }),
         );
+        self.set_goals();
+        self.times.forward += lap.read();
         self.begin_periods(sink)?;
+        let mut write = lap.read();
         let noise = self.choose()?;
+        self.times.forward += lap.read();
         self.world.step(&self.buffers.items, &mut self.buffers.outcomes)?;
+        self.times.environment += lap.read();
         let mut counts = Counts::of_noise(noise);
         for slot in 0..self.world.n_slots() {
             let Outcome { feedback, ending } = self.buffers.outcomes[slot];
             let step = Step { item: self.buffers.items[slot], feedback, ending };
             sink.step(self.world.session(slot), step)?;
             counts.add_step(feedback, ending);
-            self.advance(slot, ending);
         }
+        write += lap.read();
+        for slot in 0..self.world.n_slots() {
+            self.advance(slot, self.buffers.outcomes[slot].ending);
+        }
+        self.times.environment += lap.read();
+        self.add_write(write, sink.waited() - waited);
         self.steps += counts.steps;
         Ok(counts)
     }
 
-    /// Sets the goals of the sessions at p = 0 (Algorithm 1, lines 7-9) and opens their periods in the sink.
-    fn begin_periods(&mut self, sink: &mut dyn TransitionSink) -> Result<(), Error> {
+    fn add_write(&mut self, wall: Duration, waited: Duration) {
+        self.times.write += wall.saturating_sub(waited);
+        self.times.wait += waited;
+    }
+
+    /// Sets the goals of the sessions at p = 0 (Algorithm 1, lines 7-9).
+    fn set_goals(&mut self) {
         let Buffers { scratch, starting, period, addresses, .. } = &mut self.buffers;
         starting.clear();
         starting.extend((0..self.positions.len()).filter(|&slot| self.positions[slot].step == 0));
         if starting.is_empty() {
-            return Ok(());
+            return;
         }
-        let windows = self.world.windows();
-        let sessions = Sessions { windows, selected: Some(starting) };
+        let sessions = Sessions { windows: self.world.windows(), selected: Some(starting) };
         // Eq 4
         self.policy.policy.goals(sessions, scratch, &mut self.goals);
+        let n_goals = period.goals.len();
+        for &slot in starting.iter() {
+            self.explorer.perturb_goals(addresses[slot], &mut self.goals[slot * n_goals..][..n_goals]);
+        }
+    }
+
+    /// Opens the periods of the sessions at p = 0 in the sink.
+    fn begin_periods(&mut self, sink: &mut dyn TransitionSink) -> Result<(), Error> {
+        let Buffers { starting, period, addresses, .. } = &mut self.buffers;
+        let windows = self.world.windows();
         let (n_goals, n_windows) = (period.goals.len(), period.windows.len());
         for &slot in starting.iter() {
-            let goals = &mut self.goals[slot * n_goals..][..n_goals];
-            self.explorer.perturb_goals(addresses[slot], goals);
             period.session = addresses[slot].session;
             period.period = self.positions[slot].period;
             period.policy_version = self.policy.version;
             period.windows.copy_from_slice(&windows[slot * n_windows..][..n_windows]);
-            period.goals.copy_from_slice(goals);
+            period.goals.copy_from_slice(&self.goals[slot * n_goals..][..n_goals]);
             sink.begin_period(period)?;
         }
         Ok(())
@@ -225,7 +276,7 @@ impl Rollout {
         let sessions = Sessions::all(self.world.windows());
         self.policy.policy.virtual_actions(sessions, guidance, scratch, virtual_actions);
         // With A actors at an equal pace the run is A times as far as this rollout.
-        let run_step = self.steps * self.n_actors;
+        let run_step = self.steps_before + self.steps * self.share.n_actors;
         let turn = Turn { run_step, addresses, recall: self.world.recall() };
         // Eq 9
         let chosen = self.explorer.choose(&self.mapping, turn, virtual_actions, mapping, items);

@@ -8,7 +8,7 @@ use super::{Position, Rollout};
 use crate::{Error, sessions::SessionNumbers};
 
 /// Number of this form.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 /// A rollout's state.
 #[derive(Serialize, Deserialize)]
@@ -16,6 +16,7 @@ struct Saved {
     form: u32,
     world: Vec<u8>,
     sessions: SessionNumbers,
+    steps_before: u64,
     steps: u64,
     /// `[E]`.
     positions: Vec<Position>,
@@ -30,6 +31,7 @@ impl Rollout {
             form: FORM,
             world: self.world.save(),
             sessions: self.sessions,
+            steps_before: self.steps_before,
             steps: self.steps,
             positions: self.positions.clone(),
             goals: self.goals.clone(),
@@ -68,6 +70,7 @@ impl Rollout {
         }
         self.world.restore(&saved.world)?;
         self.sessions = saved.sessions;
+        self.steps_before = saved.steps_before;
         self.steps = saved.steps;
         self.positions = saved.positions;
         self.goals = saved.goals;

@@ -204,6 +204,62 @@ fn the_first_steps_of_a_run_are_random_and_shared_by_its_actors() {
 }
 
 #[test]
+fn a_run_that_goes_on_plays_sessions_of_its_own_and_is_as_far_as_it_was() {
+    let share = Share { actor: 1, n_actors: 2 };
+    let mut rollout = rollout(Case { share, ..CASE });
+    let config =
+        ExplorationConfig { goal_noise: 0.0, action_noise: 0.0, random_items: 0.0, random_steps: 36 };
+    rollout.explorer = Explorer::new(&config, 1.94, 7);
+    play(&mut rollout, 5);
+    rollout.begin_at(Origin { first_session: 1 << 28, steps: 24 });
+    let mut recorder = Recorder::default();
+    let random: Vec<u64> = (0..13).map(|_| rollout.step(&mut recorder).unwrap().random_items).collect();
+    // 12 of 36 random steps are left, 6 of the run each time.
+    assert_eq!(random[..4], [3, 3, 0, 0]);
+    let first = (1 << 28) + 1;
+    let sessions: Vec<_> = by_session(&[recorder]).into_keys().collect();
+    assert_eq!(sessions, [first, first + 2, first + 4]);
+    let state = rollout.save();
+    let mut other = self::rollout(Case { share, ..CASE });
+    other.restore(&state).unwrap();
+    assert_eq!(other.save(), state);
+}
+
+#[test]
+fn the_time_of_a_step_is_shared_out_to_its_parts() {
+    /// Says that every call has waited.
+    struct Slow(Duration);
+    impl TransitionSink for Slow {
+        fn begin_period(&mut self, _: &PeriodStart) -> Result<(), replay::Error> {
+            Ok(())
+        }
+        fn step(&mut self, _: SessionId, _: Step) -> Result<(), replay::Error> {
+            std::thread::sleep(Duration::from_millis(1));
+            self.0 += Duration::from_millis(1);
+            Ok(())
+        }
+        fn submit(&mut self) -> Result<(), replay::Error> {
+            Ok(())
+        }
+        fn flush(&mut self) -> Result<(), replay::Error> {
+            Ok(())
+        }
+        fn waited(&self) -> Duration {
+            self.0
+        }
+    }
+    let mut rollout = rollout(CASE);
+    let begun = std::time::Instant::now();
+    for _ in 0..4 {
+        rollout.step(&mut Slow(Duration::ZERO)).unwrap();
+    }
+    let times = rollout.times();
+    assert_eq!(times.wait, Duration::from_millis(12), "3 sessions, 4 steps");
+    assert!(times.forward > Duration::ZERO && times.environment > Duration::ZERO);
+    assert!(times.forward + times.environment + times.write + times.wait <= begun.elapsed());
+}
+
+#[test]
 fn a_policy_of_other_sizes_is_refused_by_name() {
     let mut rollout = rollout(CASE);
     let model = ModelConfig { n_goals: 3, ..model(CASE.conditioning) };

@@ -22,7 +22,7 @@ use std::{
 use common::PolicyVersion;
 use replay::TransitionSink;
 
-use crate::{Counts, Error, Rollout, VersionedPolicy, weights::Feed};
+use crate::{Counts, Error, Rollout, Times, VersionedPolicy, weights::Feed};
 
 /// A rollout and where its transitions go: the work of one thread.
 pub struct RolloutThread {
@@ -37,6 +37,8 @@ pub struct RolloutThread {
 pub struct Progress {
     /// Over all threads, since they were started.
     pub counts: Counts,
+    /// Of all threads together, since they were started.
+    pub times: Times,
     /// Oldest version of the weights that a thread uses.
     pub oldest_version: PolicyVersion,
     /// Since the start.
@@ -62,14 +64,14 @@ struct Shared {
     /// Steps that threads have set out to take.
     claimed: AtomicU64,
     budget: u64,
-    counts: Mutex<Counts>,
+    counts: Mutex<(Counts, Times)>,
     /// One a thread.
     versions: Vec<AtomicU64>,
 }
 
 impl Shared {
     /// Locked for an addition only, in which nothing can panic.
-    fn counts(&self) -> MutexGuard<'_, Counts> {
+    fn counts(&self) -> MutexGuard<'_, (Counts, Times)> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -107,8 +109,10 @@ impl Actors {
 
     /// How far they are.
     pub fn progress(&self) -> Progress {
+        let (counts, times) = *self.shared.counts();
         Progress {
-            counts: *self.shared.counts(),
+            counts,
+            times,
             oldest_version: self.shared.versions.iter().map(|v| v.load(Relaxed)).min().unwrap_or(0),
             elapsed: self.started.elapsed(),
         }
@@ -176,26 +180,35 @@ fn run(
     let stopped = || shared.stop.load(Relaxed);
     while !stopped() {
         if shared.claimed.fetch_add(n_slots, Relaxed) >= shared.budget {
-            sink.flush()?;
+            // As for a step: when a run is stopped the service may end first.
+            match sink.flush() {
+                Err(error) if stopped() => {
+                    tracing::info!(thread, %error, "stopped while handing over transitions")
+                }
+                flushed => flushed?,
+            }
             return Ok(part);
         }
         if let Some(feed) = &mut feed {
             take_newest(feed, rollout)?;
             shared.versions[thread].store(rollout.policy().version, Relaxed);
         }
+        let before = rollout.times();
         let counts = match rollout.step(&mut **sink) {
             Ok(counts) => counts,
             // The service may end before its writers when a run is stopped: what it took is stored, the rest is void.
             Err(Error::Replay(error)) if stopped() => {
-                tracing::warn!(thread, %error, "stopped while handing over transitions");
+                tracing::info!(thread, %error, "stopped while handing over transitions");
                 return Ok(part);
             }
             Err(error) => return Err(error),
         };
-        *shared.counts() += counts;
+        let mut sums = shared.counts();
+        sums.0 += counts;
+        sums.1 += rollout.times().since(before);
     }
     if let Err(error) = sink.submit() {
-        tracing::warn!(thread, %error, "stopped before the last transitions were handed over");
+        tracing::info!(thread, %error, "stopped before the last transitions were handed over");
     }
     Ok(part)
 }

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use common::{
@@ -78,6 +78,7 @@ pub struct Writer {
     runtime: Handle,
     feeds: Vec<Feed>,
     routes: HashMap<SessionId, Route>,
+    waited: Duration,
 }
 
 impl Shards {
@@ -101,7 +102,8 @@ impl Shards {
                 routes.insert(session, route);
             }
         }
-        Ok(Writer { shape: self.inner.shape, runtime: self.inner.runtime.clone(), feeds, routes })
+        let runtime = self.inner.runtime.clone();
+        Ok(Writer { shape: self.inner.shape, runtime, feeds, routes, waited: Duration::ZERO })
     }
 }
 
@@ -129,8 +131,10 @@ impl Writer {
     fn make_room(&mut self, shard: usize) -> Result<(), Error> {
         let feed = &mut self.feeds[shard];
         if feed.is_full() && !feed.try_submit()? {
-            let _guard = self.runtime.enter();
-            futures::executor::block_on(feed.submit())?;
+            let (_guard, begun) = (self.runtime.enter(), Instant::now());
+            let submitted = futures::executor::block_on(feed.submit());
+            self.waited += begun.elapsed();
+            submitted?;
         }
         Ok(())
     }
@@ -207,7 +211,14 @@ impl TransitionSink for Writer {
     fn flush(&mut self) -> Result<(), Error> {
         let runtime = self.runtime.clone();
         let _guard = runtime.enter();
-        futures::executor::block_on(self.flush_async())
+        let begun = Instant::now();
+        let flushed = futures::executor::block_on(self.flush_async());
+        self.waited += begun.elapsed();
+        flushed
+    }
+
+    fn waited(&self) -> Duration {
+        self.waited
     }
 }
 

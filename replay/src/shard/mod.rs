@@ -6,6 +6,7 @@
 //! writer or a row refers to it.
 
 pub(crate) mod lane;
+pub(crate) mod reshard;
 mod sample;
 mod snapshot;
 

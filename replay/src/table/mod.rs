@@ -131,6 +131,11 @@ impl Table {
         self.sampler.keys().into_iter().map(|key| self.rows[key as usize])
     }
 
+    /// The rows that are held, in the order in which they give way.
+    pub(crate) fn oldest_first(&self) -> impl Iterator<Item = Row> {
+        self.remover.keys().into_iter().map(|key| self.rows[key as usize])
+    }
+
     pub(crate) fn save(&self) -> TableState {
         TableState {
             capacity: self.capacity,

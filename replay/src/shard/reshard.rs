@@ -1,0 +1,152 @@
+//! The contents of some shards, dealt out to another number of them.
+//!
+//! In: snapshots of all shards of a service; out: snapshots for as many shards as asked for, with the same rows, each
+//! session on the shard its hash names, the oldest rows still the first to give way (shards interleaved by the ages of
+//! their rows). Writers and their open periods stay behind: whoever writes next begins with sessions of its own.
+
+use std::collections::BTreeMap;
+
+use super::{Shard, insert};
+use crate::{
+    Error,
+    client::shard_of,
+    settings::Settings,
+    storage::Slot,
+    table::{Row, limiter::Level},
+};
+
+/// See the module. `settings` are those of the service that was saved, its number of shards apart.
+///
+/// # Errors
+/// [`Error::Snapshot`] if the snapshots are damaged or another service's.
+pub fn reshard(settings: &Settings, snapshots: &[Vec<u8>], n_shards: usize) -> Result<Vec<Vec<u8>>, Error> {
+    settings.validate(n_shards)?;
+    let restore = |(k, bytes): (usize, &Vec<u8>)| {
+        let mut shard = Shard::new(settings, k, snapshots.len());
+        shard.restore(bytes).map(|()| shard)
+    };
+    let old = snapshots.iter().enumerate().map(restore).collect::<Result<Vec<_>, _>>()?;
+    let mut new: Vec<Shard> = (0..n_shards).map(|k| Shard::new(settings, k, n_shards)).collect();
+    // Where each period that a row refers to has gone, held once more until all rows are there.
+    let mut places: BTreeMap<(usize, Slot), (usize, Slot)> = BTreeMap::new();
+    for level in [Level::Low, Level::High] {
+        for (k, row) in by_age(&old, level) {
+            let (to, slot) = *places.entry((k, row.slot)).or_insert_with(|| {
+                let to = shard_of(old[k].periods.session(row.slot), n_shards);
+                (to, new[to].periods.copy(&old[k].periods, row.slot))
+            });
+            let Shard { periods, low, high, .. } = &mut new[to];
+            let table = if level == Level::Low { low } else { high };
+            insert(periods, table, Row { slot, ..row });
+        }
+    }
+    for (to, slot) in places.into_values() {
+        new[to].periods.release(slot);
+    }
+    new.iter().map(Shard::save).collect()
+}
+
+/// The rows of one level with the numbers of their shards, oldest first; those of different shards by their rank in
+/// the shard.
+fn by_age(shards: &[Shard], level: Level) -> Vec<(usize, Row)> {
+    let mut rows = Vec::new();
+    for (k, shard) in shards.iter().enumerate() {
+        let table = shard.table(level);
+        let n = table.len().max(1) as f64;
+        rows.extend(table.oldest_first().enumerate().map(|(rank, row)| (rank as f64 / n, k, row)));
+    }
+    rows.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    rows.into_iter().map(|(_, k, row)| (k, row)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        testing::{SHAPE, nth_step, period_start, settings},
+        wire::{Batch, StepRecord, put_period, put_step},
+    };
+
+    /// Shards with 30 sessions of 8 steps each (5 and 3 a period), by hash; the last session of each is in progress.
+    fn saved(settings: &Settings, n_shards: usize) -> Vec<Vec<u8>> {
+        let mut shards: Vec<_> = (0..n_shards).map(|k| Shard::new(settings, k, n_shards)).collect();
+        for (k, shard) in shards.iter_mut().enumerate() {
+            let (generation, ..) = shard.open(1).unwrap();
+            let mine: Vec<u64> = (0..30).filter(|session| shard_of(*session, n_shards) == k).collect();
+            for (i, session) in mine.iter().enumerate() {
+                let n_steps = if i + 1 == mine.len() { 7 } else { 8 };
+                let mut bytes = Vec::new();
+                for t in 0..n_steps {
+                    if t % 5 == 0 {
+                        put_period(&mut bytes, 0, &period_start(*session, t / 5));
+                    }
+                    let step = nth_step(*session, t.into(), 8);
+                    put_step(&mut bytes, StepRecord { lane: 0, position: (t % 5) as u8, step });
+                }
+                let batch = Batch::check(bytes.into(), &SHAPE, 100, 1_000).unwrap();
+                assert!(shard.store(1, generation, i as u64 + 1, &batch));
+            }
+        }
+        shards.iter().map(|shard| shard.save().unwrap()).collect()
+    }
+
+    fn restored(settings: &Settings, snapshots: &[Vec<u8>]) -> Vec<Shard> {
+        let restore = |(k, bytes): (usize, &Vec<u8>)| {
+            let mut shard = Shard::new(settings, k, snapshots.len());
+            shard.restore(bytes).unwrap();
+            shard
+        };
+        snapshots.iter().enumerate().map(restore).collect()
+    }
+
+    /// (session, period, position, item) of all rows, sorted.
+    fn rows(shards: &[Shard], level: Level) -> Vec<(u64, u32, u8, u32)> {
+        let of = |shard: &Shard, row: Row| {
+            let periods = &shard.periods;
+            let item = periods.step(row.slot, row.position.into()).item.0;
+            (periods.session(row.slot), periods.period(row.slot), row.position, item)
+        };
+        let mut rows: Vec<_> =
+            shards.iter().flat_map(|s| s.table(level).held().map(move |row| of(s, row))).collect();
+        rows.sort_unstable();
+        rows
+    }
+
+    #[test]
+    fn the_same_rows_are_on_the_shards_that_the_hash_names() {
+        let settings = settings();
+        for (before, after) in [(1, 3), (3, 2), (2, 2)] {
+            let old = saved(&settings, before);
+            let new = restored(&settings, &reshard(&settings, &old, after).unwrap());
+            let old = restored(&settings, &old);
+            for level in [Level::Low, Level::High] {
+                assert_eq!(rows(&new, level), rows(&old, level), "{before} to {after}");
+                assert!(!rows(&new, level).is_empty());
+            }
+            for (k, shard) in new.iter().enumerate() {
+                assert!(rows(std::slice::from_ref(shard), Level::Low).iter().all(|row| shard_of(row.0, after) == k));
+                assert_eq!(shard.n_writers(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn the_newest_rows_stay_where_a_shard_is_too_small() {
+        // Few enough rows a shard that the hash overfills one of them.
+        let mut settings = settings();
+        settings.low.capacity = 236;
+        let old = saved(&settings, 1);
+        let new = restored(&settings, &reshard(&settings, &old, 2).unwrap());
+        assert!(new.iter().all(|shard| shard.table(Level::Low).len() <= 118));
+        let newest = rows(&restored(&settings, &old), Level::Low).into_iter().filter(|row| row.0 >= 28);
+        let kept = rows(&new, Level::Low);
+        assert!(newest.into_iter().all(|row| kept.contains(&row)));
+    }
+
+    #[test]
+    fn a_damaged_snapshot_is_refused() {
+        let mut old = saved(&settings(), 2);
+        old[1][40] ^= 1;
+        assert!(matches!(reshard(&settings(), &old, 1), Err(Error::Snapshot(_))));
+    }
+}
