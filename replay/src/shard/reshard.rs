@@ -124,7 +124,11 @@ mod tests {
                 assert!(!rows(&new, level).is_empty());
             }
             for (k, shard) in new.iter().enumerate() {
-                assert!(rows(std::slice::from_ref(shard), Level::Low).iter().all(|row| shard_of(row.0, after) == k));
+                assert!(
+                    rows(std::slice::from_ref(shard), Level::Low)
+                        .iter()
+                        .all(|row| shard_of(row.0, after) == k)
+                );
                 assert_eq!(shard.n_writers(), 0);
             }
         }
