@@ -1,7 +1,9 @@
 //! One checkpoint as a file. In: a [`Checkpoint`]; out: safetensors, readable by any tool.
 //!
-//! Tensors `tensors/NAME` are the engine's, `extra/NAME` are byte strings. The metadata hold `format`, `step`, `updates`,
-//! `config` and `sha256`, the checksum of all of these in the order of their names: safetensors has none of its own.
+//! Tensors `tensors/NAME` are the engine's, `extra/NAME` are byte strings. The metadata's one entry `checkpoint` is a JSON
+//! object (several entries would be written in no fixed order) of `format`, `step`, `updates`, `config` and `sha256`, the
+//! checksum of all of these in the order of their names: safetensors has none of its own. Equal checkpoints are equal
+//! files.
 //! Written beside the final name, synced, renamed, and the folder synced: a crash leaves the old file or the new one.
 
 use std::{
@@ -17,6 +19,8 @@ use sha2::{Digest, Sha256};
 
 use super::{Array, Checkpoint, Error};
 
+/// Name of the one entry of the metadata.
+const METADATA: &str = "checkpoint";
 /// Version of this layout.
 pub const FORMAT: u32 = 1;
 
@@ -75,7 +79,7 @@ fn checksum<'a>(
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The bytes of a checkpoint. Equal checkpoints give equal tensors and checksums.
+/// The bytes of a checkpoint. Equal checkpoints give equal bytes.
 fn to_bytes(checkpoint: &Checkpoint) -> Result<Vec<u8>, String> {
     let mut entries = BTreeMap::new();
     for (name, array) in &checkpoint.tensors {
@@ -92,7 +96,8 @@ fn to_bytes(checkpoint: &Checkpoint) -> Result<Vec<u8>, String> {
     ]);
     let fields = entries.iter().map(|(name, entry)| (name.as_str(), entry.parts()));
     metadata.insert("sha256".to_owned(), checksum(&metadata, fields));
-    let metadata: HashMap<String, String> = metadata.into_iter().collect();
+    let metadata = serde_json::to_string(&metadata).map_err(|e| e.to_string())?;
+    let metadata = HashMap::from([(METADATA.to_owned(), metadata)]);
     safetensors::serialize(entries.iter(), Some(metadata)).map_err(|e| e.to_string())
 }
 
@@ -123,8 +128,11 @@ pub fn load(path: &Path) -> Result<Checkpoint, Error> {
     let damaged = |problem: String| Error::Damaged { path: path.to_owned(), problem };
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(e.to_string()))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(e.to_string()))?;
-    let mut metadata: BTreeMap<String, String> =
-        header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+    let metadata = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA));
+    let mut metadata: BTreeMap<String, String> = match metadata {
+        Some(json) => serde_json::from_str(json).map_err(|e| damaged(format!("its metadata: {e}")))?,
+        None => BTreeMap::new(),
+    };
     let format = metadata.get("format").cloned().unwrap_or_else(|| "none".into());
     if format != FORMAT.to_string() {
         return Err(Error::Format { path: path.to_owned(), found: format, expected: FORMAT });
@@ -182,6 +190,10 @@ mod tests {
         let path = folder.path().join("x.safetensors");
         save(&path, &checkpoint()).unwrap();
         assert_eq!(load(&path).unwrap(), checkpoint());
+        let again = folder.path().join("x.safetensors");
+        let first = std::fs::read(&path).unwrap();
+        save(&again, &checkpoint()).unwrap();
+        assert_eq!(std::fs::read(&again).unwrap(), first, "equal checkpoints are equal files");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the partial file is gone");
     }
 

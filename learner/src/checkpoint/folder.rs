@@ -1,7 +1,7 @@
-//! The checkpoints of a run. In: a folder; out: the newest file, old ones removed.
+//! The checkpoints of a run. In: a folder; out: the newest whole file, old ones removed.
 //!
 //! Files are `step-000000012345.safetensors`, so that names sort like steps. What a crash left half-written ends in
-//! `.partial` and is never read.
+//! `.partial`, is never read and goes with the next checkpoint; what was found damaged ends in `.damaged` and stays.
 
 use std::path::{Path, PathBuf};
 
@@ -38,6 +38,40 @@ pub fn latest(folder: &Path) -> Result<Option<PathBuf>, Error> {
     Ok(list(folder)?.pop())
 }
 
+/// Reads the newest checkpoint that is whole, if the folder holds any. Damaged ones beyond it are put aside under the
+/// ending `.damaged`, with a warning each.
+///
+/// # Errors
+/// [`Error::AllDamaged`] if there are checkpoints and none is whole; what [`file::load`] says otherwise.
+pub fn load_newest(folder: &Path) -> Result<Option<(PathBuf, Checkpoint)>, Error> {
+    let mut damaged: Vec<(PathBuf, String)> = Vec::new();
+    for path in list(folder)?.into_iter().rev() {
+        match file::load(&path) {
+            Ok(checkpoint) => {
+                for (path, problem) in &damaged {
+                    put_aside(path)?;
+                    tracing::warn!("checkpoint {} is damaged ({problem}): put aside", path.display());
+                }
+                if !damaged.is_empty() {
+                    tracing::warn!("going on from the one before, {}", path.display());
+                }
+                return Ok(Some((path, checkpoint)));
+            }
+            Err(Error::Damaged { path, problem }) => damaged.push((path, problem)),
+            Err(error) => return Err(error),
+        }
+    }
+    let count = damaged.len();
+    let Some((path, problem)) = damaged.into_iter().next() else { return Ok(None) };
+    Err(Error::AllDamaged { count, path, problem })
+}
+
+fn put_aside(path: &Path) -> Result<(), Error> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".damaged");
+    std::fs::rename(path, &name).map_err(|source| Error::File { action: "put aside", path: path.to_owned(), source })
+}
+
 /// Writes a checkpoint into the folder (made if need be) and removes all but the newest `keep` (at least 1). Returns
 /// its path.
 pub fn write(folder: &Path, checkpoint: &Checkpoint, keep: usize) -> Result<PathBuf, Error> {
@@ -52,6 +86,12 @@ pub fn write(folder: &Path, checkpoint: &Checkpoint, keep: usize) -> Result<Path
     for old in &all[..all.len().saturating_sub(keep.max(1))] {
         if *old != path {
             std::fs::remove_file(old).map_err(error("remove", old))?;
+        }
+    }
+    for entry in std::fs::read_dir(folder).map_err(error("list", folder))? {
+        let partial = entry.map_err(error("list", folder))?.path();
+        if partial.extension().is_some_and(|extension| extension == "partial") {
+            std::fs::remove_file(&partial).map_err(error("remove", &partial))?;
         }
     }
     Ok(path)
@@ -84,5 +124,21 @@ mod tests {
         write(folder.path(), &at(5), 2).unwrap();
         std::fs::write(folder.path().join("step-000000000009.partial"), b"cut").unwrap();
         assert_eq!(step_of(&latest(folder.path()).unwrap().unwrap()), Some(5));
+        write(folder.path(), &at(6), 2).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "it goes with the next checkpoint");
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_is_put_aside_for_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(load_newest(folder.path()).unwrap().is_none());
+        let paths = [5, 10].map(|step| write(folder.path(), &at(step), 2).unwrap());
+        std::fs::write(&paths[1], b"cut").unwrap();
+        let (path, checkpoint) = load_newest(folder.path()).unwrap().unwrap();
+        assert_eq!((path, checkpoint.step), (paths[0].clone(), 5));
+        assert_eq!(list(folder.path()).unwrap(), paths[..1]);
+        std::fs::write(&paths[0], b"cut").unwrap();
+        let message = load_newest(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("step-000000000005") && message.contains("no whole checkpoint"), "{message}");
     }
 }

@@ -13,7 +13,7 @@ pub mod tensors;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-pub use folder::{latest, write};
+pub use folder::{latest, load_newest, write};
 pub use tensors::{Array, Data, Tensors};
 
 /// All that a run needs to go on.
@@ -49,6 +49,16 @@ pub enum Error {
     #[error("checkpoint {path} is damaged: {problem}")]
     Damaged {
         /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// No checkpoint of a run can be used: begin it anew.
+    #[error("no whole checkpoint is left, {count} damaged: {path}: {problem}")]
+    AllDamaged {
+        /// How many there are.
+        count: usize,
+        /// The newest.
         path: PathBuf,
         /// What is wrong with it.
         problem: String,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use common::config::Config;
+use common::config::{Config, Mode};
 
 use super::Outcome;
 use crate::{
@@ -44,8 +44,9 @@ pub(super) struct Args {
     /// Where the run leaves its files [default: a new folder under runs/].
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
-    /// Go on with the run in --run-dir, from its newest checkpoint.
-    #[arg(long, requires = "run_dir")]
+    /// Go on with the run in --run-dir, from its newest whole checkpoint. --steps and --device may change; without
+    /// lockstep --actors and --shards too.
+    #[arg(long, requires = "run_dir", conflicts_with = "config")]
     resume: bool,
     /// A TOML file of settings (docs/configuration.md).
     #[arg(long, value_name = "FILE")]
@@ -98,27 +99,33 @@ impl Args {
 pub(super) fn run(args: &Args) -> Result<Outcome> {
     let flags = args.flags()?;
     let flags: Vec<_> = flags.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
-    let (config, run_dir) = if args.resume {
+    let (config, world, run_dir) = if args.resume {
         let path = args.run_dir.as_deref().context("--resume needs --run-dir")?;
         let run_dir = RunDir::open(path)?;
-        // A resumed run keeps its settings; flags may only lengthen it.
-        if let Some((key, _)) = flags.iter().find(|(key, _)| *key != "train.steps") {
-            bail!("--resume keeps the settings of {}: `{key}` cannot be changed", path.display());
-        }
-        (Config::load(Some(&run_dir.config_path()), &flags)?, run_dir)
+        let config = resumed_config(&run_dir, &flags)?;
+        let world = train::prepare(&config)?;
+        // What was changed holds from now on, for evaluations too.
+        run_dir::write_whole(&run_dir.config_path(), config.to_toml().as_bytes())?;
+        (config, world, run_dir)
     } else {
         let config = Config::load(args.config.as_deref(), &flags)?;
+        // Before anything is written: a run that cannot begin leaves no folder.
+        let world = train::prepare(&config)?;
         let path = args.run_dir.clone().unwrap_or_else(|| run_dir::default_path(&config));
         let run_dir = RunDir::create(&path, &config)?;
-        (config, run_dir)
+        (config, world, run_dir)
     };
-    let interrupt = Interrupt::on_ctrl_c();
-    let finished = train::run(&config, &run_dir, args.resume, &interrupt)?;
+    let interrupt =
+        Interrupt::on_ctrl_c(|| eprintln!("\nending with a checkpoint; once more ends at once, without"));
+    let finished = train::run(&config, &world, &run_dir, args.resume, &interrupt)?;
+    // From here on Ctrl-C ends the process at once: the run is on disk.
+    let asked_to_end = interrupt.nothing_to_save();
     if !finished {
-        eprintln!(
-            "interrupted; go on with: learner --run-dir {} --resume",
-            run_dir.path().display()
-        );
+        eprintln!("interrupted; go on with: learner --run-dir {} --resume", run_dir.path().display());
+        return Ok(Outcome::Interrupted);
+    }
+    if asked_to_end {
+        eprintln!("interrupted behind the last step; the table: learner evaluate {}", run_dir.path().display());
         return Ok(Outcome::Interrupted);
     }
     if !args.no_table {
@@ -127,4 +134,20 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     }
     println!("policy  {}", run_dir.policy_path().display());
     Ok(Outcome::Done)
+}
+
+/// The settings of a run that goes on: its own, but for what may change on the way. In lockstep that is what changes no
+/// result; otherwise also how the work is shared out.
+fn resumed_config(run_dir: &RunDir, flags: &[(&str, toml::Value)]) -> Result<Config> {
+    let path = run_dir.config_path();
+    let kept = Config::load(Some(&path), &[])?;
+    let shared_out = ["actor.actors", "actor.sessions", "replay.shards"];
+    let may_change = |key: &str| {
+        ["train.steps", "train.device"].contains(&key)
+            || (kept.train.mode == Mode::Async && shared_out.contains(&key))
+    };
+    if let Some((key, _)) = flags.iter().find(|(key, _)| !may_change(key)) {
+        bail!("--resume keeps the settings of {}: `{key}` cannot be changed", run_dir.path().display());
+    }
+    Ok(Config::load(Some(&path), flags)?)
 }

@@ -105,10 +105,23 @@ pub struct TimingRecord {
     pub update_share: f64,
     /// ... waiting for minibatches (lockstep: sampling).
     pub sample_share: f64,
-    /// ... in rollouts (lockstep; in async the actors have threads of their own).
+    /// ... in rollouts (lockstep; in async the actors have threads of their own, see the `actor_` shares).
     pub rollout_share: f64,
     /// ... serialising and publishing weights.
     pub publish_share: f64,
     /// ... evaluating.
     pub evaluation_share: f64,
+    /// Share of a rollout thread's time (lockstep: of the learner's) since the last record in goals, actions, noise and
+    /// the action mapping; the mean over the threads.
+    #[serde(default)]
+    pub actor_forward_share: f64,
+    /// ... in the world.
+    #[serde(default)]
+    pub actor_environment_share: f64,
+    /// ... handing transitions over.
+    #[serde(default)]
+    pub actor_write_share: f64,
+    /// ... waiting for the replay, which holds whoever is ahead.
+    #[serde(default)]
+    pub actor_wait_share: f64,
 }

@@ -52,6 +52,22 @@ pub enum Error {
         /// What a run directory has.
         missing: &'static str,
     },
+    /// Another process trains in it.
+    #[error("{path} is in use: another learner trains there")]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file that lost what it held when a checkpoint was written.
+    #[error("{path} has {found} bytes, but had {expected} at the checkpoint: it was changed since")]
+    Short {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        found: u64,
+        /// Its length at the checkpoint.
+        expected: u64,
+    },
     /// A line that is no record.
     #[error("{path}, line {line}: {problem}")]
     Line {
@@ -107,6 +123,17 @@ impl RunDir {
             return Err(Error::NoRun { path: path.to_owned(), missing: CONFIG });
         }
         Ok(run_dir)
+    }
+
+    /// Keeps other processes from training in it until the file is dropped.
+    pub fn lock(&self) -> Result<fs::File, Error> {
+        let path = self.config_path();
+        let file = fs::File::open(&path).map_err(file_error("open", &path))?;
+        match file.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => Err(Error::InUse { path: self.path.clone() }),
+            // A file system without locks: go on without.
+            Ok(()) | Err(fs::TryLockError::Error(_)) => Ok(file),
+        }
     }
 
     /// The folder.
@@ -173,6 +200,10 @@ impl JsonLines {
     pub fn append_behind(path: &Path, keep: u64) -> Result<Self, Error> {
         let mut options = fs::OpenOptions::new();
         let file = options.create(true).append(true).open(path).map_err(file_error("open", path))?;
+        let found = file.metadata().map_err(file_error("open", path))?.len();
+        if found < keep {
+            return Err(Error::Short { path: path.to_owned(), found, expected: keep });
+        }
         file.set_len(keep).map_err(file_error("cut", path))?;
         Ok(Self { path: path.to_owned(), file, bytes: keep })
     }
@@ -184,6 +215,11 @@ impl JsonLines {
         self.file.write_all(line.as_bytes()).map_err(file_error("write", &self.path))?;
         self.bytes += line.len() as u64;
         Ok(())
+    }
+
+    /// Waits until all lines are on the disk.
+    pub fn sync(&self) -> Result<(), Error> {
+        self.file.sync_data().map_err(file_error("sync", &self.path))
     }
 
     /// Length of the file.
@@ -255,6 +291,8 @@ mod tests {
         let mut lines = JsonLines::append_behind(&path, keep).unwrap();
         lines.push(&3).unwrap();
         assert_eq!(read_lines::<i32>(&path).unwrap(), [1, 3]);
+        let error = JsonLines::append_behind(&path, 5).unwrap_err().to_string();
+        assert!(error.contains("has 4 bytes, but had 5"), "{error}");
         fs::write(&path, "1\nx\n").unwrap();
         assert!(read_lines::<i32>(&path).unwrap_err().to_string().contains("line 2"));
     }

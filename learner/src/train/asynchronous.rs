@@ -1,17 +1,27 @@
 //! Actors and learner running freely: threads of rollouts write, a task prefetches minibatches, the learner's thread
 //! updates and broadcasts. The rate limiter of the replay holds whoever is ahead.
+//!
+//! Whatever ends the run - its steps, a signal, a failure of the learner, of an actor thread or of a replay shard - the
+//! actors are stopped, then the services, and all threads are waited for; every end but a failure of the learner or of
+//! the replay leaves a checkpoint. A resumed run plays sessions of its own ([`origin`]): those in progress at a
+//! checkpoint are not kept, so that the number of actors and of shards may change.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use actor::{Actors, Counts, RolloutThread, VersionedPolicy, weights::Subscription};
+use actor::{Actors, Counts, Origin, RolloutThread, VersionedPolicy, weights::Subscription};
 use anyhow::{Context, Result};
-use replay::client::Prefetch;
+use replay::{LocalReplay, Shards, client::Prefetch};
 use tokio::runtime::Runtime;
 
 use super::{
-    resume::{Resumed, put},
-    services::{RUN_ID, open_rollout, open_writer, request, start_replay},
-    trainer::{Part, Trainer},
+    clock::Part,
+    resume::{Resumed, put_all},
+    services::{RUN_ID, open_rollout, open_writer, replay_settings, request, start_replay},
+    trainer::Trainer,
 };
 use crate::{
     engine::Engine,
@@ -22,64 +32,83 @@ use crate::{
 const PREFETCH: usize = 2;
 /// How long the learner waits for a minibatch before it looks around.
 const LOOK_AROUND: Duration = Duration::from_millis(200);
+/// How long the actors may take to end by themselves, and then the services.
+const GRACE: Duration = Duration::from_secs(2);
+/// Sessions that a process may play before the ids of the next one begin: 4,096 resumes stay below those of evaluations.
+const SESSIONS_PER_EPOCH: u64 = 1 << 28;
+/// Writers of an epoch.
+const WRITERS_PER_EPOCH: u64 = 1 << 16;
 
 /// Runs until the last step, or until interrupted; ends with a checkpoint.
 pub(super) fn run(trainer: &mut Trainer<'_>, runtime: &Runtime, resumed: Option<Resumed>) -> Result<()> {
-    let config = trainer.config;
-    let (shards, _servers) = start_replay(trainer, runtime)?;
-    if let Some(mut resumed) = resumed
-        && let Some(snapshots) = resumed.take_optional("replay")
-    {
-        let snapshots = common::codec::decode(&snapshots).context("the checkpoint's part `replay` is damaged")?;
-        runtime.block_on(shards.restore(snapshots)).context("cannot restore the replay")?;
+    if trainer.all_steps_done() {
+        return Ok(());
     }
-
+    let (shards, servers) = start_replay(trainer, runtime)?;
+    if let Some(resumed) = resumed {
+        trainer.state.epoch += 1;
+        restore(trainer, runtime, &shards, resumed)?;
+    }
     let publisher = Publisher::new();
     let policy = trainer.next_policy()?;
     publisher.publish(policy.version, policy.learner_step, trainer.broadcast().to_vec())?;
     let subscription = subscribe(trainer, runtime, &publisher)?;
-    let first_steps = trainer.env_steps;
-    let rollouts = (0..config.actor.actors)
-        .map(|actor| {
-            // A resumed run plays on with sessions of its own: those in progress at the checkpoint were not kept.
-            let rollout = open_rollout(trainer, &policy, actor)?;
-            let sink = Box::new(open_writer(&shards, runtime, actor)?);
-            Ok(RolloutThread { rollout, sink })
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let actors = Actors::start(rollouts, Some(subscription.feed()), config.train.steps - first_steps)?;
-    let requests = config.clone();
-    let mut prefetch = shards.sampler(LOOK_AROUND).prefetch(trainer.engine.updates(), PREFETCH, move |number| {
-        request(&requests, number)
-    });
+    let rollouts = open_rollouts(trainer, runtime, &shards, &policy)?;
+    let left = trainer.config.train.steps - trainer.env_steps;
+    let actors = Actors::start(rollouts, Some(subscription.feed()), left)?;
+    let requests = trainer.config.clone();
+    let first = trainer.engine.updates();
+    let mut prefetch =
+        shards.sampler(LOOK_AROUND).prefetch(first, PREFETCH, move |number| request(&requests, number));
 
-    let mut seen = Counts::default();
-    loop {
-        let starved = !take_and_update(trainer, &mut prefetch, &publisher)?;
-        let counts = actors.progress().counts;
-        let due = trainer.advance(first_steps + counts.steps, counts.since(seen))?;
-        seen = counts;
-        if due {
-            checkpoint(trainer, runtime, &shards)?;
-        }
-        // Once the actors have ended, the learner does what the ratio still allows: then it starves.
-        if trainer.interrupted() || (actors.is_finished() && starved) {
-            break;
-        }
-    }
+    let learned = learn(trainer, runtime, &shards, &actors, &mut prefetch, &publisher);
     actors.stop();
+    if learned.is_ok() {
+        release(&actors, &mut prefetch);
+    }
     drop(prefetch);
-    if trainer.interrupted() {
-        // Writers may be waiting for samples that nobody takes any more: end the service under them.
-        checkpoint(trainer, runtime, &shards)?;
-        runtime.block_on(_servers.stop());
-        actors.join().context("the rollouts failed")?;
-    } else {
-        actors.join().context("the rollouts failed")?;
-        checkpoint(trainer, runtime, &shards)?;
+    let saved = learned.and_then(|()| checkpoint(trainer, runtime, &shards));
+    stop(runtime, servers);
+    let joined = actors.join();
+    // The learner's own failure first: it may be why the actors failed. Of two others, the actors' explains more.
+    saved?;
+    if let Err(error) = joined {
+        let error = anyhow::Error::new(error).context("the rollouts failed");
+        return Err(match ended_broadcast(&error, runtime, subscription) {
+            Some(cause) => error.context(cause),
+            None => error,
+        });
     }
     subscription.stop();
     Ok(())
+}
+
+/// Updates and broadcasts until the actors have ended and nothing is left to learn from, or until interrupted.
+fn learn(
+    trainer: &mut Trainer<'_>,
+    runtime: &Runtime,
+    shards: &Shards,
+    actors: &Actors,
+    prefetch: &mut Prefetch,
+    publisher: &Publisher,
+) -> Result<()> {
+    let (first_steps, mut seen) = (trainer.env_steps, Counts::default());
+    loop {
+        let starved = !take_and_update(trainer, prefetch, publisher)?;
+        // Looked at before the counts: what a finished actor has done is in them.
+        let finished = actors.is_finished();
+        let progress = actors.progress();
+        trainer.clock.note_actors(progress.times, trainer.config.actor.actors);
+        let due = trainer.advance(first_steps + progress.counts.steps, progress.counts.since(seen))?;
+        seen = progress.counts;
+        if due {
+            checkpoint(trainer, runtime, shards)?;
+        }
+        // Once the actors have ended, the learner does what the ratio still allows: then it starves.
+        if trainer.interrupted() || (finished && starved) {
+            return Ok(());
+        }
+    }
 }
 
 /// One update, if a minibatch comes in time.
@@ -97,6 +126,68 @@ fn take_and_update(trainer: &mut Trainer<'_>, prefetch: &mut Prefetch, publisher
         })?;
     }
     Ok(true)
+}
+
+/// Lets actors that wait for the learner get through the step they are in: takes minibatches that nobody uses.
+fn release(actors: &Actors, prefetch: &mut Prefetch) {
+    let begun = Instant::now();
+    while !actors.is_finished() && begun.elapsed() < GRACE {
+        if let Err(error) = prefetch.take()
+            && !matches!(error, replay::Error::Deadline { .. })
+        {
+            return;
+        }
+    }
+}
+
+/// Ends the services; writers that still wait fail now.
+fn stop(runtime: &Runtime, servers: LocalReplay) {
+    let stopped = runtime.block_on(async { tokio::time::timeout(GRACE, servers.stop()).await });
+    if stopped.is_err() {
+        tracing::info!("the replay service did not end in time");
+    }
+}
+
+/// Why the weights stopped coming, if that is what failed the rollouts.
+fn ended_broadcast(
+    error: &anyhow::Error,
+    runtime: &Runtime,
+    subscription: Subscription<VersionedPolicy>,
+) -> Option<String> {
+    let ended = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref(), Some(actor::Error::BroadcastEnded))
+    };
+    error.chain().any(ended).then_some(())?;
+    let end = runtime.block_on(async { tokio::time::timeout(GRACE, subscription.end()).await });
+    end.ok().and_then(Result::err).map(|cause| format!("the weight broadcast failed: {cause}"))
+}
+
+/// Sessions and steps from which the rollouts of this process go on.
+fn origin(trainer: &Trainer<'_>) -> Origin {
+    Origin { first_session: trainer.state.epoch * SESSIONS_PER_EPOCH, steps: trainer.env_steps }
+}
+
+fn open_rollouts(
+    trainer: &Trainer<'_>,
+    runtime: &Runtime,
+    shards: &Shards,
+    policy: &Arc<VersionedPolicy>,
+) -> Result<Vec<RolloutThread>> {
+    let open = |actor: usize| {
+        let rollout = open_rollout(trainer, policy, actor, origin(trainer))?;
+        let writer = trainer.state.epoch * WRITERS_PER_EPOCH + actor as u64;
+        Ok(RolloutThread { rollout, sink: Box::new(open_writer(shards, runtime, writer)?) })
+    };
+    (0..trainer.config.actor.actors).map(open).collect()
+}
+
+/// Takes up the contents of the replay, dealt out to the shards there are now, without the writers of the last process.
+fn restore(trainer: &Trainer<'_>, runtime: &Runtime, shards: &Shards, mut resumed: Resumed) -> Result<()> {
+    let settings = replay_settings(trainer.config, trainer.world.items().n_items());
+    let snapshots = resumed.take_all("replay");
+    let restored = replay::reshard(&settings, &snapshots, shards.n_shards())
+        .and_then(|snapshots| runtime.block_on(shards.restore(snapshots)));
+    restored.with_context(|| format!("checkpoint {}: cannot restore the part `replay`", resumed.path().display()))
 }
 
 /// The rollouts' side of the weights service.
@@ -119,8 +210,8 @@ fn subscribe(
     Ok(Subscription::start(runtime.handle(), channel, RUN_ID, "actors", decode))
 }
 
-fn checkpoint(trainer: &mut Trainer<'_>, runtime: &Runtime, shards: &replay::Shards) -> Result<()> {
+fn checkpoint(trainer: &mut Trainer<'_>, runtime: &Runtime, shards: &Shards) -> Result<()> {
     let mut extra = BTreeMap::new();
-    put(&mut extra, "replay", &runtime.block_on(shards.snapshot())?);
-    trainer.checkpoint(0.0, extra)
+    put_all(&mut extra, "replay", runtime.block_on(shards.snapshot())?);
+    trainer.checkpoint(extra)
 }

@@ -1,56 +1,75 @@
-//! Ctrl-C and SIGTERM: the run ends after the current update, with a checkpoint. A second one ends it at once.
+//! Ctrl-C and SIGTERM: the run ends after the current update, with a checkpoint. A second one ends the process at once.
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicU8, Ordering::Relaxed},
 };
 
-/// Whether the user asked the run to end. Clones share the flag.
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Nobody has asked for an end.
+const GOING_ON: u8 = 0;
+/// The run is to end, with a checkpoint.
+const RAISED: u8 = 1;
+/// There is nothing left to save: the next signal ends the process.
+const NOTHING_TO_SAVE: u8 = 2;
+
+/// Whether the user asked the run to end. Clones share the state. (Relaxed: it guards no other memory, it is only
+/// polled.)
 #[derive(Clone, Debug, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt(Arc<AtomicU8>);
 
 impl Interrupt {
-    /// An interrupt that follows this process's signals. The listening thread ends with the process.
-    pub fn on_ctrl_c() -> Self {
+    /// An interrupt that follows this process's signals from now on. `notice` runs at the first one, on the listening
+    /// thread, which ends with the process.
+    pub fn on_ctrl_c(notice: impl Fn() + Send + 'static) -> Self {
         let interrupt = Self::default();
-        let flag = interrupt.clone();
-        let listen = move || {
-            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-            runtime.block_on(async {
-                wait_for_signal().await;
-                flag.raise();
-                wait_for_signal().await;
-                std::process::exit(130);
-            });
-        };
-        if let Err(error) = std::thread::Builder::new().name("signals".into()).spawn(listen) {
+        if let Err(error) = interrupt.listen(notice) {
             tracing::warn!(%error, "cannot listen for Ctrl-C: it will end the run without a checkpoint");
         }
         interrupt
     }
 
+    fn listen(&self, notice: impl Fn() + Send + 'static) -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (mut ctrl_c, mut terminate) = {
+            let _guard = runtime.enter();
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+        };
+        let state = Arc::clone(&self.0);
+        let listen = move || {
+            runtime.block_on(async {
+                loop {
+                    either(&mut ctrl_c, &mut terminate).await;
+                    if state.compare_exchange(GOING_ON, RAISED, Relaxed, Relaxed).is_err() {
+                        std::process::exit(130);
+                    }
+                    notice();
+                }
+            });
+        };
+        std::thread::Builder::new().name("signals".into()).spawn(listen).map(drop)
+    }
+
     /// Asks the run to end.
     pub fn raise(&self) {
-        // Relaxed: the flag guards no other memory, it is only polled.
-        self.0.store(true, Ordering::Relaxed);
+        self.0.store(RAISED, Relaxed);
     }
 
     /// Whether the run should end.
     pub fn raised(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Relaxed) == RAISED
+    }
+
+    /// From now on a signal ends the process at once: nothing is left to save. True if one has come before.
+    pub fn nothing_to_save(&self) -> bool {
+        self.0.swap(NOTHING_TO_SAVE, Relaxed) == RAISED
     }
 }
 
-async fn wait_for_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        // Without SIGTERM, Ctrl-C alone still works; an error of its own ends the wait.
-        Err(_) => drop(tokio::signal::ctrl_c().await),
+async fn either(ctrl_c: &mut Signal, terminate: &mut Signal) {
+    tokio::select! {
+        _ = ctrl_c.recv() => {}
+        _ = terminate.recv() => {}
     }
 }

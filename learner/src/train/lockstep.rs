@@ -3,16 +3,18 @@
 //! Everything is in one order that follows from the seed, so that two runs give the same bytes, and a killed and resumed
 //! one those of an unbroken one: checkpoints hold the replay, the sessions and what is earned.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result};
-use replay::TransitionSink;
+use actor::{Counts, Origin, Rollout, Times};
+use anyhow::{Context, Result, ensure};
+use replay::{Shards, TransitionSink, Writer};
 use tokio::runtime::Runtime;
 
 use super::{
-    resume::{LoopState, Resumed, put},
+    clock::Part,
+    resume::{Resumed, put_all},
     services::{open_rollout, open_writer, request, start_replay},
-    trainer::{Part, Trainer},
+    trainer::Trainer,
 };
 use crate::engine::Engine;
 
@@ -24,44 +26,30 @@ pub(super) fn run(trainer: &mut Trainer<'_>, runtime: &Runtime, resumed: Option<
     let config = trainer.config;
     let (shards, _servers) = start_replay(trainer, runtime)?;
     let sampler = shards.sampler(SAMPLE_WAIT);
-    let policy = trainer.next_policy()?;
-    let n_actors = config.actor.actors;
-    let mut rollouts =
-        (0..n_actors).map(|actor| open_rollout(trainer, &policy, actor)).collect::<Result<Vec<_>>>()?;
-    let mut earned = 0.0;
-    if let Some(mut resumed) = resumed {
-        let state: LoopState = resumed.decode("loop")?;
-        (trainer.version, earned) = (state.version, state.earned);
-        let snapshots: Vec<Vec<u8>> = resumed.decode("replay")?;
-        runtime.block_on(shards.restore(snapshots)).context("cannot restore the replay")?;
-        // The weights that the rollouts used last are not those of the last update, unless they are broadcast at
-        // every update: keep them.
-        let weights = resumed.take("weights")?;
-        let policy = trainer.versioned(&weights)?;
-        let states: Vec<Vec<u8>> = resumed.decode("rollouts")?;
-        for (rollout, state) in rollouts.iter_mut().zip(states) {
-            rollout.set_policy(policy.clone())?;
-            rollout.restore(&state)?;
+    let mut rollouts = match resumed {
+        Some(resumed) => restore(trainer, runtime, &shards, resumed)?,
+        None => {
+            let policy = trainer.next_policy()?;
+            (0..config.actor.actors)
+                .map(|actor| open_rollout(trainer, &policy, actor, Origin::default()))
+                .collect::<Result<_>>()?
         }
-    }
-    let mut writers =
-        (0..n_actors).map(|actor| open_writer(&shards, runtime, actor)).collect::<Result<Vec<_>>>()?;
+    };
+    // Restored shards know the writers and their sessions in progress by these numbers.
+    let mut writers = (0..config.actor.actors as u64)
+        .map(|writer| open_writer(&shards, runtime, writer))
+        .collect::<Result<Vec<_>>>()?;
 
     let mut checkpointed = None;
     while !trainer.all_steps_done() && !trainer.interrupted() {
-        let mut counts = actor::Counts::default();
-        trainer.timed(Part::Rollout, |_| -> Result<()> {
-            for (rollout, writer) in rollouts.iter_mut().zip(&mut writers) {
-                counts += rollout.step(writer)?;
-                writer.flush()?;
-            }
-            Ok(())
-        })?;
+        let counts = trainer.timed(Part::Rollout, |_| step(&mut rollouts, &mut writers))?;
+        trainer.clock.note_actors(times(&rollouts), 1);
         let sizes = runtime.block_on(sampler.sizes())?;
         let ready = sizes.low >= config.replay.low.min_size as u64 && sizes.high >= config.replay.high.min_size as u64;
-        earned = if ready { earned + counts.steps as f64 * config.train.updates_per_step } else { 0.0 };
-        while earned >= 1.0 {
-            earned -= 1.0;
+        let earned = trainer.state.earned + counts.steps as f64 * config.train.updates_per_step;
+        trainer.state.earned = if ready { earned } else { 0.0 };
+        while trainer.state.earned >= 1.0 {
+            trainer.state.earned -= 1.0;
             let number = trainer.engine.updates();
             let batch = trainer.timed(Part::Sample, |_| {
                 runtime.block_on(sampler.minibatch(number, request(config, number)))
@@ -70,34 +58,78 @@ pub(super) fn run(trainer: &mut Trainer<'_>, runtime: &Runtime, resumed: Option<
             if (number + 1).is_multiple_of(config.train.publish_every) {
                 let policy = trainer.timed(Part::Publish, Trainer::next_policy)?;
                 for rollout in &mut rollouts {
-                    rollout.set_policy(policy.clone())?;
+                    rollout.set_policy(Arc::clone(&policy))?;
                 }
             }
         }
         let env_steps = trainer.env_steps + counts.steps;
         if trainer.advance(env_steps, counts)? {
-            let extra = parts(trainer, &rollouts, runtime, &shards)?;
-            trainer.checkpoint(earned, extra)?;
+            let parts = parts(trainer, &rollouts, runtime, &shards)?;
+            trainer.checkpoint(parts)?;
             checkpointed = Some(env_steps);
         }
     }
     if checkpointed != Some(trainer.env_steps) {
-        let extra = parts(trainer, &rollouts, runtime, &shards)?;
-        trainer.checkpoint(earned, extra)?;
+        let parts = parts(trainer, &rollouts, runtime, &shards)?;
+        trainer.checkpoint(parts)?;
     }
     Ok(())
+}
+
+/// One step of all sessions, stored.
+fn step(rollouts: &mut [Rollout], writers: &mut [Writer]) -> Result<Counts> {
+    let mut counts = Counts::default();
+    for (rollout, writer) in rollouts.iter_mut().zip(writers) {
+        counts += rollout.step(writer)?;
+        writer.flush()?;
+    }
+    Ok(counts)
+}
+
+fn times(rollouts: &[Rollout]) -> Times {
+    let mut sum = Times::default();
+    rollouts.iter().for_each(|rollout| sum += rollout.times());
+    sum
 }
 
 /// The parts of a checkpoint that lockstep needs: rollouts, their weights, the replay.
 fn parts(
     trainer: &Trainer<'_>,
-    rollouts: &[actor::Rollout],
+    rollouts: &[Rollout],
     runtime: &Runtime,
-    shards: &replay::Shards,
+    shards: &Shards,
 ) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut extra = BTreeMap::new();
-    put(&mut extra, "replay", &runtime.block_on(shards.snapshot())?);
-    put(&mut extra, "rollouts", &rollouts.iter().map(actor::Rollout::save).collect::<Vec<_>>());
+    put_all(&mut extra, "replay", runtime.block_on(shards.snapshot())?);
+    put_all(&mut extra, "rollouts", rollouts.iter().map(Rollout::save).collect());
+    // The weights that the rollouts use are not those of the last update, unless they are broadcast at every update.
     extra.insert("weights".into(), trainer.broadcast().to_vec());
     Ok(extra)
+}
+
+/// Takes up what [`parts`] gave.
+fn restore(
+    trainer: &mut Trainer<'_>,
+    runtime: &Runtime,
+    shards: &Shards,
+    mut resumed: Resumed,
+) -> Result<Vec<Rollout>> {
+    let path = resumed.path().to_owned();
+    let damaged = |part: &str| format!("checkpoint {}: cannot restore the part `{part}`", path.display());
+    let weights = resumed.take("weights")?;
+    let policy = trainer.versioned(weights).with_context(|| damaged("weights"))?;
+    runtime.block_on(shards.restore(resumed.take_all("replay"))).with_context(|| damaged("replay"))?;
+    let (states, n_actors) = (resumed.take_all("rollouts"), trainer.config.actor.actors);
+    ensure!(
+        states.len() == n_actors,
+        "checkpoint {} has {} actors, not {n_actors} (`actor.actors`): lockstep keeps their number",
+        path.display(),
+        states.len()
+    );
+    let restored = states.into_iter().enumerate().map(|(actor, state)| {
+        let mut rollout = open_rollout(trainer, &policy, actor, Origin::default())?;
+        rollout.restore(&state).with_context(|| damaged(&format!("rollouts/{actor}")))?;
+        Ok(rollout)
+    });
+    restored.collect()
 }

@@ -7,7 +7,9 @@
 //! |---|---|
 //! | [`lockstep`] | Algorithm 1 serially; bitwise reproducible, also across a resume |
 //! | [`asynchronous`] | actor threads and the learner running freely under the rate limiter |
-//! | [`trainer`] | what both share: engine, schedule of evaluations and checkpoints, metrics |
+//! | [`trainer`] | what both share: engine, schedule of evaluations and checkpoints |
+//! | [`records`] | what is measured and written |
+//! | [`clock`] | where the time goes |
 //! | [`services`] | the replay service of this process, rollouts and writers from the settings |
 //! | [`averages`] | means of what updates and rollouts measure between two records |
 //! | [`resume`] | what a checkpoint holds beside the networks |
@@ -16,9 +18,11 @@
 
 mod asynchronous;
 mod averages;
+mod clock;
 mod interrupt;
 mod lockstep;
 mod progress;
+mod records;
 mod resume;
 mod services;
 mod trainer;
@@ -28,22 +32,33 @@ use common::config::{Config, Mode};
 
 pub use interrupt::Interrupt;
 
-use crate::{run_dir::RunDir, world::World};
+use crate::{engine::torch::device, run_dir::RunDir, world::World};
 use trainer::Trainer;
+
+/// Opens the world of a configuration and checks its device: what can be wrong with a run before it leaves any file.
+pub fn prepare(config: &Config) -> Result<World> {
+    device::parse(&config.train.device)?;
+    Ok(World::open(config)?)
+}
 
 /// Trains until the configured number of environment steps, or until interrupted; true if it got to the end. Either way
 /// the newest checkpoint and the policy are in the run directory afterwards. With `resume` it goes on from the newest
-/// checkpoint there.
-pub fn run(config: &Config, run_dir: &RunDir, resume: bool, interrupt: &Interrupt) -> Result<bool> {
-    let world = World::open(config)?;
+/// whole checkpoint there. `world` is that of [`prepare`].
+pub fn run(
+    config: &Config,
+    world: &World,
+    run_dir: &RunDir,
+    resume: bool,
+    interrupt: &Interrupt,
+) -> Result<bool> {
+    let _lock = run_dir.lock()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("services")
         .enable_all()
         .build()
         .context("cannot start the services' threads")?;
-    let mut trainer = Trainer::new(config, &world, run_dir, interrupt)?;
-    let resumed = if resume { trainer.resume()? } else { None };
+    let (mut trainer, resumed) = Trainer::new(config, world, run_dir, interrupt, resume)?;
     match config.train.mode {
         Mode::Lockstep => lockstep::run(&mut trainer, &runtime, resumed)?,
         Mode::Async => asynchronous::run(&mut trainer, &runtime, resumed)?,

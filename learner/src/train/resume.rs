@@ -1,12 +1,23 @@
 //! What a checkpoint holds beside the networks and the optimisers, by name in [`Checkpoint::extra`].
+//!
+//! | part | mode | holds |
+//! |---|---|---|
+//! | `loop` | both | [`LoopState`] |
+//! | `averages` | both | sums since the last record of metrics.jsonl |
+//! | `replay/K` | both | contents of replay shard K |
+//! | `rollouts/A` | lockstep | sessions in progress of actor A |
+//! | `weights` | lockstep | the weights that the rollouts use |
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use common::codec;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::checkpoint::Checkpoint;
+use crate::{checkpoint::Checkpoint, run_dir::metrics::TimingRecord};
 
 /// Where the loop itself stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -17,36 +28,93 @@ pub(super) struct LoopState {
     pub(super) earned: f64,
     /// Length of metrics.jsonl: what came behind it belongs to steps that will be done again.
     pub(super) metrics_bytes: u64,
+    /// How often the run was resumed without its sessions in progress (async). Lockstep keeps them.
+    pub(super) epoch: u64,
 }
 
 /// Parts of a resumed run, taken out one by one.
 #[derive(Debug)]
 pub(super) struct Resumed {
+    path: PathBuf,
     extra: BTreeMap<String, Vec<u8>>,
 }
 
 impl Resumed {
-    pub(super) fn new(checkpoint: Checkpoint) -> Self {
-        Self { extra: checkpoint.extra }
+    pub(super) fn new(path: PathBuf, checkpoint: Checkpoint) -> Self {
+        Self { path, extra: checkpoint.extra }
     }
 
     /// Raw bytes of a part.
     pub(super) fn take(&mut self, name: &str) -> Result<Vec<u8>> {
-        self.extra.remove(name).with_context(|| format!("the checkpoint lacks its part `{name}`"))
+        let path = self.path.display();
+        self.extra
+            .remove(name)
+            .with_context(|| format!("checkpoint {path} lacks the part `{name}`: was it written in another mode?"))
     }
 
-    /// Raw bytes of a part that may be absent.
-    pub(super) fn take_optional(&mut self, name: &str) -> Option<Vec<u8>> {
-        self.extra.remove(name)
+    /// Parts written by [`put_all`].
+    pub(super) fn take_all(&mut self, name: &str) -> Vec<Vec<u8>> {
+        (0..).map_while(|k| self.extra.remove(&format!("{name}/{k}"))).collect()
     }
 
     /// A part written by [`put`].
     pub(super) fn decode<T: DeserializeOwned>(&mut self, name: &str) -> Result<T> {
-        codec::decode(&self.take(name)?).with_context(|| format!("the checkpoint's part `{name}` is damaged"))
+        let bytes = self.take(name)?;
+        codec::decode(&bytes)
+            .with_context(|| format!("checkpoint {}: the part `{name}` is damaged", self.path.display()))
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 }
 
 /// Adds a part.
 pub(super) fn put(extra: &mut BTreeMap<String, Vec<u8>>, name: &str, value: &impl Serialize) {
     extra.insert(name.to_owned(), codec::encode(value).expect("plain values encode"));
+}
+
+/// Adds parts that are bytes already, `NAME/0`, `NAME/1`, ...
+pub(super) fn put_all(extra: &mut BTreeMap<String, Vec<u8>>, name: &str, parts: Vec<Vec<u8>>) {
+    extra.extend(parts.into_iter().enumerate().map(|(k, bytes)| (format!("{name}/{k}"), bytes)));
+}
+
+/// Bytes of timing.jsonl that belong to the first `env_steps` steps. Rates differ from run to run, so that a checkpoint
+/// cannot say, unlike for metrics.jsonl.
+pub(super) fn timing_bytes(path: &Path, env_steps: u64) -> u64 {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let of_these = |line: &&str| {
+        serde_json::from_str::<TimingRecord>(line).is_ok_and(|record| record.env_steps <= env_steps)
+    };
+    text.split_inclusive('\n').take_while(of_these).map(|line| line.len() as u64).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_come_back_in_order_and_a_missing_one_is_named() {
+        let mut checkpoint = Checkpoint::default();
+        put_all(&mut checkpoint.extra, "replay", (0..12_u8).map(|k| vec![k]).collect());
+        put(&mut checkpoint.extra, "loop", &LoopState { epoch: 3, ..LoopState::default() });
+        let mut resumed = Resumed::new("x.safetensors".into(), checkpoint);
+        assert_eq!(resumed.take_all("replay"), (0..12_u8).map(|k| vec![k]).collect::<Vec<_>>());
+        assert_eq!(resumed.decode::<LoopState>("loop").unwrap().epoch, 3);
+        let message = resumed.take("weights").unwrap_err().to_string();
+        assert!(message.contains("x.safetensors lacks the part `weights`"), "{message}");
+    }
+
+    #[test]
+    fn timing_behind_the_checkpoint_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("timing.jsonl");
+        assert_eq!(timing_bytes(&path, 100), 0);
+        let line = |env_steps| {
+            serde_json::to_string(&TimingRecord { env_steps, ..TimingRecord::default() }).unwrap() + "\n"
+        };
+        std::fs::write(&path, line(50) + &line(100) + &line(150) + "{\"env_st").unwrap();
+        assert_eq!(timing_bytes(&path, 100), (line(50) + &line(100)).len() as u64);
+    }
 }

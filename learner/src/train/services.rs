@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actor::{Rollout, Share, VersionedPolicy};
+use actor::{Origin, Rollout, Share, VersionedPolicy};
 use anyhow::{Context, Result};
 use common::config::{Batch, Config, Mode};
 use replay::{LocalReplay, Ratio, Settings, Shards, TableSettings, Writer, WriterSettings, client::Request};
@@ -51,24 +51,29 @@ pub(super) fn start_replay(trainer: &Trainer<'_>, runtime: &Runtime) -> Result<(
         .context("cannot start the replay service")
 }
 
-/// A writer of rollout thread `actor`.
-pub(super) fn open_writer(shards: &Shards, runtime: &Runtime, actor: usize) -> Result<Writer> {
-    let settings = WriterSettings { wait: WRITER_WAIT, ..WriterSettings::new(actor as u64) };
+/// A rollout thread's writer of this number.
+pub(super) fn open_writer(shards: &Shards, runtime: &Runtime, writer: u64) -> Result<Writer> {
+    let settings = WriterSettings { wait: WRITER_WAIT, ..WriterSettings::new(writer) };
     runtime.block_on(shards.writer(settings)).context("cannot write to the replay service")
 }
 
-/// The sessions of rollout thread `actor`.
+/// The sessions of rollout thread `actor`, from `origin` on.
 pub(super) fn open_rollout(
     trainer: &Trainer<'_>,
     policy: &Arc<VersionedPolicy>,
     actor: usize,
+    origin: Origin,
 ) -> Result<Rollout> {
     let config = trainer.config;
     let world =
         trainer.world.build(Users::Training, config.actor.sessions, config.environment.session_length)?;
     let share = Share { actor: actor as u64, n_actors: config.actor.actors as u64 };
-    Rollout::new(world, Arc::clone(policy), trainer.explorer(), config.period_layout(), share)
-        .context("cannot begin the rollouts")
+    let mut rollout = Rollout::new(world, Arc::clone(policy), trainer.explorer(), config.period_layout(), share)
+        .context("cannot begin the rollouts")?;
+    if origin != Origin::default() {
+        rollout.begin_at(origin);
+    }
+    Ok(rollout)
 }
 
 /// What update `number` (from 0) samples. The key follows from the seed, so that a minibatch can be drawn again.
