@@ -9,8 +9,9 @@ mod sections;
 use std::path::Path;
 
 use figment::{
-    Figment,
+    Figment, Metadata, Profile, Provider,
     providers::{Env, Format, Serialized, Toml},
+    value::{Dict, Map},
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +28,7 @@ use crate::{PeriodLayout, transition::Shape};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The sources do not parse: wrong type, unknown key, no such file.
-    #[error("{}", .0.to_string().replace("\"default.", "\""))]
+    #[error("{}", one_line(.0))]
     Parse(Box<figment::Error>),
     /// A value outside its range.
     #[error("setting `{key}` is {value}: {expected}")]
@@ -82,7 +83,7 @@ impl Config {
         }
         sources = sources.merge(Env::prefixed("MAHRL__").split("__"));
         for (key, value) in flags {
-            sources = sources.merge(Serialized::default(key, value));
+            sources = sources.merge(Flag(key, value));
         }
         let preset: Preset = match sources.find_value("preset") {
             Ok(_) => sources.extract_inner("preset").map_err(|e| Error::Parse(Box::new(e)))?,
@@ -130,6 +131,28 @@ impl Config {
         self.actor.validate()?;
         self.train.validate()
     }
+}
+
+/// A flag as a source, named as such in errors.
+struct Flag<'a>(&'a str, &'a toml::Value);
+
+impl Provider for Flag<'_> {
+    fn metadata(&self) -> Metadata {
+        Metadata::named("the flags")
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Serialized::default(self.0, self.1).data()
+    }
+}
+
+/// What the sources' error says, on one line, without the picture of a TOML line or the profile's name.
+fn one_line(error: &figment::Error) -> String {
+    let text = error.to_string();
+    let is_picture =
+        |line: &&str| line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|');
+    let lines: Vec<&str> = text.lines().filter(|line| !is_picture(line)).map(str::trim).collect();
+    lines.join(" ").replace("\"default.", "\"").replace("`one of `", "one of `").replace("``", "`")
 }
 
 /// Fails with [`Error::Range`] unless `ok`.
@@ -180,13 +203,21 @@ mod tests {
             ("[model]\nwindow = -1", vec!["window"]),
             ("[algorithm]\ndiscount = 1.5", vec!["algorithm.discount", "1.5"]),
             ("[model]\ncritic_output = \"cubic\"", vec!["model.critic_output", "cubic", "softplus"]),
-            ("preset = \"magic\"", vec!["magic"]),
+            ("preset = \"magic\"", vec!["magic", "expected `paper` or `tuned` for key \"preset\""]),
+            ("seed = = 3", vec!["line 1, column 8", "invalid string", "config.toml"]),
         ] {
             let message = load(text).unwrap_err().to_string();
             for part in parts {
                 assert!(message.contains(part), "`{text}` gave: {message}");
             }
+            assert_eq!(message.lines().count(), 1, "{message}");
         }
+    }
+
+    #[test]
+    fn a_bad_flag_is_said_to_be_one() {
+        let message = Config::load(None, &[("train.mode", "fast".into())]).unwrap_err().to_string();
+        assert!(message.contains("train.mode") && message.ends_with("in the flags"), "{message}");
     }
 
     #[test]
