@@ -342,6 +342,18 @@ fn a_saved_folder_loads_to_the_same_world() {
 }
 
 #[test]
+fn a_simulator_beside_another_shares_its_catalogue_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    learned::save(folder.path(), &items(), &tensors(), &statistics()).unwrap();
+    let shared = items();
+    let (model, _) = learned::load_over(folder.path(), &shared).unwrap();
+    assert!(Arc::ptr_eq(model.items(), &shared));
+    let other = ItemTable::new(N_DIMS, 1.94, vec![0.5; 2 * N_DIMS], vec![0; 2], vec![0.0; 2]).unwrap();
+    let error = learned::load_over(folder.path(), &Arc::new(other)).unwrap_err().to_string();
+    assert!(error.ends_with("items.safetensors holds other items than the simulator beside it"), "{error}");
+}
+
+#[test]
 fn a_bad_model_is_refused_by_the_tensors_name() {
     let message = |change: &dyn Fn(&mut Tensors)| {
         let mut tensors = tensors();

@@ -1,8 +1,8 @@
 //! The fitted ensemble: fit, judge, save.
 //!
 //! In: one split of a log; out: the tensors of [`sim::learned`], the statistics kept of the log, and the acceptance
-//! report of exactly these tensors. A refused simulator can be saved and looked at; it is the reader of the report who
-//! must not train in it.
+//! report of exactly these tensors. A simulator that is not accepted can be saved and looked at all the same; whoever
+//! opens it says so (`crate::world`).
 
 use std::{ops::ControlFlow, path::Path, sync::Arc};
 
@@ -14,6 +14,7 @@ use super::{
     acceptance::{self, Subject},
     catalogue::Catalogue,
     dataset::Dataset,
+    ensemble,
     groups::Groups,
     member::{Member, Task},
     network::Sizes,
@@ -47,9 +48,11 @@ impl FittedSimulator {
     }
 
     /// Writes the folder of [`sim::learned`], and the report beside it as `acceptance.json` and `acceptance.md`. Every
-    /// file appears whole; the report is the last.
+    /// file appears whole. An older report goes first and the new one comes last: a folder with a report is complete,
+    /// and the report is about what lies there.
     pub fn save(&self, folder: &Path) -> Result<(), Error> {
         std::fs::create_dir_all(folder).map_err(|source| Error::file(folder, source))?;
+        AcceptanceReport::remove(folder)?;
         learned::save(folder, &self.items, &self.tensors, &self.statistics)?;
         write_whole(&folder.join("acceptance.md"), self.acceptance.to_markdown().as_bytes())?;
         self.acceptance.save(folder)
@@ -77,15 +80,13 @@ pub(super) fn fit_dataset(
     let sizes = Sizes::new(&catalogue, data.items.n_dims(), options);
     let task = Task {
         samples: &data.samples,
-        catalogue: &catalogue,
         sizes,
         options,
         fit: Groups::rows(&data.samples, &groups.fit),
         calibrate: Groups::rows(&data.samples, &groups.calibrate),
         rates: data.rates,
     };
-    let members =
-        (0..options.ensemble).map(|number| task.train(number, progress)).collect::<Result<Vec<_>, _>>()?;
+    let members = ensemble::train(&task, &data.items, progress)?;
     let tensors = tensors(&sizes, &members, &catalogue)?;
     let model = Arc::new(LearnedModel::new(data.items.clone(), &tensors)?);
     let subject = Subject {
@@ -291,6 +292,6 @@ mod tests {
         let report = fitted.acceptance();
         assert!(!report.accepted);
         assert!(report.reasons.iter().any(|reason| reason.contains("ROC-AUC of click")), "{report:?}");
-        assert!(report.to_markdown().contains("refused because"));
+        assert!(report.to_markdown().contains("NOT accepted"));
     }
 }

@@ -30,7 +30,6 @@ const INFERENCE_ROWS: usize = 4096;
 /// What every member learns from.
 pub(super) struct Task<'a> {
     pub(super) samples: &'a Samples,
-    pub(super) catalogue: &'a Catalogue,
     pub(super) sizes: Sizes,
     pub(super) options: &'a Options,
     /// Rows to learn from, ascending.
@@ -51,6 +50,7 @@ impl Task<'_> {
     /// Trains member `number`. `progress` is called after every pass and may stop the fit.
     pub(super) fn train(
         &self,
+        catalogue: &Catalogue,
         number: usize,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Member, Error> {
@@ -66,15 +66,15 @@ impl Task<'_> {
         let mut passes = 0;
         while passes < options.epochs && passes < best.1 + options.patience {
             runs.shuffle(&mut shuffles.at(number as u64, passes as u64));
-            let loss = self.pass(&network, &mut adam, &runs);
+            let loss = self.pass(catalogue, &network, &mut adam, &runs);
             passes += 1;
-            let logits = self.logits(&network, &self.calibrate);
+            let logits = self.logits(catalogue, &network, &self.calibrate);
             let held_out_loss = metrics::log_loss(&probabilities(&logits), &held_out);
             if held_out_loss < best.0 {
                 best = (held_out_loss, passes, network.flat().copy());
             }
-            let report =
-                Progress { member: number, members: options.ensemble, pass: passes, loss, held_out_loss };
+            let ended = passes >= options.epochs || passes >= best.1 + options.patience;
+            let report = Progress { member: number, pass: passes, ended, loss, held_out_loss };
             tracing::debug!(?report, "a pass over the log");
             if progress(report).is_break() {
                 return Err(Error::Interrupted);
@@ -85,7 +85,7 @@ impl Task<'_> {
         }
         let (held_out_loss, best_pass, flat) = best;
         let network = Network::from_flat(&self.sizes, flat);
-        let calibration = self.calibrate(&network);
+        let calibration = self.calibrate(catalogue, &network);
         Ok(Member {
             tensors: calibrated(&network, &calibration),
             report: MemberReport {
@@ -99,7 +99,7 @@ impl Task<'_> {
     }
 
     /// One pass over shuffled runs, as many as `max_samples` allows; returns the mean loss.
-    fn pass(&self, network: &Network, adam: &mut Adam, runs: &[&[usize]]) -> f64 {
+    fn pass(&self, catalogue: &Catalogue, network: &Network, adam: &mut Adam, runs: &[&[usize]]) -> f64 {
         let (mut loss_sum, mut n_rows) = (0.0, 0);
         let mut rows = Vec::with_capacity(self.options.batch + RUN);
         let mut runs = runs.iter().peekable();
@@ -109,8 +109,8 @@ impl Task<'_> {
             if rows.len() < self.options.batch && !is_last {
                 continue;
             }
-            let batch = Batch::gather(self.samples, &rows, &self.catalogue.embeddings);
-            let (loss, gradient) = network.gradient(self.catalogue, &batch);
+            let batch = Batch::gather(self.samples, &rows, &catalogue.embeddings);
+            let (loss, gradient) = network.gradient(catalogue, &batch);
             adam.step(0, network.flat(), &gradient);
             loss_sum += loss * rows.len() as f64;
             n_rows += rows.len();
@@ -123,22 +123,22 @@ impl Task<'_> {
     }
 
     /// Logits of some rows.
-    fn logits(&self, network: &Network, rows: &[usize]) -> Vec<Probabilities> {
+    fn logits(&self, catalogue: &Catalogue, network: &Network, rows: &[usize]) -> Vec<Probabilities> {
         let mut logits = vec![[0.0; 3]; rows.len()];
         tch::no_grad(|| {
             for (rows, logits) in rows.chunks(INFERENCE_ROWS).zip(logits.chunks_mut(INFERENCE_ROWS)) {
-                let batch = Batch::gather(self.samples, rows, &self.catalogue.embeddings);
-                let of_batch = network.logits(self.catalogue, &batch).contiguous();
+                let batch = Batch::gather(self.samples, rows, &catalogue.embeddings);
+                let of_batch = network.logits(catalogue, &batch).contiguous();
                 of_batch.copy_data(logits.as_flattened_mut(), 3 * rows.len());
             }
         });
         logits
     }
 
-    fn calibrate(&self, network: &Network) -> Calibration {
-        let held_out = self.logits(network, &self.calibrate);
+    fn calibrate(&self, catalogue: &Catalogue, network: &Network) -> Calibration {
+        let held_out = self.logits(catalogue, network, &self.calibrate);
         let all_rows: Vec<usize> = (0..self.samples.rows.len()).collect();
-        let all = self.logits(network, &all_rows);
+        let all = self.logits(catalogue, network, &all_rows);
         Calibration::fit((&held_out, &self.samples.feedback(&self.calibrate)), &all, self.rates)
     }
 }

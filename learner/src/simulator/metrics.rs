@@ -92,7 +92,7 @@ pub fn mean_prediction(predicted: &[Probabilities]) -> [f64; 3] {
 }
 
 /// Share of rows whose most probable class happened. Means nothing without the majority rate beside it: a model that
-/// always says "skip" has an accuracy of 90% on the paper's data (docs/deviations.md, D5).
+/// always says "skip" has an accuracy of 90% on the paper's data (docs/deviations.md, D17).
 pub fn accuracy(predicted: &[Probabilities], happened: &[Feedback]) -> f64 {
     let right = predicted.iter().zip(happened).filter(|(p, f)| most_probable(p) == **f as usize).count();
     right as f64 / predicted.len().max(1) as f64

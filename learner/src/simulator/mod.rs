@@ -7,10 +7,12 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`options`] | size, budget and seeds of a fit |
+//! | [`log`] | the entry point: fits the simulator of one split |
 //! | [`dataset`], [`samples`] | the impressions of a split with the windows before them |
 //! | [`groups`] | who is learned from, who calibrates, who judges |
 //! | [`catalogue`], [`batch`], [`network`] | the network on tch |
 //! | [`member`], [`calibrate`] | training and calibrating one member of the ensemble |
+//! | [`ensemble`] | all members, side by side |
 //! | [`fitted`] | the ensemble, and the folder it is saved in |
 //! | [`predictor`] | what is judged: the inference that will run |
 //! | [`metrics`] | ROC-AUC, PR-AUC, log loss, reliability |
@@ -22,6 +24,7 @@ mod batch;
 mod calibrate;
 mod catalogue;
 mod dataset;
+mod ensemble;
 mod fitted;
 mod groups;
 mod member;
@@ -46,12 +49,12 @@ pub use report::{
 /// Where a fit stands, after a pass of a member over the samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
-    /// The member, from 0.
+    /// The member, from 0. Members are trained side by side.
     pub member: usize,
-    /// Members of the ensemble.
-    pub members: usize,
     /// Passes of this member so far.
     pub pass: usize,
+    /// Whether it was this member's last.
+    pub ended: bool,
     /// Mean loss of the pass, in nats.
     pub loss: f64,
     /// Log loss on the held-out impressions after it.
@@ -71,6 +74,9 @@ pub enum Error {
         /// What it may be.
         expected: String,
     },
+    /// The log's item table cannot be read: embed it first.
+    #[error(transparent)]
+    Log(#[from] logs::Error),
     /// A log that cannot be learned from: import more of it, or another.
     #[error("the {split} days of the log cannot be learned from: {problem}")]
     Data {

@@ -60,6 +60,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// A fit to try things with, in a few seconds: two members, three passes over at most 30,000 impressions.
+    pub fn quick() -> Self {
+        Self { ensemble: 2, epochs: 3, max_samples: 30_000, ..Self::default() }
+    }
+
     /// Checks every range.
     pub fn validate(&self) -> Result<(), Error> {
         let sizes = [

@@ -12,7 +12,7 @@ impl AcceptanceReport {
     pub fn to_markdown(&self) -> String {
         let mut text = format!("# Learned simulator, {} days: {}\n\n", self.split, self.verdict());
         for reason in &self.reasons {
-            text.push_str(&format!("- refused because: {reason}\n"));
+            text.push_str(&format!("- not accepted because: {reason}\n"));
         }
         for note in &self.notes {
             text.push_str(&format!("- note: {note}\n"));
@@ -48,9 +48,9 @@ impl AcceptanceReport {
         text
     }
 
-    /// `accepted` or `refused`.
+    /// `accepted` or `NOT accepted`.
     pub fn verdict(&self) -> &'static str {
-        if self.accepted { "accepted" } else { "refused" }
+        if self.accepted { "accepted" } else { "NOT accepted" }
     }
 
     fn summary(&self) -> Table {

@@ -201,6 +201,20 @@ impl AcceptanceReport {
         write_whole(&path, &json)
     }
 
+    /// Whether `folder` holds a report, and so a simulator that was saved to the end.
+    pub fn exists(folder: &Path) -> bool {
+        folder.join(FILE).is_file()
+    }
+
+    /// Removes the report of an older simulator, if there is one.
+    pub(super) fn remove(folder: &Path) -> Result<(), Error> {
+        let path = folder.join(FILE);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file(&path, error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads the report of the simulator in `folder`.
     pub fn load(folder: &Path) -> Result<Self, Error> {
         let path = folder.join(FILE);

@@ -5,18 +5,23 @@
 //! those of an evaluation never do, so that all runs are evaluated on the same sessions. A log has two simulators: one
 //! fitted to its training days, for training and validation, and one fitted to its test days, for test users.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+mod learned;
+
+use std::{path::Path, sync::Arc};
 
 use common::{
     ItemTable,
     config::{Config, EnvironmentConfig},
 };
-use sim::{Catalogue, Environment, Reference, ShopWorld, ShopWorldSettings, Variant};
+use sim::{Catalogue, Environment, LearnedSettings, Reference, ShopWorld, ShopWorldSettings, Variant};
 
-use crate::evaluation::{EvaluationSettings, Users};
+pub use learned::simulator_path;
+
+use crate::{
+    evaluation::{EvaluationSettings, Users},
+    simulator,
+};
+use learned::Learned;
 
 /// Seed of the users of every evaluation.
 const EVALUATION_SEED: u64 = 20_200_725;
@@ -37,6 +42,9 @@ pub enum Error {
         /// `train` or `test`.
         which: &'static str,
     },
+    /// A simulator's acceptance report cannot be read: fit it again.
+    #[error(transparent)]
+    Report(#[from] simulator::Error),
     /// The world itself refuses.
     #[error("cannot open the world `{name}`")]
     World {
@@ -47,7 +55,7 @@ pub enum Error {
         source: sim::Error,
     },
     /// The item table does not fit the model.
-    #[error("items of `{name}` have {found} dimensions, but `model.n_dims` is {expected}")]
+    #[error("items of `{name}` have {found} dimensions, but `model.n_dims` is {expected} (--set model.n_dims={found})")]
     Dimensions {
         /// The world.
         name: String,
@@ -55,6 +63,38 @@ pub enum Error {
         found: usize,
         /// Of the model.
         expected: usize,
+    },
+    /// The simulators see other windows than the model.
+    #[error(
+        "the simulators of `{name}` were fitted with windows of {found}, but `model.window` is {expected}; fit them \
+         again with: learner simulator fit {name} --window {expected}"
+    )]
+    Window {
+        /// The log.
+        name: String,
+        /// Of the simulators.
+        found: usize,
+        /// Of the model.
+        expected: usize,
+    },
+    /// Too few items for the sessions.
+    #[error(
+        "`{name}` has {n_items} items, but a session shows {needed} different ones (environment.session_length + \
+         environment.warmup_steps)"
+    )]
+    Candidates {
+        /// The log.
+        name: String,
+        /// Of its catalogue.
+        n_items: usize,
+        /// Steps of a session and of its warm-up.
+        needed: usize,
+    },
+    /// Users of a learned simulator that should leave.
+    #[error("`environment.leave` is true, but nobody leaves in the learned simulators of `{name}`")]
+    Leave {
+        /// The log.
+        name: String,
     },
 }
 
@@ -70,10 +110,11 @@ pub struct World {
 #[derive(Clone, Debug)]
 enum Kind {
     ShopWorld { variant: Variant, catalogue: Arc<Catalogue> },
+    Learned(Learned),
 }
 
 impl World {
-    /// Opens the world of a configuration.
+    /// Opens the world of a configuration. A simulator that was not accepted is opened with a warning in the log.
     pub fn open(config: &Config) -> Result<Self, Error> {
         let name = &config.environment.name;
         let failed = |source| Error::World { name: name.clone(), source };
@@ -82,6 +123,7 @@ impl World {
                 let catalogue = Catalogue::new(WORLD_SEED, variant.dynamics().rho).map_err(failed)?;
                 Kind::ShopWorld { variant, catalogue: Arc::new(catalogue) }
             }
+            None if Path::new(name).is_dir() => Kind::Learned(Learned::open(config)?),
             None => return Err(Error::Unknown(name.clone())),
         };
         let world =
@@ -102,6 +144,7 @@ impl World {
     pub fn items(&self) -> &Arc<ItemTable> {
         match &self.kind {
             Kind::ShopWorld { catalogue, .. } => catalogue.items(),
+            Kind::Learned(learned) => learned.items(),
         }
     }
 
@@ -125,6 +168,16 @@ impl World {
                 };
                 Ok(Box::new(ShopWorld::new(Arc::clone(catalogue), settings)?))
             }
+            Kind::Learned(learned) => {
+                let settings = LearnedSettings {
+                    n_slots,
+                    session_length: length,
+                    candidates,
+                    seed,
+                    ..LearnedSettings::default()
+                };
+                learned.build(users, settings)
+            }
         }
     }
 
@@ -140,9 +193,4 @@ impl World {
         let world = self.build(Users::Validation, 1, 1)?;
         Ok(Reference::ALL.into_iter().filter(|reference| reference.is_known_to(&*world)).collect())
     }
-}
-
-/// Where `learner simulator fit` puts the simulator of a log's `train` or `test` days.
-pub fn simulator_path(log: &Path, which: &str) -> PathBuf {
-    log.join("simulator").join(which)
 }

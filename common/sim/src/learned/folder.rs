@@ -34,7 +34,30 @@ pub fn save(
 
 /// Reads what [`save`] wrote; every value is checked, and an error names the file.
 pub fn load(folder: &Path) -> Result<(Arc<LearnedModel>, Arc<LogStatistics>), Error> {
-    let items = Arc::new(ItemTable::load(&folder.join(ITEMS_FILE)).map_err(items_error)?);
+    let items = ItemTable::load(&folder.join(ITEMS_FILE)).map_err(items_error)?;
+    load_networks(folder, Arc::new(items))
+}
+
+/// The same for a simulator over a catalogue that is there already, of which no second copy is kept. Refused where the
+/// folder holds another catalogue: item ids would name other items.
+pub fn load_over(
+    folder: &Path,
+    items: &Arc<ItemTable>,
+) -> Result<(Arc<LearnedModel>, Arc<LogStatistics>), Error> {
+    let path = folder.join(ITEMS_FILE);
+    if ItemTable::load(&path).map_err(items_error)? != **items {
+        return Err(Error::Build(format!(
+            "{} holds other items than the simulator beside it",
+            path.display()
+        )));
+    }
+    load_networks(folder, items.clone())
+}
+
+fn load_networks(
+    folder: &Path,
+    items: Arc<ItemTable>,
+) -> Result<(Arc<LearnedModel>, Arc<LogStatistics>), Error> {
     let in_file = |file: &str, error: Error| match error {
         Error::Build(problem) => Error::Build(format!("{}: {problem}", folder.join(file).display())),
         other => other,

@@ -1,0 +1,119 @@
+//! A log's learned simulators, opened from its folder.
+//!
+//! In: the folder of a log that `learner simulator fit` was run on; out: environments over one catalogue. Training and
+//! validation users live in the simulator of the training days, test users in that of the test days, so that a policy
+//! is never judged by the networks it was trained on.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use common::{ItemTable, config::Config};
+use sim::{
+    Environment, LearnedModel, LearnedSettings, LearnedWorld,
+    learned::{self, LogStatistics},
+};
+
+use super::Error;
+use crate::{evaluation::Users, simulator::AcceptanceReport};
+
+/// Where the simulator of a log's `train` or `test` days lies.
+pub fn simulator_path(log: &Path, which: &str) -> PathBuf {
+    log.join("simulator").join(which)
+}
+
+/// Both simulators of a log.
+#[derive(Clone, Debug)]
+pub(super) struct Learned {
+    train: Simulator,
+    test: Simulator,
+}
+
+/// One simulator; cheap to clone.
+#[derive(Clone, Debug)]
+struct Simulator {
+    model: Arc<LearnedModel>,
+    log: Arc<LogStatistics>,
+}
+
+impl Learned {
+    /// Opens the simulators of the log that `environment.name` is the folder of, and checks that the configuration's
+    /// sessions are possible in them. A simulator that was not accepted opens with a warning.
+    pub(super) fn open(config: &Config) -> Result<Self, Error> {
+        let name = &config.environment.name;
+        let log = Path::new(name);
+        // Both first: nothing large is read in vain.
+        let [train, test] = ["train", "test"].map(|which| folder(log, which));
+        let (train, test) = (train?, test?);
+        let failed = |source| Error::World { name: name.clone(), source };
+        let train = Simulator::new(learned::load(&train).map_err(failed)?);
+        let test = Simulator::new(learned::load_over(&test, train.items()).map_err(failed)?);
+        let learned = Self { train, test };
+        learned.check(config)?;
+        Ok(learned)
+    }
+
+    /// The catalogue of both.
+    pub(super) fn items(&self) -> &Arc<ItemTable> {
+        self.train.items()
+    }
+
+    /// `settings.n_slots` sessions of these users.
+    pub(super) fn build(
+        &self,
+        users: Users,
+        settings: LearnedSettings,
+    ) -> Result<Box<dyn Environment>, sim::Error> {
+        let Simulator { model, log } = if users == Users::Test { &self.test } else { &self.train };
+        Ok(Box::new(LearnedWorld::new(Arc::clone(model), Arc::clone(log), settings)?))
+    }
+
+    fn check(&self, config: &Config) -> Result<(), Error> {
+        let environment = &config.environment;
+        let name = || environment.name.clone();
+        if environment.leave {
+            return Err(Error::Leave { name: name() });
+        }
+        for simulator in [&self.train, &self.test] {
+            let (found, expected) = (simulator.log.window(), config.model.window);
+            if found != expected {
+                return Err(Error::Window { name: name(), found, expected });
+            }
+        }
+        let (n_items, needed) =
+            (self.items().n_items(), environment.session_length + environment.warmup_steps);
+        if n_items < needed {
+            return Err(Error::Candidates { name: name(), n_items, needed });
+        }
+        Ok(())
+    }
+}
+
+impl Simulator {
+    fn new((model, log): (Arc<LearnedModel>, Arc<LogStatistics>)) -> Self {
+        Self { model, log }
+    }
+
+    fn items(&self) -> &Arc<ItemTable> {
+        self.model.items()
+    }
+}
+
+/// The folder of a complete simulator; warns where it was not accepted.
+fn folder(log: &Path, which: &'static str) -> Result<PathBuf, Error> {
+    let folder = simulator_path(log, which);
+    if !AcceptanceReport::exists(&folder) {
+        return Err(Error::NotFitted { log: log.display().to_string(), which });
+    }
+    let report = AcceptanceReport::load(&folder)?;
+    if !report.accepted {
+        tracing::warn!(
+            "the {which} simulator of {} is NOT accepted, and what is learned in it may say little about the log's \
+             users: {}",
+            log.display(),
+            report.reasons.join("; ")
+        );
+    }
+    Ok(folder)
+}
