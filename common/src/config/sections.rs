@@ -183,7 +183,7 @@ pub struct AlgorithmConfig {
     pub learning_rate_high: LevelRates,
     /// Adam, low level.
     pub learning_rate_low: LevelRates,
-    /// Share of all learning rates left at the last step of a run; they fall linearly (1 in the paper: constant).
+    /// Share of all learning rates left at the last step of a run; they fall geometrically (1 in the paper: constant).
     pub learning_rate_final: f64,
     /// The actors and all targets move at every k-th update (1 in the paper).
     pub actor_delay: u64,
@@ -351,7 +351,7 @@ impl AlgorithmConfig {
         within("algorithm.learning_rate_high.critic", self.learning_rate_high.critic, 0.0, 1.0)?;
         within("algorithm.learning_rate_low.actor", self.learning_rate_low.actor, 0.0, 1.0)?;
         within("algorithm.learning_rate_low.critic", self.learning_rate_low.critic, 0.0, 1.0)?;
-        within("algorithm.learning_rate_final", self.learning_rate_final, 0.0, 1.0)?;
+        within("algorithm.learning_rate_final", self.learning_rate_final, 1e-9, 1.0)?;
         within("algorithm.gradient_clip", self.gradient_clip, 0.0, 1e9)?;
         within("algorithm.saturation_penalty", self.saturation_penalty, 0.0, 1e9)?;
         require(self.actor_delay >= 1, "algorithm.actor_delay", self.actor_delay, "at least 1")

@@ -134,9 +134,10 @@ impl Core {
         Some((now, ActiveGoals::new(&layout, &after, &goals).features(&goals)))
     }
 
-    /// Learning rates after this share of the run, in [0, 1]: they fall linearly to `learning_rate_final` of themselves.
+    /// Learning rates after this share of the run, in [0, 1]: they fall geometrically to `learning_rate_final` of
+    /// themselves.
     pub fn set_progress(&mut self, done: f64) {
-        let share = 1.0 + (self.settings.algorithm.learning_rate_final - 1.0) * done.clamp(0.0, 1.0);
+        let share = self.settings.algorithm.learning_rate_final.powf(done.clamp(0.0, 1.0));
         self.high.scale_learning_rates(share);
         self.low.scale_learning_rates(share);
     }
