@@ -52,6 +52,12 @@ pub enum Error {
         /// What it may be.
         expected: String,
     },
+    /// A log whose items have no embeddings yet.
+    #[error("{folder} has no item embeddings; run: learner embed {folder}")]
+    NotEmbedded {
+        /// The log.
+        folder: PathBuf,
+    },
     /// Embeddings that are no item table.
     #[error("the item table was refused")]
     Items(#[from] common::items::Error),

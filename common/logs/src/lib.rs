@@ -1,8 +1,20 @@
 //! Logs of impressions, clicks and orders: importers, the canonical log, Table 1's statistics, item embeddings.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`canonical`] | the log that all other parts read, checked row by row |
+//! | [`source`] | the seam between a data set's own files and the canonical log |
+//! | [`counts`] | rows read, kept, dropped and why |
 
+pub mod canonical;
 pub mod counts;
 pub mod error;
+pub mod formats;
 pub mod source;
 
+pub use canonical::{Impression, Log, Manifest, Session, Split};
 pub use counts::Counts;
 pub use error::Error;
+
+/// Bound B of the embeddings where a log's manifest names none: every component lies in (-B, B).
+pub const DEFAULT_BOUND: f32 = 1.94;

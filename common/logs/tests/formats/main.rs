@@ -1,0 +1,8 @@
+//! Every format reads what its data set publishes, on tiny files written by hand, and refuses the rest clearly.
+
+mod actions_only;
+mod files;
+mod lists_shown;
+mod published;
+mod refusals;
+mod support;
