@@ -8,7 +8,10 @@ use crate::support::{Outcome, folder, input, read, read_input};
 fn taobao_takes_buys_for_orders_and_the_rest_for_clicks() {
     let outcome = read(
         "taobao",
-        &[("UserBehavior.csv", "7,11,3,pv,1511544070\n7,12,3,cart,1511544071\n7,12,3,fav,1511544072\n8,12,3,buy,1511544073\n")],
+        &[(
+            "UserBehavior.csv",
+            "7,11,3,pv,1511544070\n7,12,3,cart,1511544071\n7,12,3,fav,1511544072\n8,12,3,buy,1511544073\n",
+        )],
     )
     .unwrap();
     assert_eq!(outcome.actions(), [("11", 1), ("12", 1), ("12", 1), ("12", 2)]);
@@ -72,7 +75,8 @@ fn otto_cuts_its_weeks_by_gaps_and_reads_milliseconds_and_seconds() {
 
 #[test]
 fn retailrocket_takes_an_items_latest_category_and_events_in_any_order() {
-    let properties = "timestamp,itemid,property,value\n2000,5,categoryid,20\n1000,5,categoryid,10\n3000,5,790,n552.000\n";
+    let properties =
+        "timestamp,itemid,property,value\n2000,5,categoryid,20\n1000,5,categoryid,10\n3000,5,790,n552.000\n";
     let events = "timestamp,visitorid,event,itemid,transactionid\n1433221332117,1,view,5,\n1433221332017,1,transaction,5,4000\n1433221332000,2,addtocart,6,\n";
     let outcome = read(
         "retailrocket",
@@ -87,7 +91,8 @@ fn retailrocket_takes_an_items_latest_category_and_events_in_any_order() {
 fn yoochoose_joins_buys_on_the_session_and_keeps_true_categories_only() {
     let clicks = "1,2014-04-07T10:51:09.277Z,214536502,0\n1,2014-04-07T10:54:09.868Z,214536500,12\n1,2014-04-07T10:54:46.998Z,214536506,S\n";
     let buys = "1,2014-04-07T10:58:00.306Z,214536506,1046,1\n1,2014-04-07T10:59:00.306Z,214536500,0,0\n";
-    let outcome = read("yoochoose", &[("yoochoose-clicks.dat", clicks), ("yoochoose-buys.dat", buys)]).unwrap();
+    let outcome =
+        read("yoochoose", &[("yoochoose-clicks.dat", clicks), ("yoochoose-buys.dat", buys)]).unwrap();
     let of = |outcome: &Outcome| outcome.records.iter().map(|r| r.feedback).collect::<Vec<_>>();
     assert_eq!(of(&outcome), [Click, Click, Click, Order, Order]);
     let categories: Vec<_> = outcome.records.iter().map(|r| r.category.as_deref()).collect();
@@ -126,7 +131,8 @@ fn tianchi_mobile_reads_hours_of_local_time() {
 
 #[test]
 fn jd_hup_makes_one_record_of_a_visit() {
-    let text = "10+5+683+9+4 11+5+679+3+52 11+7+679+49+52 11+9+679+2+52 10+5+683+7+4\n12+4+1+5+6 12+10+1+0+6\n";
+    let text =
+        "10+5+683+9+4 11+5+679+3+52 11+7+679+49+52 11+9+679+2+52 10+5+683+7+4\n12+4+1+5+6 12+10+1+0+6\n";
     let outcome = read("jd-hup", &[("JD_Computers", text)]).unwrap();
     let feedback: Vec<_> = outcome.records.iter().map(|r| (r.item.as_str(), r.feedback)).collect();
     assert_eq!(feedback, [("10", Skip), ("11", Click), ("10", Skip), ("12", Order)]);

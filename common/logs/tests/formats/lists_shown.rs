@@ -35,7 +35,8 @@ fn trivago_lists_have_one_order_earlier_interactions_as_clicks_and_skips() {
 
 #[test]
 fn trivago_reads_the_same_from_parquet() {
-    let text = format!("{TRIVAGO}U,S,1541037463,4,clickout item,103,AU,Sydney,mobile,,101|102|103,95|66|501\n");
+    let text =
+        format!("{TRIVAGO}U,S,1541037463,4,clickout item,103,AU,Sydney,mobile,,101|102|103,95|66|501\n");
     let expected = read("trivago", &[("train.csv", &text)]).unwrap();
 
     let text = |value: Option<&str>| Arc::new(StringArray::from(vec![value])) as ArrayRef;

@@ -1,5 +1,6 @@
 //! Real pieces of the data sets, where `MAHRL_DATA_DIR` says they are; without it these tests say so and check nothing.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use crate::support::{Outcome, input, read_input};
@@ -7,17 +8,22 @@ use crate::support::{Outcome, input, read_input};
 /// Reads `folder` of the data directory leniently, as the pieces may be cut short.
 fn published(format: &str, folder: &str) -> Option<Outcome> {
     let Some(root) = std::env::var_os("MAHRL_DATA_DIR").map(PathBuf::from) else {
-        eprintln!("NOT TESTED: {format} on published data, as MAHRL_DATA_DIR is not set");
+        shout(&format!("NOT TESTED: {format} on published data, as MAHRL_DATA_DIR is not set"));
         return None;
     };
     let path = root.join(folder);
     if !path.exists() {
-        eprintln!("NOT TESTED: {format} on published data, as {} is not there", path.display());
+        shout(&format!("NOT TESTED: {format} on published data, as {} is not there", path.display()));
         return None;
     }
     let mut input = input(&path);
     input.lenient = true;
     Some(read_input(format, &input).unwrap())
+}
+
+/// To the standard error itself: what `eprintln!` prints is not shown when a test passes.
+fn shout(words: &str) {
+    std::io::stderr().write_all(format!("{words}\n").as_bytes()).unwrap();
 }
 
 /// (rows read, kept, malformed, users, sessions, clicks, orders)

@@ -94,5 +94,8 @@ fn a_click_map_with_an_unknown_code_is_refused_with_the_known_ones() {
     let mut input = input(folder.path());
     input.click_map = Some(vec!["view".to_owned()]);
     let error = said(&read_input("taobao", &input).unwrap_err());
-    assert!(error.contains("click-map") && error.contains("\"view\"") && error.contains("pv, cart, fav, buy"), "{error}");
+    assert!(
+        error.contains("click-map") && error.contains("\"view\"") && error.contains("pv, cart, fav, buy"),
+        "{error}"
+    );
 }
