@@ -34,6 +34,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A record of an importer that no log may hold.
+    #[error("item `{key}`: {problem}")]
+    Record {
+        /// The data set's own key of the item.
+        key: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A file of another form: columns missing, no Parquet, ...
     #[error("{path}: {problem}")]
     Format {
