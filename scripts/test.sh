@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Runs the named checks one after the other, says what each does and how long it took, and closes with one line.
+#
+# In: any of `formatting lints tests docs`; CARGO_FLAGS for cargo. Out: exit 0 when all passed, 1 at the first that did
+# not (all tests run before that). All of it builds in the dev profile with the features of the whole workspace, so
+# that nothing is built twice.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+read -r -a flags <<<"${CARGO_FLAGS:-}"
+readonly LOG=target/test.log
+current='' counted='' done_steps=()
+
+formatting() { cargo fmt --all --check; }
+lints() { cargo clippy --workspace --all-targets "${flags[@]}" -- -D warnings; }
+docs() { RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps "${flags[@]}"; }
+tests() {
+  local status=0
+  mkdir -p target
+  cargo test --workspace --no-fail-fast "${flags[@]}" 2>&1 | tee "$LOG" || status=$?
+  # Adds up the closing lines of all test programs: "test result: ok. 12 passed; 0 failed; ...".
+  counted=$(sed -nE 's/.*test result: .* ([0-9]+) passed; ([0-9]+) failed; .*/\1 \2/p' "$LOG" |
+    awk '{ passed += $1; failed += $2 } END { printf "%d passed, %d failed", passed, failed }')
+  if [ "$status" -eq 0 ] && [[ "$counted" == '0 passed'* ]]; then
+    echo 'no test ran' >&2
+    status=1
+  fi
+  return "$status"
+}
+
+what() { # STEP: what it does, for the person who waits
+  case "$1" in
+    formatting) echo 'formatting (cargo fmt --check)' ;;
+    lints) echo 'lints (cargo clippy, warnings are errors)' ;;
+    tests) echo 'tests of every crate (cargo test; the first build takes some minutes)' ;;
+    docs) echo 'docs (rustdoc, warnings are errors)' ;;
+    *)
+      echo "test.sh: no step is called $1 (formatting, lints, tests, docs)" >&2
+      return 2
+      ;;
+  esac
+}
+
+close() {
+  local status=$?
+  if [ "$status" -ne 0 ] && [ -n "$current" ]; then
+    echo "==> FAILED: $current, after ${SECONDS} s${counted:+ ($counted)}"
+  elif [ "$status" -eq 0 ]; then
+    echo "==> passed: ${done_steps[*]}, in ${SECONDS} s"
+    [ -z "$counted" ] || echo "total: $counted"
+  fi
+}
+trap close EXIT
+
+for step in "$@"; do
+  title=$(what "$step")
+  echo "==> $title"
+  current=$step
+  began=$SECONDS
+  "$step"
+  done_steps+=("$step ($((SECONDS - began)) s)")
+done
