@@ -21,6 +21,17 @@ pub enum Impressions {
     Sampled,
 }
 
+impl Impressions {
+    /// As in the manifest.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Logged => "logged",
+            Self::Proxy => "proxy",
+            Self::Sampled => "sampled",
+        }
+    }
+}
+
 /// One thing that happened to one item. Borrowed: a sink copies what it keeps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Record<'a> {

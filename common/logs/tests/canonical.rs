@@ -91,7 +91,7 @@ fn every_bad_row_is_named_by_file_and_line_with_what_is_wrong() {
         ),
         (
             ROWS.replace("user_id", "user_id,propensty"),
-            "log.csv: unknown column `propensty`; user_id, session_id, position, timestamp, item_id, feedback, split are expected",
+            "log.csv: unknown column `propensty` beside user_id, session_id, position, timestamp, item_id, feedback, split",
         ),
         (ROWS.replace("session_id", "user_id"), "log.csv: column `user_id` stands twice"),
         (with_propensity.to_owned(), "log.csv: no rows"),

@@ -4,6 +4,7 @@
 //! checkpoint.
 
 mod evaluate;
+mod logs;
 mod train;
 mod world;
 
@@ -54,6 +55,12 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Print the reference policies of the built-in world.
     World(world::Args),
+    /// Import a public log into the canonical form.
+    Import(logs::ImportArgs),
+    /// Print Table 1's row of a log.
+    Stats(logs::StatsArgs),
+    /// Compute (or take from a file) the item embeddings of a log.
+    Embed(logs::EmbedArgs),
 }
 
 /// Threads for evaluations: all cores.
@@ -81,6 +88,9 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::World(args) => world::run(&args),
+        Command::Import(args) => logs::import(&args),
+        Command::Stats(args) => logs::stats(&args),
+        Command::Embed(args) => logs::embed(&args),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -193,6 +193,10 @@ impl Log {
         writer.finish()
     }
 
+    pub(crate) fn into_items(self) -> Items {
+        self.items
+    }
+
     pub(crate) fn item_rows(&self) -> &Items {
         &self.items
     }

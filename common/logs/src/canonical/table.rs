@@ -136,7 +136,7 @@ impl TableReader {
         let known = |name: &String| required.contains(&name.as_str()) || allowed(name);
         if let Some(unknown) = self.columns.iter().find(|name| !known(name)) {
             let required = required.join(", ");
-            return Err(self.error(format_args!("unknown column `{unknown}`; {required} are expected")));
+            return Err(self.error(format_args!("unknown column `{unknown}` beside {required}")));
         }
         Ok(())
     }
