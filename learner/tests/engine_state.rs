@@ -1,5 +1,8 @@
 //! States, weights, determinism and refusals of the torch engine.
 
+// A test fails by panicking, in its helpers too.
+#![allow(clippy::unwrap_used)]
+
 mod fixture;
 
 use common::{Feedback, ItemId};

@@ -3,6 +3,9 @@
 //! Random parameters, ragged histories, batches of 1 to 1024, every form of the networks. Relative error = max |a - b| /
 //! max |b| over a batch.
 
+// A test fails by panicking, in its helpers too.
+#![allow(clippy::unwrap_used)]
+
 mod fixture;
 
 use std::sync::Arc;

@@ -28,6 +28,9 @@ pub trait TransitionSink: Send {
     /// Hands over what was buffered and waits until all of it is stored and can be sampled.
     fn flush(&mut self) -> Result<(), Error>;
 
+    /// Gives up what was buffered, for a run that was stopped: it will not be handed over.
+    fn discard(&mut self) {}
+
     /// How long calls have waited for the service so far.
     fn waited(&self) -> Duration {
         Duration::ZERO

@@ -1,5 +1,8 @@
 //! The samples-per-insert ratio under real writers and samplers, over several shards.
 
+// A test fails by panicking, in its helpers too.
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::time::Duration;

@@ -1,5 +1,8 @@
 //! Draws over shards: uniform, replayable, ahead of time.
 
+// A test fails by panicking, in its helpers too.
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -87,7 +90,7 @@ async fn a_prefetch_yields_the_minibatches_in_order_as_if_drawn_one_by_one() {
     let sampler = shards.sampler(WAIT);
     let request = |number: u64| Request {
         low: Some(Batch::Rows(16)),
-        high: (number % 2 == 0).then_some(Batch::Share(0.1)),
+        high: number.is_multiple_of(2).then_some(Batch::Share(0.1)),
         key: number * 31,
     };
     let mut prefetch = sampler.clone().prefetch(7, 2, request);

@@ -1,5 +1,8 @@
 //! A run that is killed and resumed from a snapshot equals one that is not.
 
+// A test fails by panicking, in its helpers too.
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use replay::{LocalReplay, Shards, Writer};

@@ -1,5 +1,8 @@
 //! What is sampled is what was rolled out, through the whole service.
 
+// A test fails by panicking, in its helpers too.
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use common::config::PartialPeriods;

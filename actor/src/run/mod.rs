@@ -180,14 +180,10 @@ fn run(
     let stopped = || shared.stop.load(Relaxed);
     while !stopped() {
         if shared.claimed.fetch_add(n_slots, Relaxed) >= shared.budget {
-            // As for a step: when a run is stopped the service may end first.
-            match sink.flush() {
-                Err(error) if stopped() => {
-                    tracing::info!(thread, %error, "stopped while handing over transitions")
-                }
-                flushed => flushed?,
-            }
-            return Ok(part);
+            return match sink.flush() {
+                Err(error) if stopped() => Ok(cut_short(thread, part, &error)),
+                flushed => Ok(flushed.map(|()| part)?),
+            };
         }
         if let Some(feed) = &mut feed {
             take_newest(feed, rollout)?;
@@ -196,21 +192,24 @@ fn run(
         let before = rollout.times();
         let counts = match rollout.step(&mut **sink) {
             Ok(counts) => counts,
-            // The service may end before its writers when a run is stopped: what it took is stored, the rest is void.
-            Err(Error::Replay(error)) if stopped() => {
-                tracing::info!(thread, %error, "stopped while handing over transitions");
-                return Ok(part);
-            }
+            Err(Error::Replay(error)) if stopped() => return Ok(cut_short(thread, part, &error)),
             Err(error) => return Err(error),
         };
         let mut sums = shared.counts();
         sums.0 += counts;
         sums.1 += rollout.times().since(before);
     }
-    if let Err(error) = sink.submit() {
-        tracing::info!(thread, %error, "stopped before the last transitions were handed over");
+    match sink.submit() {
+        Ok(()) => Ok(part),
+        Err(error) => Ok(cut_short(thread, part, &error)),
     }
-    Ok(part)
+}
+
+/// When a run is stopped the service may end before its writers: what it took is stored, the rest is void.
+fn cut_short(thread: usize, mut part: RolloutThread, error: &replay::Error) -> RolloutThread {
+    tracing::info!(thread, %error, "stopped while handing over transitions");
+    part.sink.discard();
+    part
 }
 
 /// Changes to the newest weights if there are newer ones.

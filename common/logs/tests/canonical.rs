@@ -1,5 +1,8 @@
 //! The canonical log: what is read is what was written, and whatever is wrong is named.
 
+// A test fails by panicking, in its helpers too.
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use common::{Feedback, ItemId};

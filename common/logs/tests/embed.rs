@@ -1,5 +1,8 @@
 //! Embedding a log: what is written, and which files of a user are refused.
 
+// A test fails by panicking, in its helpers too.
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::fmt::Write;
@@ -28,6 +31,7 @@ fn two_groups() -> (String, String) {
     }
     push(60, 0, 20, "train");
     push(60, 1, 21, "train");
+    push(60, 2, 1, "train");
     for position in 0..9 {
         push(61, position, if position % 2 == 0 { 22 } else { position }, "test");
     }
@@ -50,7 +54,10 @@ fn items_met_together_point_the_same_way_and_rare_ones_have_a_place() {
     let mut rounds = Vec::new();
     let note = embed(folder.path(), &options(), &mut |progress| rounds.push(progress.rounds)).unwrap();
     assert!(rounds.is_sorted() && !rounds.is_empty());
-    assert_eq!((note.n_embedded, note.n_category_centroid, note.n_global_mean), (20, 2, 1));
+    assert_eq!(
+        (note.n_embedded, note.n_category_centroid, note.n_session_mean, note.n_global_mean),
+        (20, 2, 1, 0)
+    );
     let log = Log::open(folder.path()).unwrap();
     assert_eq!(log.manifest().embedding.as_ref(), Some(&note));
     assert_eq!(log.item_keys().unwrap()[3], "sku 3", "the other columns stay");
@@ -67,6 +74,7 @@ fn items_met_together_point_the_same_way_and_rare_ones_have_a_place() {
     let within = mean(pairs().filter(|(a, b)| a % 2 == b % 2).collect());
     let across = mean(pairs().filter(|(a, b)| a % 2 != b % 2).collect());
     assert!(within > across + 0.2, "{within} {across}");
+    assert!(cosine(21, 1) > 0.999, "beside the only embedded item it was met with");
     assert!(cosine(20, 22) > 0.9999, "both at the centroid of their category");
 }
 

@@ -1,5 +1,8 @@
 //! Importing through the seam: a data set of a few records, all options, and what ends up on disk.
 
+// A test fails by panicking, in its helpers too.
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -83,7 +86,10 @@ fn run(format: &Handmade, options: &Options) -> Result<(tempfile::TempDir, Manif
         .map_err(|error| error.to_string())
 }
 
-fn sessions(folder: &Path) -> Vec<(u64, Split, Vec<(u64, Feedback)>)> {
+/// User, split, and (item, feedback) in order.
+type Session = (u64, Split, Vec<(u64, Feedback)>);
+
+fn sessions(folder: &Path) -> Vec<Session> {
     let log = Log::open(&folder.join("log")).unwrap();
     let ids = log.item_ids();
     log.sessions()

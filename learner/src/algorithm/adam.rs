@@ -79,7 +79,8 @@ impl Adam {
             let mut step = square.sqrt();
             let _ = step.g_div_scalar_(correction_2.sqrt());
             let _ = step.g_add_scalar_(EPSILON);
-            let _ = part(parameters).addcdiv_(&(mean * (-self.learning_rate * self.scale / correction_1)), &step);
+            let _ =
+                part(parameters).addcdiv_(&(mean * (-self.learning_rate * self.scale / correction_1)), &step);
         }
     }
 

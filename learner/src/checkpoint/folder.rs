@@ -69,7 +69,11 @@ pub fn load_newest(folder: &Path) -> Result<Option<(PathBuf, Checkpoint)>, Error
 fn put_aside(path: &Path) -> Result<(), Error> {
     let mut name = path.as_os_str().to_owned();
     name.push(".damaged");
-    std::fs::rename(path, &name).map_err(|source| Error::File { action: "put aside", path: path.to_owned(), source })
+    std::fs::rename(path, &name).map_err(|source| Error::File {
+        action: "put aside",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Writes a checkpoint into the folder (made if need be) and removes all but the newest `keep` (at least 1). Returns
@@ -139,6 +143,9 @@ mod tests {
         assert_eq!(list(folder.path()).unwrap(), paths[..1]);
         std::fs::write(&paths[0], b"cut").unwrap();
         let message = load_newest(folder.path()).unwrap_err().to_string();
-        assert!(message.contains("step-000000000005") && message.contains("no whole checkpoint"), "{message}");
+        assert!(
+            message.contains("step-000000000005") && message.contains("no whole checkpoint"),
+            "{message}"
+        );
     }
 }

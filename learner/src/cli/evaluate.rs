@@ -13,12 +13,12 @@ use crate::{
     evaluation::{
         AgentPolicy, Comparison, EvaluatedPolicy, EvaluationSettings, Users, comparison::Anchors, evaluate,
     },
-    run_dir::{self, RunDir},
+    run_dir::{
+        self, RunDir,
+        report::{self, AGENT},
+    },
     world::World,
 };
-
-/// Name of the trained policy in tables.
-pub(super) const AGENT: &str = "MaHRL";
 
 /// Arguments of `learner evaluate`.
 #[derive(Debug, clap::Args)]
@@ -59,10 +59,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let scope =
         Scope { sessions: args.sessions, length: args.length.unwrap_or(config.environment.session_length) };
     let comparison = compare(&config, &run_dir, &scope)?;
+    let report = report::write(&run_dir, &config, Some(&comparison))?;
     if args.json {
         println!("{}", comparison.without_sessions().to_json());
     } else {
         show(&comparison);
+        println!("report  {}", report.display());
     }
     Ok(Outcome::Done)
 }
@@ -78,6 +80,8 @@ pub(super) fn compare(config: &Config, run_dir: &RunDir, scope: &Scope) -> Resul
         slots: 64,
         threads: threads(),
     };
+    // Before history-greedy is trained.
+    settings.validate()?;
     let agent = load_agent(config, run_dir, &world)?;
     let reference = |reference| -> Box<dyn EvaluatedPolicy> { Box::new(ReferencePolicy::new(reference, 0)) };
     let references = world.references()?;
@@ -107,21 +111,8 @@ pub(super) fn show(comparison: &Comparison) {
         comparison.environment, comparison.settings.sessions, comparison.settings.length
     );
     println!("{}", comparison.table());
-    let total = |name: &str| comparison.row(name).map(|row| row.result.total);
-    for other in ["logging", history_greedy::NAME] {
-        if let (Some(agent), Some(other_total)) = (total(AGENT), total(other)) {
-            let verdict = if agent.low > other_total.high {
-                "is above"
-            } else if agent.high < other_total.low {
-                "is below"
-            } else {
-                "cannot be told from"
-            };
-            println!(
-                "{AGENT} {verdict} {other}: {:.2} ({:.2} to {:.2}) against {:.2} ({:.2} to {:.2})",
-                agent.value, agent.low, agent.high, other_total.value, other_total.low, other_total.high
-            );
-        }
+    for verdict in report::verdicts(comparison) {
+        println!("{}", verdict.text);
     }
 }
 
@@ -143,11 +134,12 @@ fn history_greedy(config: &Config, run_dir: &RunDir, world: &World) -> Result<Hi
     }
     let mut environment = world.build(Users::Training, 256, config.environment.session_length)?;
     let bar = super::bar("history-greedy");
-    let policy = history_greedy::train(&mut *environment, &history_greedy::Settings::default(), &mut |progress| {
-        bar.set_length(progress.n_fits as u64);
-        bar.set_position(progress.fits as u64);
-        ControlFlow::Continue(())
-    })?;
+    let policy =
+        history_greedy::train(&mut *environment, &history_greedy::Settings::default(), &mut |progress| {
+            bar.set_length(progress.n_fits as u64);
+            bar.set_position(progress.fits as u64);
+            ControlFlow::Continue(())
+        })?;
     bar.finish_and_clear();
     policy.save(&path)?;
     Ok(policy)

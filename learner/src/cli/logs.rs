@@ -223,12 +223,15 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<Outcome> {
             note
         }
     };
-    println!("{} items with embeddings of size {}", note.n_embedded, note.n_dims);
-    if note.n_category_centroid + note.n_global_mean > 0 {
-        println!(
-            "  too rare for their own: {} at the centroid of their category, {} near the mean of all",
-            note.n_category_centroid, note.n_global_mean
-        );
+    println!("{} items with embeddings of their own, size {}", note.n_embedded, note.n_dims);
+    for (items, place) in [
+        (note.n_category_centroid, "at the centroid of their category"),
+        (note.n_session_mean, "near the mean of the items they were met with"),
+        (note.n_global_mean, "near the mean of all"),
+    ] {
+        if items > 0 {
+            println!("  {items} too rare for one of their own, {place}");
+        }
     }
     if note.n_unused > 0 {
         println!("  {} rows of the file are of items that the log does not show", note.n_unused);

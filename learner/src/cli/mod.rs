@@ -5,6 +5,7 @@
 
 mod evaluate;
 mod logs;
+mod simulator;
 mod train;
 mod world;
 
@@ -61,6 +62,8 @@ enum Command {
     Stats(logs::StatsArgs),
     /// Compute (or take from a file) the item embeddings of a log.
     Embed(logs::EmbedArgs),
+    /// Fit the learned simulator of a log (Sec 4.2.1), or print its acceptance report.
+    Simulator(simulator::Args),
 }
 
 /// Threads for evaluations: all cores.
@@ -91,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Import(args) => logs::import(&args),
         Command::Stats(args) => logs::stats(&args),
         Command::Embed(args) => logs::embed(&args),
+        Command::Simulator(args) => simulator::run(&args),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -7,7 +7,7 @@ use common::config::{Config, Mode};
 
 use super::Outcome;
 use crate::{
-    run_dir::{self, RunDir},
+    run_dir::{self, RunDir, report},
     train::{self, Interrupt},
 };
 
@@ -99,38 +99,53 @@ impl Args {
 pub(super) fn run(args: &Args) -> Result<Outcome> {
     let flags = args.flags()?;
     let flags: Vec<_> = flags.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
-    let (config, world, run_dir) = if args.resume {
+    let (config, world, run_dir, _lock) = if args.resume {
         let path = args.run_dir.as_deref().context("--resume needs --run-dir")?;
         let run_dir = RunDir::open(path)?;
+        let lock = run_dir.lock()?;
         let config = resumed_config(&run_dir, &flags)?;
         let world = train::prepare(&config)?;
         // What was changed holds from now on, for evaluations too.
         run_dir::write_whole(&run_dir.config_path(), config.to_toml().as_bytes())?;
-        (config, world, run_dir)
+        (config, world, run_dir, lock)
     } else {
         let config = Config::load(args.config.as_deref(), &flags)?;
         // Before anything is written: a run that cannot begin leaves no folder.
         let world = train::prepare(&config)?;
         let path = args.run_dir.clone().unwrap_or_else(|| run_dir::default_path(&config));
         let run_dir = RunDir::create(&path, &config)?;
-        (config, world, run_dir)
+        let lock = run_dir.lock()?;
+        (config, world, run_dir, lock)
     };
     let interrupt =
         Interrupt::on_ctrl_c(|| eprintln!("\nending with a checkpoint; once more ends at once, without"));
     let finished = train::run(&config, &world, &run_dir, args.resume, &interrupt)?;
     // From here on Ctrl-C ends the process at once: the run is on disk.
     let asked_to_end = interrupt.nothing_to_save();
+    let report_without_table = || -> Result<()> {
+        println!("report  {}", report::write(&run_dir, &config, None)?.display());
+        Ok(())
+    };
     if !finished {
+        report_without_table()?;
         eprintln!("interrupted; go on with: learner --run-dir {} --resume", run_dir.path().display());
         return Ok(Outcome::Interrupted);
     }
     if asked_to_end {
-        eprintln!("interrupted behind the last step; the table: learner evaluate {}", run_dir.path().display());
+        report_without_table()?;
+        eprintln!(
+            "interrupted behind the last step; the table: learner evaluate {}",
+            run_dir.path().display()
+        );
         return Ok(Outcome::Interrupted);
     }
-    if !args.no_table {
-        let comparison = super::evaluate::compare(&config, &run_dir, &super::evaluate::Scope::final_table(&config))?;
+    if args.no_table {
+        report_without_table()?;
+    } else {
+        let comparison =
+            super::evaluate::compare(&config, &run_dir, &super::evaluate::Scope::final_table(&config))?;
         super::evaluate::show(&comparison);
+        println!("report  {}", report::write(&run_dir, &config, Some(&comparison))?.display());
     }
     println!("policy  {}", run_dir.policy_path().display());
     Ok(Outcome::Done)

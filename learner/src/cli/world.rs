@@ -84,7 +84,13 @@ fn calibrate(env: &str) -> Result<Outcome> {
     let catalogue = std::sync::Arc::new(Catalogue::new(0, variant.dynamics().rho)?);
     let found = shopworld::calibrate(&catalogue, variant, CALIBRATION_SESSIONS, 0)?;
     let now = variant.calibration();
-    println!("shopworld:{}   b0 {:.3}  w0 {:.3}  h0 {:.5}", variant.name(), found.click_bias, found.order_bias, found.hazard);
+    println!(
+        "shopworld:{}   b0 {:.3}  w0 {:.3}  h0 {:.5}",
+        variant.name(),
+        found.click_bias,
+        found.order_bias,
+        found.hazard
+    );
     println!("in the code    b0 {:.3}  w0 {:.3}  h0 {:.5}", now.click_bias, now.order_bias, now.hazard);
     Ok(Outcome::Done)
 }

@@ -78,22 +78,30 @@ pub fn evaluate(
     Ok(EvaluationResult::new(policy.name(), &rollouts, settings))
 }
 
+impl EvaluationSettings {
+    /// Checks every range; the error names the setting, its value and what it may be.
+    pub fn validate(&self) -> Result<(), Error> {
+        for (key, value, least, expected) in [
+            ("sessions", self.sessions, 2, "at least 2"),
+            ("length", self.length, 1, "at least 1"),
+            ("slots", self.slots, 1, "at least 1"),
+            ("threads", self.threads, 1, "at least 1"),
+        ] {
+            if value < least {
+                return Err(Error::Setting { key, value, expected });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Plays `settings.sessions` sessions to their ends.
 pub fn roll_out(
     policy: &mut dyn EvaluatedPolicy,
     worlds: &Worlds<'_>,
     settings: &EvaluationSettings,
 ) -> Result<Rollouts, Error> {
-    for (key, value, least, expected) in [
-        ("sessions", settings.sessions, 2, "at least 2"),
-        ("length", settings.length, 1, "at least 1"),
-        ("slots", settings.slots, 1, "at least 1"),
-        ("threads", settings.threads, 1, "at least 1"),
-    ] {
-        if value < least {
-            return Err(Error::Setting { key, value, expected });
-        }
-    }
+    settings.validate()?;
     let n_units = settings.sessions.div_ceil(settings.slots);
     let next_unit = AtomicUsize::new(0);
     let mut forks: Vec<_> = (1..settings.threads.min(n_units)).map(|_| policy.fork()).collect();

@@ -121,7 +121,8 @@ pub struct TimingRecord {
     /// ... handing transitions over.
     #[serde(default)]
     pub actor_write_share: f64,
-    /// ... waiting for the replay, which holds whoever is ahead.
+    /// ... waiting for the replay, which holds whoever is ahead. A wait counts where it ends, so that this may be more
+    /// than 1 after a long one.
     #[serde(default)]
     pub actor_wait_share: f64,
 }

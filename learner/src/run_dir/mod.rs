@@ -13,6 +13,7 @@
 //! | `report.html` | plots and the table in one file |
 
 pub mod metrics;
+pub mod report;
 pub mod tensorboard;
 
 use std::{
@@ -125,10 +126,10 @@ impl RunDir {
         Ok(run_dir)
     }
 
-    /// Keeps other processes from training in it until the file is dropped.
+    /// Keeps other processes from training in it until what it returns is dropped. The folder itself is locked: its files
+    /// are replaced now and then.
     pub fn lock(&self) -> Result<fs::File, Error> {
-        let path = self.config_path();
-        let file = fs::File::open(&path).map_err(file_error("open", &path))?;
+        let file = fs::File::open(&self.path).map_err(file_error("open", &self.path))?;
         match file.try_lock() {
             Err(fs::TryLockError::WouldBlock) => Err(Error::InUse { path: self.path.clone() }),
             // A file system without locks: go on without.
@@ -269,7 +270,10 @@ mod tests {
         RunDir::create(&path, &Config::default()).unwrap();
         let error = RunDir::create(&path, &Config::default()).unwrap_err();
         assert!(matches!(error, Error::NotEmpty { .. }) && error.to_string().contains("--resume"));
-        assert_eq!(Config::load(Some(&RunDir::open(&path).unwrap().config_path()), &[]).unwrap(), Config::default());
+        assert_eq!(
+            Config::load(Some(&RunDir::open(&path).unwrap().config_path()), &[]).unwrap(),
+            Config::default()
+        );
     }
 
     #[test]
@@ -278,6 +282,17 @@ mod tests {
         let error = RunDir::open(folder.path()).unwrap_err().to_string();
         assert!(error.contains("is no run directory: config.toml is missing"), "{error}");
         assert!(RunDir::open(&folder.path().join("nowhere")).unwrap_err().to_string().contains("nowhere"));
+    }
+
+    #[test]
+    fn a_run_directory_is_locked_by_one_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let run_dir = RunDir::create(&folder.path().join("run"), &Config::default()).unwrap();
+        let lock = run_dir.lock().unwrap();
+        write_whole(&run_dir.config_path(), b"").unwrap();
+        assert!(matches!(run_dir.lock(), Err(Error::InUse { .. })));
+        drop(lock);
+        run_dir.lock().unwrap();
     }
 
     #[test]

@@ -65,7 +65,8 @@ impl EventFile {
 
     /// Adds scalars of one step, e.g. `("evaluation/total", 6.2)`.
     pub fn scalars(&mut self, wall_time: f64, step: u64, scalars: &[(String, f64)]) -> Result<(), Error> {
-        let value = |(tag, value): &(String, f64)| Value { tag: tag.clone(), simple_value: Some(*value as f32) };
+        let value =
+            |(tag, value): &(String, f64)| Value { tag: tag.clone(), simple_value: Some(*value as f32) };
         let summary = Summary { value: scalars.iter().map(value).collect() };
         self.write(&Event { wall_time, step: step as i64, file_version: None, summary: Some(summary) })
     }

@@ -32,6 +32,8 @@ pub(super) struct Dataset {
     pub(super) clickless: usize,
     /// `train` or `test`.
     pub(super) split: &'static str,
+    /// What a reader of the report should know of the data.
+    pub(super) notes: Vec<String>,
 }
 
 impl Dataset {
@@ -59,7 +61,12 @@ impl Dataset {
             impressions[row.item.row()] += 1.0;
             clicks[row.item.row()] += f32::from(u8::from(row.feedback.clicked()));
         }
-        let data = Self { rates: rates(&samples), items, samples, impressions, clicks, clickless, split };
+        let mut notes = Vec::new();
+        if clickless > 0 {
+            notes.push(format!("{clickless} sessions without a click were left out, as in the paper"));
+        }
+        let rates = rates(&samples);
+        let data = Self { items, samples, impressions, clicks, rates, clickless, split, notes };
         data.check()?;
         Ok(data)
     }
@@ -83,15 +90,6 @@ impl Dataset {
             );
         }
         Ok(())
-    }
-
-    /// What a reader of the report should know of the data.
-    pub(super) fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
-        if self.clickless > 0 {
-            notes.push(format!("{} sessions without a click were left out, as in the paper", self.clickless));
-        }
-        notes
     }
 
     /// `[sessions, 3, N]` windows at the starts of the sessions.

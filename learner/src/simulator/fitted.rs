@@ -96,7 +96,7 @@ pub(super) fn fit_dataset(
         samples: &data.samples,
         groups: &groups,
         members: members.into_iter().map(|member| member.report).collect(),
-        notes: data.notes(),
+        notes: data.notes.clone(),
     };
     let acceptance = acceptance::judge(&mut Ensemble::new(&model), subject);
     let statistics = Arc::new(statistics(data)?);
@@ -112,7 +112,7 @@ fn tensors(sizes: &Sizes, members: &[Member], catalogue: &Catalogue) -> Result<T
             tensors.insert(&name, &block.shape, Values::F32(values.clone()))?;
         }
     }
-    if catalogue.n_features > 0 {
+    if !catalogue.features.is_empty() {
         let shape = [catalogue.features.len() / catalogue.n_features, catalogue.n_features];
         tensors.insert("features", &shape, Values::F32(catalogue.features.clone()))?;
     }

@@ -27,6 +27,7 @@ mod dataset;
 mod ensemble;
 mod fitted;
 mod groups;
+mod log;
 mod member;
 pub mod metrics;
 mod network;
@@ -41,6 +42,7 @@ use std::path::Path;
 
 pub use fitted::FittedSimulator;
 pub use groups::Unit;
+pub use log::fit;
 pub use options::Options;
 pub use report::{
     AcceptanceReport, BaseRate, ClassReport, Criteria, MemberReport, Pair, PositionRates, RolloutReport,

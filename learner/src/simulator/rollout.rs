@@ -225,7 +225,7 @@ impl Tally {
     fn standard_error(&self, of: impl Fn(&Counts) -> [f64; 2], impressions: f64) -> f64 {
         let n = self.by_session.len() as f64;
         let differences: Vec<f64> =
-            self.by_session.iter().map(|counts| of(counts)).map(|[logged, sim]| sim - logged).collect();
+            self.by_session.iter().map(of).map(|[logged, sim]| sim - logged).collect();
         let mean = differences.iter().sum::<f64>() / n.max(1.0);
         let variance = differences.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
         (variance * n).sqrt() / impressions.max(1.0)

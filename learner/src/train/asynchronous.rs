@@ -6,6 +6,9 @@
 //! the replay leaves a checkpoint. A resumed run plays sessions of its own ([`origin`]): those in progress at a
 //! checkpoint are not kept, so that the number of actors and of shards may change.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -14,7 +17,7 @@ use std::{
 
 use actor::{Actors, Counts, Origin, RolloutThread, VersionedPolicy, weights::Subscription};
 use anyhow::{Context, Result};
-use replay::{LocalReplay, Shards, client::Prefetch};
+use replay::{LocalReplay, Shards, TransitionSink, Writer, client::Prefetch};
 use tokio::runtime::Runtime;
 
 use super::{
@@ -44,54 +47,86 @@ pub(super) fn run(trainer: &mut Trainer<'_>, runtime: &Runtime, resumed: Option<
     if trainer.all_steps_done() {
         return Ok(());
     }
-    let (shards, servers) = start_replay(trainer, runtime)?;
-    if let Some(resumed) = resumed {
-        trainer.state.epoch += 1;
-        restore(trainer, runtime, &shards, resumed)?;
-    }
-    let publisher = Publisher::new();
-    let policy = trainer.next_policy()?;
-    publisher.publish(policy.version, policy.learner_step, trainer.broadcast().to_vec())?;
-    let subscription = subscribe(trainer, runtime, &publisher)?;
-    let rollouts = open_rollouts(trainer, runtime, &shards, &policy)?;
-    let left = trainer.config.train.steps - trainer.env_steps;
-    let actors = Actors::start(rollouts, Some(subscription.feed()), left)?;
-    let requests = trainer.config.clone();
-    let first = trainer.engine.updates();
-    let mut prefetch =
-        shards.sampler(LOOK_AROUND).prefetch(first, PREFETCH, move |number| request(&requests, number));
+    let services = Services::start(trainer, runtime, resumed, &|writer| Box::new(writer))?;
+    conduct(trainer, runtime, services)
+}
 
-    let learned = learn(trainer, runtime, &shards, &actors, &mut prefetch, &publisher);
+/// Everything that runs beside the learner's thread.
+struct Services {
+    shards: Shards,
+    /// `None` once it was stopped.
+    replay: Option<LocalReplay>,
+    publisher: Publisher,
+    subscription: Subscription<VersionedPolicy>,
+    prefetch: Prefetch,
+    actors: Actors,
+}
+
+impl Services {
+    /// Starts it all; the actors' transitions go through `sink`.
+    fn start(
+        trainer: &mut Trainer<'_>,
+        runtime: &Runtime,
+        resumed: Option<Resumed>,
+        sink: &dyn Fn(Writer) -> Box<dyn TransitionSink>,
+    ) -> Result<Self> {
+        let (shards, replay) = start_replay(trainer, runtime)?;
+        if let Some(resumed) = resumed {
+            trainer.state.epoch += 1;
+            restore(trainer, runtime, &shards, resumed)?;
+        }
+        let publisher = Publisher::new();
+        let policy = trainer.next_policy()?;
+        publisher.publish(policy.version, policy.learner_step, trainer.broadcast().to_vec())?;
+        let subscription = subscribe(trainer, runtime, &publisher);
+        let (requests, first) = (trainer.config.clone(), trainer.engine.updates());
+        let prefetch =
+            shards.sampler(LOOK_AROUND).prefetch(first, PREFETCH, move |number| request(&requests, number));
+        let open = |actor: usize| {
+            let rollout = open_rollout(trainer, &policy, actor, origin(trainer))?;
+            let writer = trainer.state.epoch * WRITERS_PER_EPOCH + actor as u64;
+            Ok(RolloutThread { rollout, sink: sink(open_writer(&shards, runtime, writer)?) })
+        };
+        let rollouts = (0..trainer.config.actor.actors).map(open).collect::<Result<_>>()?;
+        let left = trainer.config.train.steps - trainer.env_steps;
+        let actors = Actors::start(rollouts, Some(subscription.feed()), left)?;
+        Ok(Self { shards, replay: Some(replay), publisher, subscription, prefetch, actors })
+    }
+}
+
+/// Learns until the end, then ends everything in order.
+fn conduct(trainer: &mut Trainer<'_>, runtime: &Runtime, mut services: Services) -> Result<()> {
+    let learned = learn(trainer, runtime, &mut services);
+    let Services { shards, replay, publisher, subscription, mut prefetch, actors } = services;
     actors.stop();
     if learned.is_ok() {
         release(&actors, &mut prefetch);
     }
     drop(prefetch);
     let saved = learned.and_then(|()| checkpoint(trainer, runtime, &shards));
-    stop(runtime, servers);
+    if let Some(replay) = replay {
+        stop(runtime, replay);
+    }
     let joined = actors.join();
     // The learner's own failure first: it may be why the actors failed. Of two others, the actors' explains more.
     saved?;
     if let Err(error) = joined {
+        let cause = ended_broadcast(&error, runtime, subscription);
         let error = anyhow::Error::new(error).context("the rollouts failed");
-        return Err(match ended_broadcast(&error, runtime, subscription) {
+        return Err(match cause {
             Some(cause) => error.context(cause),
             None => error,
         });
     }
+    // In this order: actors that lose the broadcast while they run fail.
     subscription.stop();
+    drop(publisher);
     Ok(())
 }
 
 /// Updates and broadcasts until the actors have ended and nothing is left to learn from, or until interrupted.
-fn learn(
-    trainer: &mut Trainer<'_>,
-    runtime: &Runtime,
-    shards: &Shards,
-    actors: &Actors,
-    prefetch: &mut Prefetch,
-    publisher: &Publisher,
-) -> Result<()> {
+fn learn(trainer: &mut Trainer<'_>, runtime: &Runtime, services: &mut Services) -> Result<()> {
+    let Services { shards, publisher, prefetch, actors, .. } = services;
     let (first_steps, mut seen) = (trainer.env_steps, Counts::default());
     loop {
         let starved = !take_and_update(trainer, prefetch, publisher)?;
@@ -112,7 +147,11 @@ fn learn(
 }
 
 /// One update, if a minibatch comes in time.
-fn take_and_update(trainer: &mut Trainer<'_>, prefetch: &mut Prefetch, publisher: &Publisher) -> Result<bool> {
+fn take_and_update(
+    trainer: &mut Trainer<'_>,
+    prefetch: &mut Prefetch,
+    publisher: &Publisher,
+) -> Result<bool> {
     let batch = match trainer.timed(Part::Sample, |_| prefetch.take()) {
         Ok(batch) => batch,
         Err(replay::Error::Deadline { .. }) => return Ok(false),
@@ -150,14 +189,12 @@ fn stop(runtime: &Runtime, servers: LocalReplay) {
 
 /// Why the weights stopped coming, if that is what failed the rollouts.
 fn ended_broadcast(
-    error: &anyhow::Error,
+    error: &actor::Error,
     runtime: &Runtime,
     subscription: Subscription<VersionedPolicy>,
 ) -> Option<String> {
-    let ended = |cause: &(dyn std::error::Error + 'static)| {
-        matches!(cause.downcast_ref(), Some(actor::Error::BroadcastEnded))
-    };
-    error.chain().any(ended).then_some(())?;
+    let actor::Error::Thread { source, .. } = error else { return None };
+    let actor::Error::BroadcastEnded = **source else { return None };
     let end = runtime.block_on(async { tokio::time::timeout(GRACE, subscription.end()).await });
     end.ok().and_then(Result::err).map(|cause| format!("the weight broadcast failed: {cause}"))
 }
@@ -167,27 +204,14 @@ fn origin(trainer: &Trainer<'_>) -> Origin {
     Origin { first_session: trainer.state.epoch * SESSIONS_PER_EPOCH, steps: trainer.env_steps }
 }
 
-fn open_rollouts(
-    trainer: &Trainer<'_>,
-    runtime: &Runtime,
-    shards: &Shards,
-    policy: &Arc<VersionedPolicy>,
-) -> Result<Vec<RolloutThread>> {
-    let open = |actor: usize| {
-        let rollout = open_rollout(trainer, policy, actor, origin(trainer))?;
-        let writer = trainer.state.epoch * WRITERS_PER_EPOCH + actor as u64;
-        Ok(RolloutThread { rollout, sink: Box::new(open_writer(shards, runtime, writer)?) })
-    };
-    (0..trainer.config.actor.actors).map(open).collect()
-}
-
 /// Takes up the contents of the replay, dealt out to the shards there are now, without the writers of the last process.
 fn restore(trainer: &Trainer<'_>, runtime: &Runtime, shards: &Shards, mut resumed: Resumed) -> Result<()> {
     let settings = replay_settings(trainer.config, trainer.world.items().n_items());
     let snapshots = resumed.take_all("replay");
     let restored = replay::reshard(&settings, &snapshots, shards.n_shards())
         .and_then(|snapshots| runtime.block_on(shards.restore(snapshots)));
-    restored.with_context(|| format!("checkpoint {}: cannot restore the part `replay`", resumed.path().display()))
+    restored
+        .with_context(|| format!("checkpoint {}: cannot restore the part `replay`", resumed.path().display()))
 }
 
 /// The rollouts' side of the weights service.
@@ -195,19 +219,17 @@ fn subscribe(
     trainer: &Trainer<'_>,
     runtime: &Runtime,
     publisher: &Publisher,
-) -> Result<Subscription<VersionedPolicy>> {
+) -> Subscription<VersionedPolicy> {
     let _guard = runtime.enter();
     let (channel, server) = serve_in_memory(WeightsService::new(RUN_ID, publisher));
     runtime.spawn(server);
     let (model, items) = (trainer.config.model.clone(), Arc::clone(trainer.world.items()));
     let decode = move |version: actor::weights::Version| {
-        agent::Policy::from_safetensors(&version.data, &model, Arc::clone(&items)).map(|policy| VersionedPolicy {
-            version: version.version,
-            learner_step: version.learner_step,
-            policy,
+        agent::Policy::from_safetensors(&version.data, &model, Arc::clone(&items)).map(|policy| {
+            VersionedPolicy { version: version.version, learner_step: version.learner_step, policy }
         })
     };
-    Ok(Subscription::start(runtime.handle(), channel, RUN_ID, "actors", decode))
+    Subscription::start(runtime.handle(), channel, RUN_ID, "actors", decode)
 }
 
 fn checkpoint(trainer: &mut Trainer<'_>, runtime: &Runtime, shards: &Shards) -> Result<()> {

@@ -43,7 +43,8 @@ pub fn prepare(config: &Config) -> Result<World> {
 
 /// Trains until the configured number of environment steps, or until interrupted; true if it got to the end. Either way
 /// the newest checkpoint and the policy are in the run directory afterwards. With `resume` it goes on from the newest
-/// whole checkpoint there. `world` is that of [`prepare`].
+/// whole checkpoint there. `world` is that of [`prepare`]; the caller holds the run
+/// directory's lock.
 pub fn run(
     config: &Config,
     world: &World,
@@ -51,7 +52,6 @@ pub fn run(
     resume: bool,
     interrupt: &Interrupt,
 ) -> Result<bool> {
-    let _lock = run_dir.lock()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("services")

@@ -9,10 +9,7 @@ use std::{
 
 use anyhow::Result;
 
-use super::{
-    clock::Part,
-    trainer::Trainer,
-};
+use super::{clock::Part, trainer::Trainer};
 use crate::{
     engine::Engine,
     evaluation::{AgentPolicy, EvaluationResult, EvaluationSettings, MonteCarloReturns, Users, roll_out},

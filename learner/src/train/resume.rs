@@ -47,9 +47,9 @@ impl Resumed {
     /// Raw bytes of a part.
     pub(super) fn take(&mut self, name: &str) -> Result<Vec<u8>> {
         let path = self.path.display();
-        self.extra
-            .remove(name)
-            .with_context(|| format!("checkpoint {path} lacks the part `{name}`: was it written in another mode?"))
+        self.extra.remove(name).with_context(|| {
+            format!("checkpoint {path} lacks the part `{name}`: was it written in another mode?")
+        })
     }
 
     /// Parts written by [`put_all`].

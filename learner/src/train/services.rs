@@ -68,8 +68,9 @@ pub(super) fn open_rollout(
     let world =
         trainer.world.build(Users::Training, config.actor.sessions, config.environment.session_length)?;
     let share = Share { actor: actor as u64, n_actors: config.actor.actors as u64 };
-    let mut rollout = Rollout::new(world, Arc::clone(policy), trainer.explorer(), config.period_layout(), share)
-        .context("cannot begin the rollouts")?;
+    let mut rollout =
+        Rollout::new(world, Arc::clone(policy), trainer.explorer(), config.period_layout(), share)
+            .context("cannot begin the rollouts")?;
     if origin != Origin::default() {
         rollout.begin_at(origin);
     }

@@ -55,7 +55,7 @@ pub enum Error {
         source: sim::Error,
     },
     /// The item table does not fit the model.
-    #[error("items of `{name}` have {found} dimensions, but `model.n_dims` is {expected} (--set model.n_dims={found})")]
+    #[error("items of `{name}` have {found} dimensions, but `model.n_dims` is {expected}: set it to {found}")]
     Dimensions {
         /// The world.
         name: String,
@@ -126,8 +126,12 @@ impl World {
             None if Path::new(name).is_dir() => Kind::Learned(Learned::open(config)?),
             None => return Err(Error::Unknown(name.clone())),
         };
-        let world =
-            Self { environment: config.environment.clone(), window: config.model.window, seed: config.seed, kind };
+        let world = Self {
+            environment: config.environment.clone(),
+            window: config.model.window,
+            seed: config.seed,
+            kind,
+        };
         let found = world.items().n_dims();
         if found != config.model.n_dims {
             return Err(Error::Dimensions { name: name.clone(), found, expected: config.model.n_dims });
@@ -149,7 +153,12 @@ impl World {
     }
 
     /// `n_slots` sessions side by side that are truncated after `length` steps.
-    pub fn build(&self, users: Users, n_slots: usize, length: usize) -> Result<Box<dyn Environment>, sim::Error> {
+    pub fn build(
+        &self,
+        users: Users,
+        n_slots: usize,
+        length: usize,
+    ) -> Result<Box<dyn Environment>, sim::Error> {
         let environment = &self.environment;
         let seed = if users == Users::Training { self.seed } else { EVALUATION_SEED };
         // A longer session than the run's needs more candidates: the same for all methods compared.

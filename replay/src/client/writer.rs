@@ -72,7 +72,8 @@ struct Route {
     n_steps: u8,
 }
 
-/// See the module. Flush before dropping it: frames that were not handed over are lost, with a warning.
+/// See the module. Flush it (or discard what it holds) before dropping it: frames that were not handed over are lost,
+/// with a warning.
 pub struct Writer {
     shape: Shape,
     runtime: Handle,
@@ -215,6 +216,13 @@ impl TransitionSink for Writer {
         let flushed = futures::executor::block_on(self.flush_async());
         self.waited += begun.elapsed();
         flushed
+    }
+
+    fn discard(&mut self) {
+        for feed in &mut self.feeds {
+            feed.frame.clear();
+            feed.steps = 0;
+        }
     }
 
     fn waited(&self) -> Duration {

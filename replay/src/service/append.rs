@@ -15,7 +15,7 @@ use tonic::{Status, Streaming};
 use super::{Ask, Inner, Responses};
 use crate::{
     Error,
-    shard::Verdict,
+    shard::{Opened, Verdict},
     wire::{self, Batch},
 };
 
@@ -89,7 +89,7 @@ fn open_stream(inner: &Inner, open: &v1::AppendOpen) -> Result<(Stream, v1::Appe
         let problem = format!("{} is not {}, the shard's", open.n_items, inner.n_items);
         return Err(Error::invalid("n_items", problem).into());
     }
-    let (generation, stored, lanes) = inner.shard()?.open(open.writer)?;
+    let Opened { generation, stored, lanes } = inner.shard()?.open(open.writer)?;
     let stream = Stream { writer: open.writer, generation, wait: Duration::from_millis(open.wait_ms.into()) };
     let sessions = lanes.into_iter().map(|(lane, state)| v1::OpenSession {
         lane: lane.into(),

@@ -60,6 +60,16 @@ pub(crate) enum Verdict {
     New,
 }
 
+/// What a writer's new stream goes on from.
+pub(crate) struct Opened {
+    /// Of the stream.
+    pub(crate) generation: u64,
+    /// The highest stored sequence.
+    pub(crate) stored: u64,
+    /// Those in use, by number.
+    pub(crate) lanes: Vec<(u16, Lane)>,
+}
+
 /// A shard.
 pub(crate) struct Shard {
     run_id: String,
@@ -91,9 +101,8 @@ impl Shard {
         }
     }
 
-    /// A writer opens a stream, its older ones end. Yields the generation of the stream, the highest stored sequence,
-    /// and the lanes in use.
-    pub(crate) fn open(&mut self, writer: u64) -> Result<(u64, u64, Vec<(u16, Lane)>), Error> {
+    /// A writer opens a stream, its older ones end.
+    pub(crate) fn open(&mut self, writer: u64) -> Result<Opened, Error> {
         if !self.writers.contains_key(&writer) && self.writers.len() >= MAX_WRITERS {
             return Err(Error::invalid("writer", format!("{writer} is one more than {MAX_WRITERS} writers")));
         }
@@ -101,7 +110,11 @@ impl Shard {
         let state = self.writers.entry(writer).or_default();
         state.generation = self.generations;
         let lanes = state.lanes.iter().enumerate().filter(|(_, lane)| lane.busy);
-        Ok((state.generation, state.stored, lanes.map(|(k, lane)| (k as u16, *lane)).collect()))
+        Ok(Opened {
+            generation: state.generation,
+            stored: state.stored,
+            lanes: lanes.map(|(k, lane)| (k as u16, *lane)).collect(),
+        })
     }
 
     /// The writer of a stream; `None` when a newer stream or a restore has ended it.

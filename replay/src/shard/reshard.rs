@@ -63,6 +63,7 @@ fn by_age(shards: &[Shard], level: Level) -> Vec<(usize, Row)> {
 mod tests {
     use super::*;
     use crate::{
+        shard::Opened,
         testing::{SHAPE, nth_step, period_start, settings},
         wire::{Batch, StepRecord, put_period, put_step},
     };
@@ -71,7 +72,7 @@ mod tests {
     fn saved(settings: &Settings, n_shards: usize) -> Vec<Vec<u8>> {
         let mut shards: Vec<_> = (0..n_shards).map(|k| Shard::new(settings, k, n_shards)).collect();
         for (k, shard) in shards.iter_mut().enumerate() {
-            let (generation, ..) = shard.open(1).unwrap();
+            let Opened { generation, .. } = shard.open(1).unwrap();
             let mine: Vec<u64> = (0..30).filter(|session| shard_of(*session, n_shards) == k).collect();
             for (i, session) in mine.iter().enumerate() {
                 let n_steps = if i + 1 == mine.len() { 7 } else { 8 };

@@ -143,6 +143,7 @@ impl Shard {
 mod tests {
     use super::*;
     use crate::{
+        shard::Opened,
         table::limiter::Level,
         testing::{SHAPE, arbitrary_records, settings},
         wire::Batch,
@@ -150,7 +151,7 @@ mod tests {
 
     fn filled() -> Shard {
         let mut shard = Shard::new(&settings(), 0, 1);
-        let (generation, ..) = shard.open(1).unwrap();
+        let Opened { generation, .. } = shard.open(1).unwrap();
         let records = arbitrary_records();
         // Without the last two steps: periods are open in the snapshot.
         let records = bytes::Bytes::from(records).slice(..arbitrary_records().len() - 16);
@@ -218,7 +219,7 @@ mod tests {
                     shard.sample(Level::Low, 9, key);
                     shard.sample(Level::High, 9, key);
                 }
-                let (generation, stored, _) = shard.open(2).unwrap();
+                let Opened { generation, stored, .. } = shard.open(2).unwrap();
                 let batch = Batch::check(arbitrary_records().into(), &SHAPE, 100, 1_000).unwrap();
                 if let Some(Ok(crate::shard::Verdict::New)) = shard.look(2, generation, stored + 1, &batch) {
                     proptest::prop_assert!(shard.store(2, generation, stored + 1, &batch));

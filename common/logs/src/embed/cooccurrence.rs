@@ -44,30 +44,47 @@ pub(super) struct Ppmi {
 
 /// The matrix of a log's training sessions.
 pub(super) fn ppmi(log: &Log, window: usize) -> Ppmi {
-    let sessions = || {
-        log.sessions().filter(|session| session.split == Split::Train).map(|session| {
-            session.impressions.iter().filter(|shown| shown.feedback.clicked()).map(|shown| shown.item.0)
-        })
-    };
     let mut interactions = vec![0_u32; log.n_items()];
-    for item in sessions().flatten() {
-        interactions[item as usize] = interactions[item as usize].saturating_add(1);
+    let train = log.sessions().filter(|session| session.split == Split::Train);
+    for shown in train.flat_map(|session| session.impressions).filter(|shown| shown.feedback.clicked()) {
+        interactions[shown.item.row()] = interactions[shown.item.row()].saturating_add(1);
     }
+    let known = |item: u32| interactions[item as usize] >= LEAST_INTERACTIONS;
     let mut pairs = Pairs::default();
+    meetings(log, window, |first, second| {
+        if known(first) && known(second) {
+            pairs.push(first.min(second), first.max(second));
+        }
+    });
+    from_counts(log.n_items(), &pairs.finish())
+}
+
+/// (item, met with): for every item that `is_placed` says no to, the items it was met with that it says yes to, by item.
+pub(super) fn neighbours(log: &Log, window: usize, is_placed: impl Fn(u32) -> bool) -> Vec<(u32, u32)> {
+    let mut found = Vec::new();
+    meetings(log, window, |first, second| match (is_placed(first), is_placed(second)) {
+        (false, true) => found.push((first, second)),
+        (true, false) => found.push((second, first)),
+        _ => {}
+    });
+    found.sort_unstable();
+    found
+}
+
+/// Every two different items that a user clicked or ordered in one training session, at most `window` interactions apart.
+fn meetings(log: &Log, window: usize, mut met: impl FnMut(u32, u32)) {
     let mut items: Vec<u32> = Vec::new();
-    for session in sessions() {
+    for session in log.sessions().filter(|session| session.split == Split::Train) {
+        let clicked = session.impressions.iter().filter(|shown| shown.feedback.clicked());
         items.clear();
-        items.extend(session);
+        items.extend(clicked.map(|shown| shown.item.0));
         for (place, &second) in items.iter().enumerate() {
-            for &first in &items[place.saturating_sub(window)..place] {
-                let known = |item: u32| interactions[item as usize] >= LEAST_INTERACTIONS;
-                if first != second && known(first) && known(second) {
-                    pairs.push(first.min(second), first.max(second));
-                }
+            for &first in items[place.saturating_sub(window)..place].iter().filter(|&&first| first != second)
+            {
+                met(first, second);
             }
         }
     }
-    from_counts(log.n_items(), &pairs.finish())
 }
 
 /// Counts of unordered pairs.

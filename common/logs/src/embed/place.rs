@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use common::seed::Streams;
+use common::seed::{Rng, Streams};
 use faer::Mat;
 use rand::RngExt;
 
@@ -19,55 +19,94 @@ const TYPICAL_LENGTH: f64 = 7.0;
 /// Largest component as a share of B: inside, even after rounding.
 const SHARE_OF_BOUND: f64 = 0.999;
 
-/// Length of the direction that tells apart items placed at the mean of all.
+/// Length below which a vector is rounding: its item's sessions touch no direction that was kept.
+const LEAST_LENGTH: f64 = TYPICAL_LENGTH * 1e-3;
+
+/// Length of the direction that tells apart items placed at one mean.
 const TINY: f64 = 0.05;
 
 /// Where every item is.
 pub(super) struct Placed {
     /// `[n_items, n]`
     pub(super) embeddings: Vec<f32>,
+    pub(super) n_embedded: u64,
     pub(super) n_category_centroid: u64,
+    pub(super) n_session_mean: u64,
     pub(super) n_global_mean: u64,
     /// Factor applied to all.
     pub(super) scale: f32,
 }
 
-/// Places every item. `rows` are the items of the vectors, ascending.
-pub(super) fn place(vectors: &Tall, rows: &[usize], categories: &[Option<u32>], options: &Options) -> Placed {
+/// For items that have a vector of their own or not (told by the argument): whom the others were met with, by item.
+pub(super) type Neighbours<'a> = dyn Fn(&dyn Fn(u32) -> bool) -> Vec<(u32, u32)> + 'a;
+
+/// What is known of the items beside their vectors.
+pub(super) struct Known<'a> {
+    /// Items of the vectors' rows, ascending.
+    pub(super) rows: &'a [usize],
+    /// `[n_items]`
+    pub(super) categories: &'a [Option<u32>],
+    pub(super) neighbours: &'a Neighbours<'a>,
+}
+
+/// Places every item: by its own vector; else at the centroid of its category; else near the mean of the items it was met
+/// with; else near the mean of all.
+pub(super) fn place(vectors: &Tall, known: &Known<'_>, options: &Options) -> Placed {
     let n = options.n_dims;
     let limit = f64::from(options.bound) * SHARE_OF_BOUND;
     let mut turned = vectors.times_right(&rotation(n, options.seed));
     let scale = scale(&turned);
-    for row in turned.values.chunks_exact_mut(n) {
-        row.iter_mut().for_each(|value| *value *= scale);
-        shorten(row, limit);
+    let mut own: Vec<Option<usize>> = vec![None; known.categories.len()];
+    for (row, vector) in turned.values.chunks_exact_mut(n).enumerate() {
+        vector.iter_mut().for_each(|value| *value *= scale);
+        if length(vector) >= LEAST_LENGTH {
+            own[known.rows[row]] = Some(row);
+        }
+        shorten(vector, limit);
     }
-    let means = Means::new(&turned, rows, categories);
-    let mut placed = Placed {
-        embeddings: Vec::with_capacity(categories.len() * n),
+    let vector = |row: usize| &turned.values[row * n..][..n];
+    let placed: Vec<(usize, &[f64])> =
+        own.iter().enumerate().filter_map(|(item, row)| row.map(|row| (item, vector(row)))).collect();
+    let means = Means::new(n, &placed, known.categories);
+    let neighbours = (known.neighbours)(&|item| own[item as usize].is_some());
+    let mut neighbours = neighbours.chunk_by(|a, b| a.0 == b.0).peekable();
+    let streams = Streams::new(options.seed, "logs/embed/rare");
+    let mut result = Placed {
+        embeddings: Vec::with_capacity(own.len() * n),
+        n_embedded: 0,
         n_category_centroid: 0,
+        n_session_mean: 0,
         n_global_mean: 0,
         scale: scale as f32,
     };
-    let streams = Streams::new(options.seed, "logs/embed/rare");
-    let mut own = turned.rows().zip(rows).peekable();
-    for (item, category) in categories.iter().enumerate() {
-        if let Some((row, _)) = own.next_if(|(_, row)| **row == item) {
-            placed.embeddings.extend(row.iter().map(|&value| value as f32));
+    for (item, category) in known.categories.iter().enumerate() {
+        let met = neighbours.next_if(|met| met[0].0 as usize == item);
+        let near = |mean: &[f64]| near(mean, limit, &mut streams.at(item as u64, 0));
+        let embedding = if let Some(row) = own[item] {
+            result.n_embedded += 1;
+            vector(row).to_vec()
         } else if let Some(centroid) = category.and_then(|category| means.categories.get(&category)) {
-            placed.n_category_centroid += 1;
-            placed.embeddings.extend(centroid.iter().map(|&value| value as f32));
+            result.n_category_centroid += 1;
+            centroid.clone()
+        } else if let Some(met) = met {
+            result.n_session_mean += 1;
+            near(&mean(n, met.iter().filter_map(|&(_, other)| own[other as usize]).map(vector)))
         } else {
-            placed.n_global_mean += 1;
-            let direction = Tall::random(1, n, &mut streams.at(item as u64, 0));
-            let norm = length(&direction.values).max(f64::MIN_POSITIVE);
-            let mut near: Vec<f64> =
-                means.global.iter().zip(&direction.values).map(|(mean, d)| mean + TINY * d / norm).collect();
-            shorten(&mut near, limit);
-            placed.embeddings.extend(near.iter().map(|&value| value as f32));
-        }
+            result.n_global_mean += 1;
+            near(&means.global)
+        };
+        result.embeddings.extend(embedding.iter().map(|&value| value as f32));
     }
-    placed
+    result
+}
+
+/// A point beside a mean, so that items placed there can be told apart; never zero.
+fn near(mean: &[f64], limit: f64, rng: &mut Rng) -> Vec<f64> {
+    let direction = Tall::random(1, mean.len(), rng).values;
+    let norm = length(&direction).max(f64::MIN_POSITIVE);
+    let mut point: Vec<f64> = mean.iter().zip(&direction).map(|(mean, d)| mean + TINY * d / norm).collect();
+    shorten(&mut point, limit);
+    point
 }
 
 /// A random orthogonal `[n, n]`.
@@ -97,7 +136,18 @@ fn length(vector: &[f64]) -> f64 {
     vector.iter().map(|value| value * value).sum::<f64>().sqrt()
 }
 
-/// Mean embeddings of those that have one.
+/// Mean of vectors `[n]`; zero of none.
+fn mean<'a>(n: usize, vectors: impl Iterator<Item = &'a [f64]>) -> Vec<f64> {
+    let mut sum = vec![0.0; n];
+    let mut count = 0.0_f64;
+    for vector in vectors {
+        sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += value);
+        count += 1.0;
+    }
+    sum.iter().map(|sum| sum / count.max(1.0)).collect()
+}
+
+/// Mean embeddings of the items that have one of their own.
 struct Means {
     /// Centroids long enough to have a direction.
     categories: BTreeMap<u32, Vec<f64>>,
@@ -105,28 +155,19 @@ struct Means {
 }
 
 impl Means {
-    fn new(embeddings: &Tall, rows: &[usize], categories: &[Option<u32>]) -> Self {
-        let n = embeddings.width;
-        let mut sums: BTreeMap<u32, (f64, Vec<f64>)> = BTreeMap::new();
-        let mut global = (0.0, vec![0.0; n]);
-        let add = |sum: &mut (f64, Vec<f64>), embedding: &[f64]| {
-            sum.0 += 1.0;
-            sum.1.iter_mut().zip(embedding).for_each(|(sum, value)| *sum += value);
-        };
-        for (embedding, &row) in embeddings.rows().zip(rows) {
-            add(&mut global, embedding);
-            if let Some(category) = categories[row] {
-                add(sums.entry(category).or_insert_with(|| (0.0, vec![0.0; n])), embedding);
+    fn new(n: usize, placed: &[(usize, &[f64])], categories: &[Option<u32>]) -> Self {
+        let mut members: BTreeMap<u32, Vec<&[f64]>> = BTreeMap::new();
+        for &(item, vector) in placed {
+            if let Some(category) = categories[item] {
+                members.entry(category).or_default().push(vector);
             }
         }
-        let mean =
-            |(count, sum): (f64, Vec<f64>)| -> Vec<f64> { sum.into_iter().map(|sum| sum / count).collect() };
-        let categories = sums
+        let categories = members
             .into_iter()
-            .map(|(category, sum)| (category, mean(sum)))
-            .filter(|(_, mean)| length(mean) > 1e-6)
+            .map(|(category, vectors)| (category, mean(n, vectors.into_iter())))
+            .filter(|(_, centroid)| length(centroid) >= LEAST_LENGTH)
             .collect();
-        Self { categories, global: mean(global) }
+        Self { categories, global: mean(n, placed.iter().map(|(_, vector)| *vector)) }
     }
 }
 
@@ -136,6 +177,10 @@ mod tests {
 
     fn options() -> Options {
         Options { n_dims: 8, ..Options::default() }
+    }
+
+    fn known<'a>(rows: &'a [usize], categories: &'a [Option<u32>]) -> Known<'a> {
+        Known { rows, categories, neighbours: &|_| Vec::new() }
     }
 
     fn cosine(a: &[f64], b: &[f64]) -> f64 {
@@ -150,7 +195,7 @@ mod tests {
             row.iter_mut().for_each(|value| *value *= 1.0 + k as f64);
         }
         let rows: Vec<usize> = (0..50).collect();
-        let placed = place(&vectors, &rows, &[None; 50], &options());
+        let placed = place(&vectors, &known(&rows, &[None; 50]), &options());
         assert!(placed.embeddings.iter().all(|value| value.abs() < 1.94));
         let embeddings: Vec<Vec<f64>> = placed
             .embeddings
@@ -166,15 +211,22 @@ mod tests {
 
     #[test]
     fn rare_items_stand_at_their_category_or_near_the_mean_and_are_never_zero() {
-        let vectors = Tall { width: 8, values: [[1.0; 8], [-1.0; 8]].concat() };
-        let categories = [Some(4), Some(4), Some(9), None, None, Some(5), Some(5)];
-        let placed = place(&vectors, &[0, 5], &categories, &options());
+        // Item 7's vector is rounding.
+        let vectors = Tall { width: 8, values: [[1.0; 8], [-1.0; 8], [1e-14; 8]].concat() };
+        let categories = [Some(4), Some(4), Some(9), None, None, Some(5), Some(5), Some(5)];
+        let neighbours = |_: &dyn Fn(u32) -> bool| vec![(1, 5), (2, 5), (2, 5)];
+        let known = Known { neighbours: &neighbours, ..known(&[0, 5, 7], &categories) };
+        let placed = place(&vectors, &known, &options());
         let row = |item: usize| &placed.embeddings[item * 8..][..8];
         assert_eq!(row(1), row(0), "the centroid of one");
-        assert_eq!(row(6), row(5));
-        assert_eq!((placed.n_category_centroid, placed.n_global_mean), (2, 3));
+        assert_eq!((row(6), row(7)), (row(5), row(5)));
+        let Placed { n_embedded, n_category_centroid, n_session_mean, n_global_mean, .. } = placed;
+        assert_eq!((n_embedded, n_category_centroid, n_session_mean, n_global_mean), (2, 3, 1, 2));
+        let distance = row(2).iter().zip(row(5)).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
+        // 0.05 away, and as much again or more where the box ends.
+        assert!(distance > 0.0 && distance < 0.2, "beside the item it was met with: {distance}");
         assert_ne!(row(3), row(4), "told apart");
-        let lengths = (0..7).map(|item| row(item).iter().map(|x| x * x).sum::<f32>());
+        let lengths = (0..8).map(|item| row(item).iter().map(|x| x * x).sum::<f32>());
         assert!(lengths.into_iter().all(|length| length > 0.0));
     }
 }

@@ -78,7 +78,7 @@ fn log_reward(parameters: &[Tensor], means: &Tensor, directions: &Tensor) -> Ten
     for kind in 0..N_WINDOWS {
         let [weight, bias, mix] = [0, 1, 2].map(|k| &parameters[PER_WINDOW * kind + k]);
         let hidden = (means.get(kind as i64).matmul(weight) + bias).relu();
-        mixed = mixed + hidden.matmul(mix);
+        mixed = &mixed + hidden.matmul(mix);
     }
     let user = mixed.relu().matmul(&parameters[USER]) + &parameters[USER + 1];
     (user * directions).sum_dim_intlist(-1, false, Kind::Float) * &parameters[GAIN] + &parameters[GAIN + 1]

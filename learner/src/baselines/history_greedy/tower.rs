@@ -49,7 +49,7 @@ pub(super) fn shapes(n: usize, width: usize) -> [Vec<usize>; N_TENSORS] {
         GAIN.. => vec![1],
         USER => vec![width, n],
         MIX_BIAS => vec![width],
-        MIX_BIAS.. => vec![n],
+        _ if index > MIX_BIAS => vec![n],
         _ if index % PER_WINDOW == 0 => vec![n, width],
         _ if index % PER_WINDOW == 1 => vec![width],
         _ => vec![width, width],
@@ -77,7 +77,7 @@ impl Tower {
         for (index, tensor) in tensors.iter_mut().enumerate() {
             let inputs = match index {
                 MIX_BIAS => N_WINDOWS * width,
-                MIX_BIAS.. => width,
+                _ if index > MIX_BIAS => width,
                 _ if index % PER_WINDOW == 2 => N_WINDOWS * width,
                 _ => n_dims,
             };

@@ -191,7 +191,7 @@ impl Level {
             let (u, action) = graph.act();
             let mut losses = losses::actor(&self.critic.network.value_in(&seen, &action));
             if self.saturation_penalty > 0.0 {
-                losses = losses + losses::saturation(&u, self.saturation_penalty);
+                losses = &losses + losses::saturation(&u, self.saturation_penalty);
             }
             let gradient = graph.gradient(&driving(&losses, head));
             norm = Some(self.actor.step(&groups, gradient, self.clip));

@@ -72,7 +72,10 @@ pub fn write(run_dir: &RunDir, config: &Config, comparison: Option<&Comparison>)
     let records = Records::read(run_dir)?;
     let mut notes = Vec::new();
     if records.unreadable > 0 {
-        notes.push(format!("{} lines of metrics.jsonl or timing.jsonl cannot be read.", records.unreadable));
+        notes.push(format!(
+            "Lines of metrics.jsonl and timing.jsonl that cannot be read: {}.",
+            records.unreadable
+        ));
     }
     let is_final = |c: &&Comparison| c.settings.length == config.environment.session_length;
     let given = comparison.filter(is_final);

@@ -1,6 +1,6 @@
 //! Curves over environment steps, each named at its end, with the references as horizontal lines.
 //!
-//! References far above everything else (the oracles) get a strip of their own over the plot, on a scale of their own,
+//! Bounds far above everything else (the oracles) get a strip of their own over the plot, on a scale of their own,
 //! so that what was learned is not pressed into the lower part.
 
 use super::{
@@ -31,6 +31,8 @@ pub(super) struct Reference {
     pub(super) name: String,
     pub(super) value: f64,
     pub(super) colour: Colour,
+    /// Whether it is an upper bound, which may have the strip.
+    pub(super) is_bound: bool,
 }
 
 /// How the values lie on the vertical axis.
@@ -63,7 +65,7 @@ pub(super) struct Plot {
     pub(super) last_step: f64,
 }
 
-/// References above this many times the largest other value get a strip of their own.
+/// Bounds above this many times the largest other value get a strip of their own.
 const FAR: f64 = 1.3;
 
 impl Series {
@@ -79,14 +81,7 @@ impl Series {
 impl Plot {
     /// The `<svg>` element; `None` if there is no value to show.
     pub(super) fn svg(&self) -> Result<Option<String>, Problem> {
-        let (near, far): (Vec<Reference>, Vec<Reference>) = {
-            let top = self.largest();
-            self.references
-                .iter()
-                .filter(|reference| reference.value.is_finite())
-                .cloned()
-                .partition(|reference| top.is_none_or(|top| top <= 0.0 || reference.value <= FAR * top))
-        };
+        let (near, far) = self.near_and_far();
         let Some(axis) = self.axis(&near) else { return Ok(None) };
         let size = if self.wide { (1720, 800) } else { (860, 520) };
         let caption =
@@ -95,6 +90,14 @@ impl Plot {
             draw::Drawing::new(self, canvas, size, axis, &near, &far).draw()
         })?;
         Ok(Some(svg))
+    }
+
+    /// The references that share the curves' scale, and those with a strip of their own.
+    fn near_and_far(&self) -> (Vec<Reference>, Vec<Reference>) {
+        let others = self.references.iter().filter(|r| !r.is_bound && r.value.is_finite());
+        let top = others.map(|r| r.value).chain(self.largest()).max_by(f64::total_cmp);
+        let is_near = |r: &Reference| !r.is_bound || top.is_none_or(|top| top <= 0.0 || r.value <= FAR * top);
+        self.references.iter().filter(|r| r.value.is_finite()).cloned().partition(is_near)
     }
 
     /// The largest value of the curves and their intervals.

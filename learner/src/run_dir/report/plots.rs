@@ -51,6 +51,7 @@ impl Sources<'_> {
                 name: row.result.name.clone(),
                 value: value(row),
                 colour: table::colour_of(&row.result.name),
+                is_bound: table::is_oracle(&row.result.name),
             })
             .collect()
     }

@@ -91,7 +91,7 @@ pre { background: var(--card); border-radius: 8px; padding: 12px 14px; overflow-
 code { font-family: ui-monospace, 'SF Mono', Menlo, Consolas, monospace; font-size: .93em; }
 @media print {
   main { max-width: none; padding: 0; } nav { display: none; } h2 { break-after: avoid; }
-  body { font-size: 12px; } figure.wide svg { min-width: 0; }
+  body, figcaption, caption { font-size: 12px; } h2 { font-size: 17px; margin-top: 24px; } table { font-size: 11px; } figure.wide svg { min-width: 0; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }";
 

@@ -72,7 +72,7 @@ fn verdict_list(comparison: &Comparison) -> String {
         items.push(item(
             "level",
             &format!(
-                "{AGENT} has come {value:.0}% ({from:.0}% to {to:.0}%) of the way from {low} to {high}."
+                "{AGENT} stands at {value:.0}% ({from:.0}% to {to:.0}%) of the way from {low} to {high}."
             ),
         ));
     }

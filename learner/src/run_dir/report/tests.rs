@@ -271,7 +271,7 @@ fn numbers_that_are_none_are_gaps_and_broken_lines_are_counted() {
     let (q, _) = q.split_once("</svg>").unwrap();
     // Q before and behind the gap, the target in one piece.
     assert_eq!(q.matches("stroke-width=\"4\" points").count(), 3, "{q}");
-    assert!(page.contains("1 lines of metrics.jsonl or timing.jsonl cannot be read."));
+    assert!(page.contains("that cannot be read: 1."));
 }
 
 #[test]

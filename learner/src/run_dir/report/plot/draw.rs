@@ -124,7 +124,7 @@ impl<'a, 'svg> Drawing<'a, 'svg> {
     fn steps_axis(&self) -> Result<(), Problem> {
         let Frame { left, right, bottom, .. } = self.frame;
         line(self.canvas, vec![(left, bottom), (right, bottom)], AXIS, 2)?;
-        let ticks = self.frame.x.ticks(if self.plot.wide { 8 } else { 4 });
+        let ticks = self.frame.x.ticks(if self.plot.wide { 8 } else { 5 });
         for (k, (step, label)) in ticks.into_iter().enumerate() {
             let (x, _) = self.frame.at(step, 0.0);
             line(self.canvas, vec![(x, bottom), (x, bottom + 8)], AXIS, 2)?;

@@ -1,8 +1,11 @@
 //! What was learned: rewards and rates over the run, the critics' Q beside the returns they estimate, the updates.
 
+use common::config::HighDiscount;
+
 use super::{
     super::{
         Error,
+        axis::number,
         plot::{Scale, Series},
         records::curve,
         style::{BLUE, GREEN, INK, MUTED, ORANGE},
@@ -108,9 +111,23 @@ impl Sources<'_> {
                     &format!("/returns/high/{head}/from_every_step"),
                 ),
             );
-            all.push(Figure::new(plot, format!("Goal {} of a period; as above, a period a step.", head + 1)));
+            all.push(Figure::new(plot, format!("Goal {} of a period. {}", head + 1, self.high_horizon())));
         }
         figures(all)
+    }
+
+    /// Why the high level's returns lie below its Q by more than the low level's.
+    fn high_horizon(&self) -> String {
+        let (model, algorithm) = (&self.config.model, &self.config.algorithm);
+        let discount = match algorithm.high_discount {
+            HighDiscount::Gamma => algorithm.discount,
+            HighDiscount::GammaPowC => algorithm.discount.powi(model.period_steps as i32),
+        };
+        let periods = self.config.environment.session_length.div_ceil(model.period_steps);
+        format!(
+            "Q looks 1/(1 - discount) = {} periods ahead, sessions end after {periods}: the return is cut short.",
+            number(1.0 / (1.0 - discount))
+        )
     }
 
     /// Losses, gradients, and what tells that a network no longer learns.

@@ -110,7 +110,8 @@ impl Sources<'_> {
             vec![line("taken", BLUE, self.samples_per_insert())],
         );
         let target = self.config.train.updates_per_step * self.low_rows(f64::INFINITY);
-        samples.references = vec![Reference { name: "asked for".to_owned(), value: target, colour: MUTED }];
+        samples.references =
+            vec![Reference { name: "asked for".to_owned(), value: target, colour: MUTED, is_bound: false }];
         let staleness = self.plot(
             "staleness",
             "Staleness",

@@ -1,0 +1,209 @@
+//! `learner simulator fit LOG` and `learner simulator report LOG`.
+
+use std::{ops::ControlFlow, path::PathBuf, time::Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::{Subcommand, ValueEnum};
+use logs::{Log, Split};
+
+use super::Outcome;
+use crate::{
+    simulator::{self, AcceptanceReport, Criteria, Options, Progress},
+    world::simulator_path,
+};
+
+/// Arguments of `learner simulator`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Fit a simulator to the training days of a log, to train policies in, and one to its test days, to evaluate them
+    /// in. Written to LOG/simulator/{train,test} with an acceptance report on held-out users.
+    Fit(FitArgs),
+    /// Print the acceptance reports of a log's simulators again.
+    Report(ReportArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct FitArgs {
+    /// The folder of an imported log with embeddings.
+    #[arg(value_name = "LOG")]
+    log: PathBuf,
+    /// Which days.
+    #[arg(long, value_enum, default_value_t = Which::Both)]
+    split: Which,
+    /// Two members, three passes over at most 30,000 impressions each: to try things. Single options still win.
+    #[arg(long)]
+    quick: bool,
+    #[command(flatten)]
+    options: OptionArgs,
+}
+
+/// What is not given stays as in [`Options::default`].
+#[derive(Debug, clap::Args)]
+struct OptionArgs {
+    /// Seed of groups, initial parameters, shuffles and rollouts [default: 0].
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// Length of a history window; that of the policy's model [default: 10].
+    #[arg(long, value_name = "N")]
+    window: Option<usize>,
+    /// Members of the ensemble [default: 5].
+    #[arg(long, value_name = "N")]
+    ensemble: Option<usize>,
+    /// Width of the encoders [default: 32].
+    #[arg(long, value_name = "N")]
+    width: Option<usize>,
+    /// Width of the hidden layer [default: 64].
+    #[arg(long, value_name = "N")]
+    hidden: Option<usize>,
+    /// Size of a category's embedding, 0 leaves categories out [default: 8].
+    #[arg(long, value_name = "N")]
+    category_dims: Option<usize>,
+    /// Leave prices out.
+    #[arg(long)]
+    no_features: bool,
+    /// Most passes over the impressions [default: 10].
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Passes without a better held-out log loss that end the training [default: 2].
+    #[arg(long, value_name = "N")]
+    patience: Option<usize>,
+    /// Impressions of a minibatch [default: 1024].
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Adam's learning rate [default: 0.002].
+    #[arg(long, value_name = "X")]
+    learning_rate: Option<f64>,
+    /// Most impressions a member learns from in a pass; of more, others are drawn for every pass [default: 100000].
+    #[arg(long, value_name = "N")]
+    max_samples: Option<usize>,
+    /// Share of the users held out to stop and calibrate, and once more to judge [default: 0.1].
+    #[arg(long, value_name = "X")]
+    held_out: Option<f32>,
+    /// Learn from sessions without a click too (the paper drops them).
+    #[arg(long)]
+    keep_clickless: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct ReportArgs {
+    /// The folder of a log with fitted simulators.
+    #[arg(value_name = "LOG")]
+    log: PathBuf,
+    /// Which days.
+    #[arg(long, value_enum, default_value_t = Which::Both)]
+    split: Which,
+    /// Print JSON instead, one object a simulator.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Which {
+    /// The training days.
+    Train,
+    /// The test days.
+    Test,
+    /// Both, one after the other.
+    Both,
+}
+
+impl Which {
+    fn splits(self) -> &'static [Split] {
+        match self {
+            Self::Train => &[Split::Train],
+            Self::Test => &[Split::Test],
+            Self::Both => &[Split::Train, Split::Test],
+        }
+    }
+}
+
+impl OptionArgs {
+    /// These options over the defaults, or over the quick ones.
+    fn options(&self, quick: bool) -> Options {
+        let base = if quick { Options::quick() } else { Options::default() };
+        Options {
+            seed: self.seed.unwrap_or(base.seed),
+            window: self.window.unwrap_or(base.window),
+            ensemble: self.ensemble.unwrap_or(base.ensemble),
+            width: self.width.unwrap_or(base.width),
+            hidden: self.hidden.unwrap_or(base.hidden),
+            category_dims: self.category_dims.unwrap_or(base.category_dims),
+            features: base.features && !self.no_features,
+            epochs: self.epochs.unwrap_or(base.epochs),
+            patience: self.patience.unwrap_or(base.patience),
+            batch: self.batch.unwrap_or(base.batch),
+            learning_rate: self.learning_rate.unwrap_or(base.learning_rate),
+            max_samples: self.max_samples.unwrap_or(base.max_samples),
+            held_out: self.held_out.unwrap_or(base.held_out),
+            drop_clickless: base.drop_clickless && !self.keep_clickless,
+        }
+    }
+}
+
+/// Fits or reports.
+pub(super) fn run(args: &Args) -> Result<Outcome> {
+    match &args.action {
+        Action::Fit(args) => fit(args),
+        Action::Report(args) => report(args),
+    }
+}
+
+fn fit(args: &FitArgs) -> Result<Outcome> {
+    let options = args.options.options(args.quick);
+    options.validate()?;
+    let log = Log::open(&args.log)?;
+    let mut verdicts = Vec::new();
+    for &split in args.split.splits() {
+        let folder = simulator_path(&args.log, split.name());
+        let start = Instant::now();
+        let bar = super::bar(bar_text(split));
+        bar.set_length((options.ensemble * options.epochs) as u64);
+        let mut passes = vec![0; options.ensemble];
+        let fitted =
+            simulator::fit(&log, split, &options, Criteria::default(), &mut |progress: Progress| {
+                // A member that stops early has come to its end.
+                passes[progress.member] = if progress.ended { options.epochs } else { progress.pass };
+                bar.set_position(passes.iter().sum::<usize>() as u64);
+                ControlFlow::Continue(())
+            })?;
+        bar.finish_and_clear();
+        fitted.save(&folder)?;
+        let acceptance = fitted.acceptance();
+        println!("{}", acceptance.to_markdown());
+        let seconds = start.elapsed().as_secs();
+        verdicts.push(format!("{}  {} ({seconds} s)", folder.display(), acceptance.verdict()));
+    }
+    verdicts.iter().for_each(|verdict| println!("{verdict}"));
+    Ok(Outcome::Done)
+}
+
+fn bar_text(split: Split) -> &'static str {
+    match split {
+        Split::Train => "simulator of the training days",
+        Split::Test => "simulator of the test days",
+    }
+}
+
+fn report(args: &ReportArgs) -> Result<Outcome> {
+    for &split in args.split.splits() {
+        let which = split.name();
+        let folder = simulator_path(&args.log, which);
+        if !AcceptanceReport::exists(&folder) {
+            let log = args.log.display();
+            bail!("{log} has no fitted {which} simulator; fit it with: learner simulator fit {log}");
+        }
+        let report = AcceptanceReport::load(&folder)?;
+        if args.json {
+            println!("{}", serde_json::to_string_pretty(&report).context("cannot write the report as JSON")?);
+        } else {
+            println!("{}", report.to_markdown());
+        }
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,259 @@
+//! Bad input ends in one clear line that names what and where: a table of cases, with the real program.
+
+#![allow(clippy::unwrap_used, reason = "a set-up that fails is a failed test")]
+
+mod support;
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Command,
+    sync::OnceLock,
+};
+
+use support::{Runs, program};
+
+/// A finished run in a folder of its own, to be damaged.
+fn a_run() -> Runs {
+    static FINISHED: OnceLock<Runs> = OnceLock::new();
+    let finished = FINISHED.get_or_init(|| {
+        let runs = Runs::new();
+        runs.begin("run", &["train.steps=200"]).succeed();
+        runs
+    });
+    let runs = Runs::new();
+    copy(&finished.path("run"), &runs.path("run"));
+    runs
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Runs the program and looks at how it ends: exit code, one last line with all parts, no panic.
+fn refused(runs: &Runs, args: &[&str], code: i32, parts: &[&str]) {
+    let output = program(args).current_dir(runs.path("")).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let told = format!("`learner {}` gave {}: {stderr}", args.join(" "), output.status);
+    assert_eq!(output.status.code(), Some(code), "{told}");
+    for trace in ["panicked", "RUST_BACKTRACE", "stack backtrace", "src/"] {
+        assert!(!stderr.contains(trace), "{told}");
+    }
+    // Wrong usage is explained by clap on several lines.
+    let line = if code == 2 { &*stderr } else { stderr.lines().last().unwrap_or_default() };
+    assert!(line.starts_with("error: "), "{told}");
+    for part in parts {
+        assert!(line.contains(part), "`{part}` is missing: {told}");
+    }
+    assert!(code == 2 || line.len() < 400, "too long to be clear: {told}");
+}
+
+/// A new run that is refused leaves no folder.
+fn new_run(args: &[&str], parts: &[&str]) {
+    let runs = Runs::new();
+    refused(
+        &runs,
+        &[&["--run-dir", "new", "--no-table", "--set", "train.steps=100"][..], args].concat(),
+        1,
+        parts,
+    );
+    assert!(!runs.path("new").exists(), "{args:?} left a run directory");
+}
+
+fn flip_a_byte(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let at = bytes.len() * 3 / 4;
+    bytes[at] ^= 64;
+    fs::write(path, bytes).unwrap();
+}
+
+fn cut(path: &Path) {
+    let bytes = fs::read(path).unwrap();
+    fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+}
+
+fn nonsense(path: &Path) {
+    fs::write(path, "nonsense").unwrap();
+}
+
+#[test]
+fn settings_that_cannot_be_are_named() {
+    for (args, parts) in [
+        (&["--env", "nowhere"][..], &["environment `nowhere`", "shopworld"][..]),
+        (&["--env", "shopworld:moon"], &["`moon`", "default", "dense"]),
+        (&["--preset", "magic"], &["`magic`", "`paper` or `tuned`", "the flags"]),
+        (&["--mode", "fast"], &["`fast`", "`lockstep` or `async`", "train.mode"]),
+        (&["--set", "algorithm.discount=1.5"], &["algorithm.discount", "1.5", "0 to 1"]),
+        (&["--set", "algorithm.discount=high"], &["algorithm.discount", "high"]),
+        (&["--set", "model.n_goals=11"], &["model.n_goals", "11", "model.period_steps = 10"]),
+        (&["--set", "environment.candidates=69"], &["environment.candidates", "69", "= 70"]),
+        (&["--set", "model.windw=3"], &["windw", "unknown field", "the flags"]),
+        (&["--set", "model.n_dims=10"], &["shopworld", "50 dimensions", "model.n_dims", "10"]),
+        (&["--set", "replay.low.min_size=600000"], &["replay.low.min_size", "600000", "500000"]),
+        (&["--set", "discount"], &["`--set discount`", "KEY=VALUE"]),
+        (&["--steps", "0"], &["train.steps", "at least 1"]),
+        (&["--shards", "0"], &["replay.shards", "1 to 1024"]),
+        (&["--device", "tpu"], &["train.device", "tpu", "cuda:N"]),
+        (&["--device", "cuda:99"], &["cuda:99", "GPUs"]),
+        (&["--config", "missing.toml"], &["missing.toml", "No such file"]),
+    ] {
+        new_run(args, parts);
+    }
+}
+
+#[test]
+fn a_gpu_that_is_not_there_is_named() {
+    if tch::Cuda::is_available() {
+        eprintln!("NOT TESTED: cuda:0 without CUDA, as there is CUDA");
+        return;
+    }
+    new_run(&["--device", "cuda:0"], &["cuda:0", "0 GPUs", "make setup"]);
+}
+
+#[test]
+fn a_bad_settings_file_is_named_with_the_place() {
+    for (text, parts) in [
+        (&b"[model]\nwindw = 3"[..], &["`windw`", "model.windw", "bad.toml"][..]),
+        (b"[model]\nwindow = \"wide\"", &["wide", "model.window", "bad.toml"]),
+        (b"[model]\nwindow = 0", &["model.window", "1 to 255"]),
+        (b"seed = = 3", &["line 1", "bad.toml"]),
+        (b"seed = \"\xff\xfe\"", &["UTF-8", "bad.toml"]),
+        (b"preset = \"magic\"", &["magic", "bad.toml"]),
+    ] {
+        let runs = Runs::new();
+        fs::write(runs.path("bad.toml"), text).unwrap();
+        refused(&runs, &["--config", "bad.toml", "--run-dir", "new"], 1, parts);
+        assert!(!runs.path("new").exists());
+    }
+}
+
+#[test]
+fn a_bad_environment_variable_is_named() {
+    let runs = Runs::new();
+    let output = program(&["--run-dir", "new"])
+        .current_dir(runs.path(""))
+        .env("MAHRL__MODEL__WINDOW", "wide")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
+    assert!(stderr.contains("wide") && stderr.contains("MAHRL__"), "{stderr}");
+}
+
+#[test]
+fn wrong_usage_is_explained() {
+    let runs = Runs::new();
+    refused(&runs, &["--resume"], 2, &["--run-dir"]);
+    refused(&runs, &["--steps", "many"], 2, &["many", "--steps"]);
+    refused(&runs, &["--bogus"], 2, &["--bogus"]);
+    refused(&runs, &["evaluate"], 2, &["RUN"]);
+    refused(&runs, &["--run-dir", "x", "--resume", "--config", "y"], 2, &["--config"]);
+}
+
+#[test]
+fn a_run_directory_that_is_none_is_named() {
+    let runs = a_run();
+    fs::create_dir(runs.path("empty")).unwrap();
+    fs::write(runs.path("file"), "").unwrap();
+    for (args, parts) in [
+        (&["--run-dir", "nowhere", "--resume"][..], &["run directory nowhere"][..]),
+        (&["--run-dir", "empty", "--resume"], &["empty", "config.toml is missing"]),
+        (&["--run-dir", "run"], &["run is not empty", "--resume"]),
+        (&["--run-dir", "file/run"], &["cannot create file/run"]),
+        (&["evaluate", "nowhere"], &["run directory nowhere"]),
+        (&["evaluate", "empty"], &["empty", "config.toml is missing"]),
+        (&["evaluate", "run", "--sessions", "1"], &["`sessions` is 1", "at least 2"]),
+        (&["world", "--env", "nowhere"], &["`nowhere`"]),
+    ] {
+        refused(&runs, args, 1, parts);
+    }
+}
+
+#[test]
+fn a_read_only_folder_is_named() {
+    let user = Command::new("id").arg("-u").output().unwrap().stdout;
+    if user.starts_with(b"0\n") {
+        eprintln!("NOT TESTED: a read-only run directory, as root may write everywhere");
+        return;
+    }
+    let runs = Runs::new();
+    fs::create_dir(runs.path("fixed")).unwrap();
+    fs::set_permissions(runs.path("fixed"), Permissions::from_mode(0o555)).unwrap();
+    refused(&runs, &["--run-dir", "fixed/run", "--steps", "10"], 1, &["cannot create fixed/run", "denied"]);
+}
+
+#[test]
+fn settings_of_a_run_that_goes_on_are_kept() {
+    let runs = a_run();
+    for (args, key) in [
+        (&["--seed", "3"][..], "seed"),
+        (&["--actors", "2"], "actor.actors"),
+        (&["--set", "model.window=4"], "model.window"),
+    ] {
+        refused(&runs, &[&["--run-dir", "run", "--resume"], args].concat(), 1, &["--resume keeps", key]);
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_shape_is_refused_by_its_tensor() {
+    let runs = a_run();
+    let config = runs.path("run/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("head_width = 8", "head_width = 16")).unwrap();
+    let parts = ["step-000000000200", "does not fit", "heads", "[8, ", "expected [16, "];
+    refused(&runs, &["--run-dir", "run", "--resume", "--steps", "300"], 1, &parts);
+    refused(&runs, &["evaluate", "run"], 1, &["policy.safetensors", "does not fit", "expected [16, "]);
+}
+
+#[test]
+fn damaged_checkpoints_are_named() {
+    let damages: [fn(&Path); 3] = [flip_a_byte, cut, nonsense];
+    for damage in damages {
+        let runs = a_run();
+        runs.checkpoints("run").iter().for_each(|path| damage(path));
+        let parts = ["no whole checkpoint", "step-000000000200"];
+        refused(&runs, &["--run-dir", "run", "--resume", "--steps", "300"], 1, &parts);
+        assert!(!runs.checkpoints("run").is_empty(), "nothing is put aside where nothing is left");
+    }
+}
+
+#[test]
+fn metrics_that_lost_lines_are_named() {
+    let runs = a_run();
+    cut(&runs.path("run/metrics.jsonl"));
+    let parts = ["metrics.jsonl has", "at the checkpoint"];
+    refused(&runs, &["--run-dir", "run", "--resume", "--steps", "300"], 1, &parts);
+}
+
+#[test]
+fn a_policy_that_is_missing_or_damaged_is_named() {
+    let runs = a_run();
+    let policy = runs.path("run/policy.safetensors");
+    let damages: [fn(&Path); 2] = [cut, nonsense];
+    for damage in damages {
+        damage(&policy);
+        refused(&runs, &["evaluate", "run"], 1, &["run/policy.safetensors"]);
+    }
+    fs::remove_file(&policy).unwrap();
+    refused(&runs, &["evaluate", "run"], 1, &["cannot read the policy run/policy.safetensors"]);
+}
+
+#[test]
+fn bad_settings_of_a_run_are_named_when_it_is_evaluated() {
+    let runs = a_run();
+    let config = runs.path("run/config.toml");
+    fs::write(&config, b"seed = \"\xff\"").unwrap();
+    refused(&runs, &["evaluate", "run"], 1, &["UTF-8", "run/config.toml"]);
+    fs::write(&config, "[modle]\n").unwrap();
+    refused(&runs, &["--run-dir", "run", "--resume"], 1, &["modle", "run/config.toml"]);
+}

@@ -1,0 +1,209 @@
+//! From a log to a policy: simulators are fitted, judged, saved, and trained in.
+
+// Helpers of tests: a panic is a failed test.
+#![allow(clippy::unwrap_used)]
+
+mod planted_log;
+
+use std::{
+    ops::ControlFlow,
+    path::Path,
+    process::{Command, Output},
+    sync::Arc,
+};
+
+use common::{Feedback, ItemId, config::Config, transition::Ending};
+use learner::{
+    evaluation::Users,
+    simulator::{self, Criteria, FittedSimulator, Options},
+    world::{World, simulator_path},
+};
+use logs::{Log, Split};
+use planted_log::{N_DIMS, N_ITEMS};
+use sim::{Outcome, Reference};
+
+const WINDOW: usize = 5;
+
+fn options() -> Options {
+    Options {
+        window: WINDOW,
+        ensemble: 2,
+        width: 8,
+        hidden: 16,
+        category_dims: 2,
+        epochs: 5,
+        batch: 256,
+        learning_rate: 1e-2,
+        held_out: 0.2,
+        ..Options::default()
+    }
+}
+
+fn fit(log: &Path, split: Split) -> FittedSimulator {
+    let log = Log::open(log).unwrap();
+    let mut go_on = |_| ControlFlow::Continue(());
+    simulator::fit(&log, split, &options(), Criteria::default(), &mut go_on).unwrap()
+}
+
+/// Fits and saves both simulators.
+fn fit_both(log: &Path) {
+    for split in Split::ALL {
+        fit(log, split).save(&simulator_path(log, split.name())).unwrap();
+    }
+}
+
+fn learner(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_learner")).args(args).env_remove("RUST_LOG").output().unwrap()
+}
+
+/// A run of 400 environment steps of a tiny model in a log.
+fn train(log: &Path, run: &Path) -> Output {
+    let config = run.with_extension("toml");
+    std::fs::write(
+        &config,
+        format!(
+            "preset = \"tuned\"\n\
+             [environment]\nsession_length = 12\nwarmup_steps = 3\n\
+             [model]\nn_dims = {N_DIMS}\nwindow = {WINDOW}\nencoder_width = 8\nhead_width = 8\nn_goals = 2\n\
+             period_steps = 4\n\
+             [algorithm]\ntarget_action = \"virtual\"\n\
+             [exploration]\nrandom_steps = 40\n\
+             [replay]\nlow = {{ capacity = 300, batch = {{ rows = 8 }}, min_size = 30 }}\n\
+             high = {{ capacity = 80, batch = {{ rows = 4 }}, min_size = 4 }}\n\
+             [actor]\nactors = 1\nsessions = 4\n\
+             [train]\nmode = \"lockstep\"\nsteps = 400\nupdates_per_step = 0.25\ndevice = \"cpu\"\n\
+             evaluate_every = 200\nevaluation_sessions = 8\n"
+        ),
+    )
+    .unwrap();
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let (config, log, run) = (text(&config), text(log), text(run));
+    learner(&["--config", &config, "--env", &log, "--run-dir", &run, "--no-table"])
+}
+
+#[test]
+fn what_made_the_log_is_recovered_and_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = planted_log::write(folder.path(), false);
+    let fitted = fit(&log, Split::Train);
+    let report = fitted.acceptance();
+    assert!(report.accepted, "{}", report.to_markdown());
+    // At least half of what a mind reader would know beyond the rates: a session's first windows are empty.
+    let (known, possible) = (
+        report.base_rate_entropy - report.log_loss,
+        report.base_rate_entropy - planted_log::least_log_loss(),
+    );
+    assert!(known > 0.5 * possible && known < 1.1 * possible, "{known} of {possible} nats");
+    // Item 0 has the taste +1 and quality, item 3 neither; the windows are of a user of taste +1.
+    let skipped = [1, 3, 5, 7, 9].map(ItemId);
+    let clicked = [2, 4, 8, 10, 12].map(ItemId);
+    let windows = [skipped, clicked, [ItemId::PADDING; WINDOW]].concat();
+    let p = |item| {
+        let (model, mut scratch, mut p) = (fitted.model(), sim::learned::Scratch::default(), Vec::new());
+        (0..2).for_each(|member| model.predict(member, &windows, &[ItemId(item)], &mut scratch, &mut p));
+        [1, 2].map(|class| (p[class] + p[class + 3]) / 2.0)
+    };
+    let ([liked, good], [disliked, bad]) = (p(0), p(3));
+    assert!(liked > 3.0 * disliked, "clicks: {liked} and {disliked}");
+    assert!(good > 10.0 * bad, "orders: {good} and {bad}");
+}
+
+#[test]
+fn the_simulator_of_the_test_days_starts_from_the_training_days_sessions() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = planted_log::write(folder.path(), false);
+    let fitted = fit(&log, Split::Test);
+    assert!(fitted.acceptance().accepted, "{}", fitted.acceptance().to_markdown());
+    let statistics = fitted.statistics();
+    assert!(statistics.n_contexts() <= 700);
+    let n_empty = (0..statistics.n_contexts())
+        .filter(|&context| statistics.context(context).iter().all(|item| item.is_padding()))
+        .count();
+    // A user without a click on the training days.
+    assert!(n_empty < statistics.n_contexts() / 10, "{n_empty} of {}", statistics.n_contexts());
+    let shown: f32 = statistics.impressions().iter().sum();
+    assert_eq!(shown, (16 * statistics.n_contexts()) as f32, "only the test days are counted");
+}
+
+#[test]
+fn a_policy_is_trained_in_a_log_and_evaluated_in_its_test_days() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = planted_log::write(folder.path(), false);
+    fit_both(&log);
+    let run = folder.path().join("run");
+    let output = train(&log, &run);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    assert!(!stderr.contains("NOT accepted"), "{stderr}");
+    let config = Config::load(Some(&run.join("config.toml")), &[]).unwrap();
+    let policy = std::fs::read(run.join("policy.safetensors")).unwrap();
+    let world = World::open(&config).unwrap();
+    agent::Policy::from_safetensors(&policy, &config.model, Arc::clone(world.items())).unwrap();
+
+    let expected = [
+        Reference::Random,
+        Reference::Popularity,
+        Reference::Logging,
+        Reference::ClickGreedy,
+        Reference::Myopic,
+        Reference::OrderGreedy,
+    ];
+    assert_eq!(world.references().unwrap(), expected);
+    let play = |users| {
+        let mut world = world.build(users, 3, 12).unwrap();
+        let mut outcomes = [Outcome { feedback: Feedback::Skip, ending: Ending::None }; 3];
+        assert_eq!(world.recall()[0].candidates().len(), N_ITEMS, "all there are");
+        (0..3).for_each(|slot| world.begin(slot, slot as u64));
+        let item = world.recall()[0].candidates()[0];
+        world.step(&[item; 3], &mut outcomes).unwrap();
+        world.truth().unwrap().probability(0, ItemId(5))
+    };
+    assert_ne!(play(Users::Training), play(Users::Test), "two simulators");
+}
+
+#[test]
+fn a_log_without_a_pattern_is_fitted_but_not_accepted_and_whoever_trains_in_it_is_warned() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = planted_log::write(folder.path(), true);
+    let path = log.to_str().unwrap();
+    let small = ["--window", "5", "--ensemble", "2", "--width", "8", "--hidden", "16", "--epochs", "1"];
+    let output = learner(&[&["simulator", "fit", path, "--quick"], &small[..]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let fitted = String::from_utf8(output.stdout).unwrap();
+    assert!(fitted.contains("Learned simulator, train days: NOT accepted"), "{fitted}");
+    assert!(fitted.contains("not accepted because: ROC-AUC of click is 0."), "{fitted}");
+    let again = String::from_utf8(learner(&["simulator", "report", path]).stdout).unwrap();
+    assert!(again.lines().all(|line| fitted.contains(line)), "{again}");
+
+    let output = train(&log, &folder.path().join("run"));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    let warning = stderr.lines().find(|line| line.contains("train simulator")).unwrap();
+    assert!(warning.contains("NOT accepted") && warning.contains("ROC-AUC of click is 0."), "{warning}");
+}
+
+#[test]
+fn a_log_that_cannot_be_the_world_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = planted_log::write(folder.path(), false);
+    let error = |change: &dyn Fn(&mut Config)| {
+        let mut config = Config::default();
+        config.environment.name = log.display().to_string();
+        config.environment.session_length = 40;
+        (config.model.n_dims, config.model.window) = (N_DIMS, WINDOW);
+        change(&mut config);
+        World::open(&config).unwrap_err().to_string()
+    };
+    let fit_it =
+        format!("has no fitted train simulator; fit it with: learner simulator fit {}", log.display());
+    assert!(error(&|_| ()).ends_with(&fit_it));
+    fit_both(&log);
+    assert!(error(&|c| c.model.n_dims = 50).contains("have 6 dimensions, but `model.n_dims` is 50"));
+    assert!(error(&|c| c.model.window = 10).contains("fitted with windows of 5, but `model.window` is 10"));
+    assert!(error(&|c| c.environment.session_length = 41).contains("60 items, but a session shows 61"));
+    assert!(error(&|c| c.environment.leave = true).contains("nobody leaves"));
+    assert!(error(&|c| c.environment.name = "nowhere".into()).contains("nor the folder of an imported log"));
+    // A fit that was cut short has no report.
+    std::fs::remove_file(simulator_path(&log, "test").join("acceptance.json")).unwrap();
+    assert!(error(&|_| ()).contains("no fitted test simulator"));
+}
