@@ -28,7 +28,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
 ];
 
 /// The crates that may link libtorch.
-const WITH_LIBTORCH: &[&str] = &["learner", "system-tests"];
+const WITH_LIBTORCH: &[&str] = &["learner"];
 
 /// Third-party crates that only some of ours may name, with the reason.
 const RESERVED: &[(&str, &[&str], &str)] = &[
@@ -236,6 +236,50 @@ fn versions_and_lints_come_from_the_workspace() {
                 assert!(
                     inherits(Some(spec)),
                     "{folder}/Cargo.toml: write {name}.workspace = true in [{kind}]"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_version_table_lists_what_is_used_and_nothing_else() {
+    let used: BTreeSet<String> = ARROWS
+        .iter()
+        .flat_map(|(_, folder, _)| {
+            let manifest = manifest(folder);
+            ["dependencies", "dev-dependencies", "build-dependencies"]
+                .into_iter()
+                .flat_map(|kind| {
+                    manifest.get(kind).and_then(toml::Value::as_table).cloned().unwrap_or_default()
+                })
+                .map(|(name, _)| name)
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let table = manifest("")["workspace"]["dependencies"].as_table().unwrap().clone();
+    let listed: BTreeSet<String> = table.into_iter().map(|(name, _)| name).collect();
+    assert_eq!(listed, used, "left: the table of the root Cargo.toml; right: what the crates name");
+}
+
+/// A crate is named by its code, not only by its manifest. Some are used through others' macros.
+#[test]
+fn crates_name_what_they_depend_on() {
+    const BY_MACROS: &[&str] = &["prost", "prost-types", "tonic", "tonic-prost"];
+    for (_, folder, _) in ARROWS {
+        let code: String = system_tests::files_with_extension(&["rs"])
+            .iter()
+            .filter(|path| path.starts_with(root().join(folder)))
+            .map(|path| std::fs::read_to_string(path).unwrap())
+            .collect();
+        let manifest = manifest(folder);
+        for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            for name in manifest.get(kind).and_then(toml::Value::as_table).into_iter().flat_map(|t| t.keys())
+            {
+                let used = code.contains(&format!("{}::", name.replace('-', "_")));
+                assert!(
+                    used || BY_MACROS.contains(&name.as_str()),
+                    "{folder}/Cargo.toml: {name} is not used"
                 );
             }
         }

@@ -2,15 +2,18 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Largest record that is read: 1 GiB. A length prefix beyond it is refused before memory is taken.
+/// Largest record that is written or read: 1 GiB. A length prefix beyond it is refused before memory is taken.
 const MAX_RECORD_BYTES: usize = 1 << 30;
 
 /// A record that could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The value does not fit the format or the limit.
+    /// The value does not fit the format.
     #[error("cannot encode the record")]
     Encode(#[source] Box<bincode::error::EncodeError>),
+    /// More bytes than are read back.
+    #[error("the record has {0} bytes, more than 1 GiB")]
+    TooLarge(usize),
     /// The bytes are no such record.
     #[error("cannot decode the record")]
     Decode(#[source] Box<bincode::error::DecodeError>),
@@ -25,7 +28,9 @@ fn format() -> impl bincode::config::Config {
 
 /// The bytes of a record.
 pub fn encode(value: &impl Serialize) -> Result<Vec<u8>, Error> {
-    bincode::serde::encode_to_vec(value, format()).map_err(|e| Error::Encode(Box::new(e)))
+    // bincode's own limit holds for reading only.
+    let bytes = bincode::serde::encode_to_vec(value, format()).map_err(|e| Error::Encode(Box::new(e)))?;
+    if bytes.len() > MAX_RECORD_BYTES { Err(Error::TooLarge(bytes.len())) } else { Ok(bytes) }
 }
 
 /// The record that fills `bytes` to the last one.

@@ -1,5 +1,7 @@
 //! Logs: plain lines for people, JSON for machines.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 /// How log lines look.
@@ -15,7 +17,10 @@ pub enum Format {
 /// Later calls in one process change nothing.
 pub fn init(format: Format, default_filter: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     // An Err here means that a test or an embedding program has set up logging already: keep theirs.
     let _already_set = match format {
         Format::Pretty => builder.with_target(false).try_init(),

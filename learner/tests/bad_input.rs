@@ -205,12 +205,67 @@ fn settings_of_a_run_that_goes_on_are_kept() {
 }
 
 #[test]
+fn the_environment_does_not_change_a_run_that_is_there() {
+    let runs = a_run();
+    let before = fs::read_to_string(runs.path("run/config.toml")).unwrap();
+    let output = program(&["--run-dir", "run", "--resume", "--no-table"])
+        .current_dir(runs.path(""))
+        .env("MAHRL__ALGORITHM__DISCOUNT", "0.123")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::read_to_string(runs.path("run/config.toml")).unwrap(), before);
+}
+
+#[test]
+fn a_bad_log_is_named_with_the_place() {
+    let runs = Runs::new();
+    fs::create_dir(runs.path("log")).unwrap();
+    let file = |name: &str, text: &str| fs::write(runs.path(name), text).unwrap();
+    let header = "user_id,session_id,position,timestamp,item_id,feedback,split\n";
+    let rows = "1,1,0,0,7,1,train\n1,1,1,1,8,0,train\n1,2,0,9,7,1,test\n1,2,1,10,8,0,test\n";
+    file("log/items.csv", "item_id,category,price\n7,,\n8,,\n");
+    file("log/log.csv", &format!("{header}{rows}"));
+    file("columns.csv", "action_time,user_id,sku,type,sessionId,index\n2026-01-01 00:00:00,1,2,1,a,1\n");
+    file("nan.csv", "item_id,e_0,e_1\n7,0.5,1\n8,NaN,1\n");
+    file("absent.csv", "item_id,e_0,e_1\n7,0.5,1\n");
+    file("text.csv", "item_id,e_0,e_1\n7,0.5,1\n8,0.5,red\n");
+    for (args, parts) in [
+        (&["stats", "nowhere"][..], &["nowhere"][..]),
+        (&["import", "--format", "taobao", "--input", "nowhere.csv", "--output", "x"], &["nowhere.csv"]),
+        (
+            &["import", "--format", "jdata-demo", "--input", "columns.csv", "--output", "x"],
+            &["columns.csv", "sku_id"],
+        ),
+        (&["embed", "log", "--from", "nan.csv"], &["nan.csv, line 3", "e_0", "NaN"]),
+        (&["embed", "log", "--from", "text.csv"], &["text.csv, line 3", "e_1", "red"]),
+        (&["embed", "log", "--from", "absent.csv"], &["absent.csv", "missing", "8"]),
+        (&["simulator", "fit", "log"], &["log", "learner embed"]),
+        (&["simulator", "report", "log"], &["log", "learner simulator fit"]),
+        (&["--env", "log", "--run-dir", "new"], &["log", "learner simulator fit"]),
+    ] {
+        refused(&runs, args, 1, parts);
+    }
+    for (row, parts) in [
+        ("1,1,0,0,9,1,train\n", &["log.csv, line 2", "item", "9"][..]),
+        ("1,1,0,0,7,6,train\n", &["log.csv, line 2", "feedback", "6"]),
+        ("1,1,0,0,7,1,tomorrow\n", &["log.csv, line 2", "split", "tomorrow"]),
+    ] {
+        file("log/log.csv", &format!("{header}{row}"));
+        refused(&runs, &["stats", "log"], 1, parts);
+    }
+    file("log/log.csv", &header.replace("item_id", "sku"));
+    refused(&runs, &["stats", "log"], 1, &["log.csv", "item_id"]);
+    assert!(!runs.path("x").exists() && !runs.path("new").exists());
+}
+
+#[test]
 fn a_checkpoint_of_another_shape_is_refused_by_its_tensor() {
     let runs = a_run();
     let config = runs.path("run/config.toml");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text.replace("head_width = 8", "head_width = 16")).unwrap();
-    let parts = ["step-000000000200", "does not fit", "heads", "[8, ", "expected [16, "];
+    let parts = ["step-000000000200", "model.head_width = 8", "says 16"];
     refused(&runs, &["--run-dir", "run", "--resume", "--steps", "300"], 1, &parts);
     refused(&runs, &["evaluate", "run"], 1, &["policy.safetensors", "does not fit", "expected [16, "]);
 }

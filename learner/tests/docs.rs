@@ -269,8 +269,15 @@ fn every_field_of_the_final_table_is_explained() {
         anchors: Anchors {
             baseline: Some("random".to_owned()),
             scale: Some(("random".to_owned(), "random".to_owned())),
+            subject: Some("random".to_owned()),
         },
-        rows: vec![Row { result, difference: Some(estimate), normalised: Some(estimate) }],
+        rows: vec![Row {
+            result,
+            difference: Some(estimate),
+            normalised: Some(estimate),
+            lead: Some(estimate),
+        }],
+        caveats: vec!["a caveat".to_owned()],
     };
     let mut found = BTreeSet::new();
     fields("", &serde_json::from_str(&comparison.to_json()).unwrap(), &mut found);

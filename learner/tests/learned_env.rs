@@ -125,6 +125,56 @@ fn the_simulator_of_the_test_days_starts_from_the_training_days_sessions() {
     assert_eq!(shown, (16 * statistics.n_contexts()) as f32, "only the test days are counted");
 }
 
+fn config(log: &Path) -> Config {
+    let mut config = Config::default();
+    config.environment.name = log.display().to_string();
+    config.environment.session_length = 40;
+    (config.model.n_dims, config.model.window) = (N_DIMS, WINDOW);
+    config
+}
+
+#[test]
+fn simulators_of_other_embeddings_than_the_logs_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = planted_log::write(folder.path(), false);
+    fit_both(&log);
+    World::open(&config(&log)).unwrap();
+    let items = log.join("items.csv");
+    let text = std::fs::read_to_string(&items).unwrap();
+    std::fs::write(&items, text.replace(",-1,", ",-1.2,")).unwrap();
+    let error = World::open(&config(&log)).unwrap_err().to_string();
+    let log = log.display();
+    assert_eq!(
+        error,
+        format!(
+            "the train simulator of {log} was fitted to other embeddings than {log}/items.csv holds now; fit it again \
+             with: learner simulator fit {log}"
+        )
+    );
+    // Only the simulators were kept of the log.
+    std::fs::remove_file(&items).unwrap();
+    World::open(&config(Path::new(&log.to_string()))).unwrap();
+}
+
+#[test]
+fn the_settings_noise_reaches_the_world() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = planted_log::write(folder.path(), false);
+    fit_both(&log);
+    let click = |temperature, flip_share| {
+        let mut config = config(&log);
+        (config.environment.temperature, config.environment.flip_share) = (temperature, flip_share);
+        let world = World::open(&config).unwrap().build(Users::Test, 1, 12).unwrap();
+        let p = |item| world.truth().unwrap().probability(0, ItemId(item));
+        [p(0), p(3)]
+    };
+    let (fitted, flat, flipped) = (click(1.0, 0.0), click(100.0, 0.0), click(1.0, 1.0));
+    assert_ne!(fitted[0], fitted[1]);
+    // Rounding only.
+    assert!((flipped[0].0 - flipped[1].0).abs() < 1e-6, "the base rates, whatever the item: {flipped:?}");
+    assert_ne!(fitted, flat);
+}
+
 #[test]
 fn a_policy_is_trained_in_a_log_and_evaluated_in_its_test_days() {
     let folder = tempfile::tempdir().unwrap();
@@ -172,6 +222,12 @@ fn a_log_without_a_pattern_is_fitted_but_not_accepted_and_whoever_trains_in_it_i
     let fitted = String::from_utf8(output.stdout).unwrap();
     assert!(fitted.contains("Learned simulator, train days: NOT accepted"), "{fitted}");
     assert!(fitted.contains("not accepted because: ROC-AUC of click is 0."), "{fitted}");
+    assert!(fitted.contains(" s); this was --quick: fit without it\n"), "{fitted}");
+    let next = format!("next: learner --env {path} --set model.n_dims=6 --set model.window=5\n");
+    assert!(fitted.ends_with(&next), "{fitted}");
+    // Standard error is no terminal here: a line a pass.
+    let passes = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(passes.matches("member 2 of 2, pass 1 of at most 1: log loss").count(), 2, "{passes}");
     let again = String::from_utf8(learner(&["simulator", "report", path]).stdout).unwrap();
     assert!(again.lines().all(|line| fitted.contains(line)), "{again}");
 
@@ -187,10 +243,7 @@ fn a_log_that_cannot_be_the_world_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let log = planted_log::write(folder.path(), false);
     let error = |change: &dyn Fn(&mut Config)| {
-        let mut config = Config::default();
-        config.environment.name = log.display().to_string();
-        config.environment.session_length = 40;
-        (config.model.n_dims, config.model.window) = (N_DIMS, WINDOW);
+        let mut config = config(&log);
         change(&mut config);
         World::open(&config).unwrap_err().to_string()
     };
@@ -203,6 +256,7 @@ fn a_log_that_cannot_be_the_world_says_what_to_do() {
     assert!(error(&|c| c.environment.session_length = 41).contains("60 items, but a session shows 61"));
     assert!(error(&|c| c.environment.leave = true).contains("nobody leaves"));
     assert!(error(&|c| c.environment.name = "nowhere".into()).contains("nor the folder of an imported log"));
+    assert!(error(&|c| c.model.bound = 1.0).contains("lie in (-1.94, 1.94), but `model.bound` is 1: set it"));
     // A fit that was cut short has no report.
     std::fs::remove_file(simulator_path(&log, "test").join("acceptance.json")).unwrap();
     assert!(error(&|_| ()).contains("no fitted test simulator"));

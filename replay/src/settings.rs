@@ -2,6 +2,7 @@
 
 use common::{
     config::{Config, Mode, PartialPeriods, TableConfig},
+    history::N_WINDOWS,
     transition::Shape,
 };
 
@@ -142,7 +143,31 @@ impl Settings {
                 return Err(Error::invalid(min_size, problem));
             }
         }
+        let (bytes, most) = (self.snapshot_bytes(n_shards), wire::MAX_SNAPSHOT_BYTES as u64);
+        if bytes > most {
+            let problem = format!(
+                "{} would make checkpoints of about {} MiB a shard, at most {} MiB can be restored: take more shards \
+                 or a smaller capacity",
+                self.low.capacity,
+                bytes >> 20,
+                most >> 20
+            );
+            return Err(Error::invalid("low.capacity", problem));
+        }
         self.ratio.map_or(Ok(()), |ratio| ratio.validate())
+    }
+
+    /// About how many bytes the snapshot of the largest shard has once the tables are full and sessions are longer than
+    /// a period: a row refers to a period by number; integers take up to 5 bytes, goals 4 a component.
+    fn snapshot_bytes(&self, n_shards: usize) -> u64 {
+        let (low, high) = self.share(0, n_shards);
+        let (shape, row) = (self.shape, 16);
+        let period = 5 * (N_WINDOWS * shape.window + shape.n_steps)
+            + 4 * shape.n_goals * shape.n_dims
+            + shape.n_steps
+            + 32;
+        let periods = low / shape.n_steps.max(1) + high;
+        periods as u64 * period as u64 + (low + high) as u64 * row
     }
 
     /// Most steps of one appended batch.
@@ -198,6 +223,16 @@ mod tests {
             settings.validate(1).unwrap();
             assert_eq!(settings.ratio.is_some(), config.train.mode == Mode::Async);
         }
+    }
+
+    #[test]
+    fn tables_too_large_to_restore_are_refused_before_they_are_filled() {
+        let config = Config::preset(common::config::Preset::Tuned);
+        let mut settings = Settings::from_config(&config, "run", 1_000);
+        settings.low.capacity = 50_000_000;
+        let message = settings.validate(1).unwrap_err().to_string();
+        assert!(message.contains("low.capacity") && message.contains("more shards"), "{message}");
+        settings.validate(8).unwrap();
     }
 
     #[test]

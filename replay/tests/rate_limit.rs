@@ -7,9 +7,9 @@ mod support;
 
 use std::time::Duration;
 
-use common::seed::Streams;
+use common::{config::Batch, seed::Streams};
 use rand::RngExt;
-use replay::{Error, LocalReplay, Ratio, Settings, TransitionSink, WriterSettings};
+use replay::{Error, LocalReplay, Ratio, Settings, TransitionSink, WriterSettings, client::Request};
 use support::*;
 use tokio::runtime::Handle;
 
@@ -67,6 +67,40 @@ async fn a_burst_in_phase_neither_deadlocks_nor_leaves_the_window() {
         assert_eq!((inserted, sampled), (2 * 64 * 40, samples));
         assert_eq!((limiter.inserted, limiter.sampled), (inserted, sampled));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_learner_that_looks_around_wastes_no_samples_of_shards_that_were_ready() {
+    let settings = coupled(0.25, 16, 8);
+    let (shards, _replay) = LocalReplay::start(&settings, 3, &Handle::current()).unwrap();
+    let mut writer = shards.writer(WriterSettings { wait: WAIT, ..writer(1) }).await.unwrap();
+    let slow = tokio::task::spawn_blocking(move || {
+        let mut sessions: Vec<_> = (0..16).map(|s| Session::new(s, 40)).collect();
+        while sessions.iter().any(|session| !session.is_over()) {
+            sessions.iter_mut().filter(|session| !session.is_over()).for_each(|s| s.step(&mut writer));
+            writer.flush().unwrap();
+            std::thread::sleep(Duration::from_millis(3));
+        }
+    });
+    let request = |key| Request { low: Some(Batch::Rows(16)), high: None, key };
+    let mut prefetch = shards.sampler(WAIT).prefetch(0, 1, request);
+    let learner = tokio::task::spawn_blocking(move || {
+        let (mut taken, mut late) = (0, 0);
+        while !slow.is_finished() {
+            match prefetch.take(Duration::from_millis(1)) {
+                Ok(minibatch) => taken += minibatch.low.len() as u64,
+                Err(Error::Deadline { .. }) => late += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        (taken, late)
+    });
+    let (taken, late) = learner.await.unwrap();
+    assert!(late > 10 && taken > 0, "{taken} rows, {late} times nothing: this has tested nothing");
+    let infos = shards.info().await.unwrap();
+    let sampled: u64 = infos.iter().map(|info| info.low.as_ref().unwrap().sampled).sum();
+    // One minibatch may be waiting to be taken, and one on its way.
+    assert!(sampled <= taken + 2 * 16, "{sampled} rows were sampled, {taken} taken");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -95,7 +95,7 @@ async fn a_prefetch_yields_the_minibatches_in_order_as_if_drawn_one_by_one() {
     };
     let mut prefetch = sampler.clone().prefetch(7, 2, request);
     for number in 7..12 {
-        let minibatch = prefetch.take_async().await.unwrap();
+        let minibatch = tokio::task::block_in_place(|| prefetch.take(WAIT)).unwrap();
         assert_eq!(minibatch.high.len(), if number % 2 == 0 { 12 } else { 0 });
         assert_eq!(minibatch, sampler.minibatch(number, request(number)).await.unwrap());
     }

@@ -28,9 +28,12 @@ impl Counts {
         }
     }
 
-    /// A malformed row: an error, or counted with `--lenient`.
-    pub fn malformed(&mut self, input: &Input, error: Error) -> Result<(), Error> {
+    /// A malformed row: an error that names the way out, or counted with `--lenient`.
+    pub fn malformed(&mut self, input: &Input, mut error: Error) -> Result<(), Error> {
         if !input.lenient {
+            if let Error::Row { problem, .. } = &mut error {
+                problem.push_str("; --lenient counts such rows and goes on");
+            }
             return Err(error);
         }
         self.drop_row("malformed");

@@ -65,6 +65,15 @@ impl Statistics {
         };
         Self { before: rows(false), after: rows(true) }
     }
+
+    /// Skips left out, where the click filter leaves nothing but single clicks: with sessions of one impression every click
+    /// rate after it is 1, whatever the log's.
+    pub fn skips_lost(&self) -> Option<u64> {
+        let (before, after) = (&self.before.all, &self.after.all);
+        let only_single_clicks = after.sessions > 0 && after.impressions == after.sessions;
+        (only_single_clicks && before.impressions > after.impressions)
+            .then(|| before.impressions - after.impressions)
+    }
 }
 
 impl Row {

@@ -150,6 +150,14 @@ fn missing_ambiguous_and_damaged_files_are_named() {
 }
 
 #[test]
+fn a_note_on_negatives_from_before_the_days_around_were_counted_is_read() {
+    let manifest = r#"{"negatives": {"per_positive": 9, "seed": 0, "n_same_category": 5, "n_same_day": 2, "n_missing": 3}}"#;
+    let folder = folder(&[("log.csv", ROWS), ("items.csv", ITEMS), ("manifest.json", manifest)]);
+    let note = Log::open(folder.path()).unwrap().manifest().negatives.unwrap();
+    assert_eq!((note.n_days_around, note.n_wanted(), note.missing_share()), (0, 10, 0.3));
+}
+
+#[test]
 fn a_log_is_never_written_over_another() {
     let log = log(ROWS, ITEMS).unwrap();
     let folder = folder(&[("notes.txt", "mine")]);

@@ -130,7 +130,7 @@ fn actions_become_sessions_with_repetitions_merged_and_the_latest_for_testing() 
 
 #[test]
 fn sampled_impressions_are_noted_and_the_same_for_the_same_seed() {
-    let options = Options { negatives: Some(1), form: Form::Csv, ..Options::default() };
+    let options = Options { negatives: Some(9), form: Form::Csv, seed: 1, ..Options::default() };
     let (first, manifest) = run(&actions(), &options).unwrap();
     let (second, _) = run(&actions(), &options).unwrap();
     for file in ["log.csv", "items.csv", "manifest.json"] {
@@ -139,10 +139,15 @@ fn sampled_impressions_are_noted_and_the_same_for_the_same_seed() {
     }
     let note = manifest.negatives.unwrap();
     assert_eq!(manifest.impressions, Impressions::Sampled);
-    assert_eq!(note.n_same_category + note.n_same_day + note.n_missing, 4);
-    let (_, _, shown) = &sessions(first.path())[0];
-    assert_eq!(shown.len(), 2, "bob's c and a sampled item of that day: {shown:?}");
-    assert!(shown.iter().any(|(item, feedback)| *item != 0 && *feedback == Skip));
+    let sessions = sessions(first.path());
+    let shown: Vec<_> = sessions.iter().flat_map(|(_, _, shown)| shown).collect();
+    let n_skips = shown.iter().filter(|(_, feedback)| *feedback == Skip).count() as u64;
+    assert!(n_skips > 0, "nothing is sampled");
+    assert_eq!((note.n_wanted() - note.n_missing, manifest.n_impressions), (n_skips, n_skips + 4));
+    for (_, _, shown) in &sessions {
+        let (_, last) = shown.last().unwrap();
+        assert!(last.clicked(), "skips stand before the interaction: {shown:?}");
+    }
 }
 
 #[test]
@@ -230,4 +235,20 @@ fn table_one_counts_before_and_after_sessions_without_a_click_are_dropped() {
         (row.impressions_per_session, row.clicks_per_impression, row.orders_per_click),
         (2.0, 0.5, 0.5)
     );
+    assert_eq!(table.skips_lost(), None);
+}
+
+#[test]
+fn table_one_knows_when_the_click_filter_leaves_single_clicks_only() {
+    let records = vec![
+        ("u", Some("1"), 0, "a", Skip),
+        ("u", Some("2"), 1, "b", Click),
+        ("u", Some("3"), 2, "c", Skip),
+        ("v", Some("4"), 3, "a", Click),
+    ];
+    let format = Handmade { impressions: Impressions::Logged, records, propensity: None, price: None };
+    let (folder, _) = run(&format, &Options::default()).unwrap();
+    let table = Statistics::of(&Log::open(&folder.path().join("log")).unwrap());
+    assert_eq!((table.before.all.clicks_per_impression, table.after.all.clicks_per_impression), (0.5, 1.0));
+    assert_eq!(table.skips_lost(), Some(2));
 }

@@ -85,6 +85,10 @@ fn sessions_of_50_agree_with_the_table() {
 fn sessions_of_200_agree_with_the_table() {
     check(Reference::Random, 400, 200, [14.95, 11.55, 3.40]);
     check(Reference::Logging, 400, 200, [21.92, 16.97, 4.95]);
+    check(Reference::Popularity, 200, 200, [21.36, 17.71, 3.65]);
+    check(Reference::ClickGreedy, 150, 200, [51.96, 40.07, 11.89]);
+    check(Reference::Myopic, 150, 200, [56.80, 39.32, 17.48]);
+    check(Reference::OrderGreedy, 150, 200, [54.28, 28.43, 25.85]);
     check(Reference::Lookahead, 150, 200, [61.36, 35.39, 25.98]);
 }
 

@@ -6,7 +6,7 @@
 mod preset;
 mod sections;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use figment::{
     Figment, Metadata, Profile, Provider,
@@ -27,11 +27,20 @@ use crate::{PeriodLayout, transition::Shape};
 /// A configuration that cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The sources do not parse: wrong type, unknown key, no such file.
+    /// A file that cannot be read.
+    #[error("cannot read the settings {path}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The sources do not parse: wrong type, unknown key.
     #[error("{}", one_line(.0))]
     Parse(Box<figment::Error>),
     /// A value outside its range.
-    #[error("setting `{key}` is {value}: {expected}")]
+    #[error("setting `{key}` is {value}, expected {expected}")]
     Range {
         /// Dotted key.
         key: &'static str,
@@ -79,9 +88,20 @@ impl Config {
     pub fn load(file: Option<&Path>, flags: &[(&str, toml::Value)]) -> Result<Self, Error> {
         let mut sources = Figment::new();
         if let Some(path) = file {
+            readable(path)?;
             sources = sources.merge(Toml::file_exact(path));
         }
-        sources = sources.merge(Env::prefixed("MAHRL__").split("__"));
+        Self::of(sources.merge(Env::prefixed("MAHRL__").split("__")), flags)
+    }
+
+    /// The settings a run was begun with, under the flags: its file as [`Self::to_toml`] wrote it. The environment does
+    /// not count, which may be another by now.
+    pub fn load_run(file: &Path, flags: &[(&str, toml::Value)]) -> Result<Self, Error> {
+        readable(file)?;
+        Self::of(Figment::from(Toml::file_exact(file)), flags)
+    }
+
+    fn of(mut sources: Figment, flags: &[(&str, toml::Value)]) -> Result<Self, Error> {
         for (key, value) in flags {
             sources = sources.merge(Flag(key, value));
         }
@@ -129,8 +149,23 @@ impl Config {
         self.exploration.validate()?;
         self.replay.validate()?;
         self.actor.validate()?;
-        self.train.validate()
+        self.train.validate()?;
+        let (length, period) = (self.environment.session_length, self.model.period_steps);
+        require(
+            length >= period || self.algorithm.partial_periods == PartialPeriods::Keep,
+            "environment.session_length",
+            length,
+            format!(
+                "at least model.period_steps = {period} with algorithm.partial_periods = \"drop\": no period would \
+                 ever be stored"
+            ),
+        )
     }
+}
+
+/// Says which file cannot be read, and why.
+fn readable(path: &Path) -> Result<(), Error> {
+    std::fs::File::open(path).map(drop).map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
 /// A flag as a source, named as such in errors.
@@ -201,6 +236,8 @@ mod tests {
             ("sed = 1", vec!["sed", "unknown field"]),
             ("[model]\nn_goals = 11", vec!["model.n_goals", "11", "at most"]),
             ("[model]\nwindow = -1", vec!["window"]),
+            ("[environment]\ntemperature = 0.0", vec!["environment.temperature", "0", "above 0"]),
+            ("[environment]\nflip_share = 1.5", vec!["environment.flip_share", "1.5", "0 to 1"]),
             ("[algorithm]\ndiscount = 1.5", vec!["algorithm.discount", "1.5"]),
             ("[model]\ncritic_output = \"cubic\"", vec!["model.critic_output", "cubic", "softplus"]),
             ("preset = \"magic\"", vec!["magic", "expected `paper` or `tuned` for key \"preset\""]),

@@ -40,6 +40,8 @@ fn paper() -> Config {
             leave: false,
             candidates: 1000,
             warmup_steps: 20,
+            temperature: 1.0,
+            flip_share: 0.0,
         },
         model: ModelConfig {
             n_dims: 50,
@@ -105,17 +107,18 @@ fn tuned() -> Config {
         },
         algorithm: AlgorithmConfig {
             discount: 0.8,
+            internal_weight: 0.1,
             remainder: Remainder::Last,
             partial_periods: PartialPeriods::Keep,
             encoder_update: EncoderUpdate::Summed,
             learning_rate_high: LevelRates { actor: 1e-4, critic: 1e-3 },
-            learning_rate_low: LevelRates { actor: 3e-4, critic: 1e-3 },
+            learning_rate_low: LevelRates { actor: 5e-4, critic: 3e-3 },
             learning_rate_final: 0.02,
             ..paper.algorithm
         },
         exploration: ExplorationConfig {
-            goal_noise: 0.2,
-            action_noise: 0.2,
+            goal_noise: 0.1,
+            action_noise: 0.1,
             random_items: 0.1,
             random_steps: 50_000,
         },
@@ -135,5 +138,39 @@ fn tuned() -> Config {
             ..paper.train
         },
         ..paper
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Written from the paper (Sec 4.1 and the equations), not from the code above.
+    #[test]
+    fn paper_has_the_papers_values() {
+        let Config { model, algorithm, exploration, replay, actor, train, .. } =
+            Config::preset(Preset::Paper);
+        assert_eq!((model.n_dims, model.window, model.bound), (50, 10, 1.94));
+        assert_eq!((model.n_goals, model.period_steps), (2, 10));
+        assert_eq!(model.goal_conditioning, GoalConditioning::Reward);
+        assert_eq!((model.critic_output, model.critic_action), (CriticOutput::Relu, CriticAction::Raw));
+        let AlgorithmConfig { discount, soft_update, internal_weight, beta, .. } = algorithm;
+        assert_eq!((discount, soft_update, internal_weight, beta), (0.95, 0.01, 0.5, 1.0));
+        assert_eq!(algorithm.high_discount, HighDiscount::Gamma);
+        assert_eq!((algorithm.assignment, algorithm.remainder), (Assignment::Paper, Remainder::Drop));
+        assert_eq!(algorithm.target_action, TargetAction::Mapped);
+        assert_eq!(algorithm.encoder_update, EncoderUpdate::Sequential);
+        for rates in [algorithm.learning_rate_high, algorithm.learning_rate_low] {
+            assert_eq!((rates.actor, rates.critic), (1e-6, 1e-6));
+        }
+        assert_eq!((algorithm.learning_rate_final, algorithm.actor_delay), (1.0, 1));
+        assert_eq!((algorithm.gradient_clip, algorithm.saturation_penalty), (0.0, 0.0));
+        let ExplorationConfig { goal_noise, action_noise, random_items, random_steps } = exploration;
+        assert_eq!((goal_noise, action_noise, random_items, random_steps), (0.0, 0.0, 0.0, 0));
+        for table in [replay.low, replay.high] {
+            assert_eq!((table.capacity, table.batch), (400, Batch::Share(0.1)));
+        }
+        assert_eq!((actor.actors, actor.sessions), (1, 1));
+        assert_eq!((train.mode, train.steps, train.updates_per_step), (Mode::Lockstep, 85_000, 1.0));
     }
 }

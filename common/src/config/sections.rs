@@ -19,6 +19,10 @@ pub struct EnvironmentConfig {
     pub candidates: usize,
     /// Steps of the logging policy that fill the windows before a session starts.
     pub warmup_steps: usize,
+    /// Learned simulators only: their logits are divided by it; above 1, feedback is less predictable. 1 is as fitted.
+    pub temperature: f32,
+    /// Learned simulators only: share of steps whose feedback is drawn from the log's base rates, whatever the item.
+    pub flip_share: f32,
 }
 
 /// How goals reach the low-level agent (docs/deviations.md, D1).
@@ -311,7 +315,14 @@ impl EnvironmentConfig {
             "environment.candidates",
             self.candidates,
             format!("at least session_length + warmup_steps = {least}, no item is shown twice"),
-        )
+        )?;
+        require(
+            self.temperature > 0.0 && self.temperature <= 100.0,
+            "environment.temperature",
+            self.temperature,
+            "above 0, at most 100",
+        )?;
+        within("environment.flip_share", self.flip_share.into(), 0.0, 1.0)
     }
 }
 

@@ -27,7 +27,7 @@ pub fn pre_activation(blocks: &[Tensor], state: &Tensor) -> Tensor {
     state.linear(&weight.view([heads * n, d]), Some(bias.view([heads * n]))).view([-1, heads, n])
 }
 
-/// Goals or virtual actions, `B tanh(u)`: `[B, H, n]`, every component in (-B, B).
+/// Goals or virtual actions, `B tanh(u)`: `[B, H, n]`, every component in [-B, B] (tanh rounds to 1).
 pub fn action(pre_activation: &Tensor, bound: f64) -> Tensor {
     // Eq 4: g^i = B tanh(W_i s + b_i); Eq 7: a^ = B tanh(W s + b)
     pre_activation.tanh() * bound

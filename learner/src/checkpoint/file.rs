@@ -133,15 +133,20 @@ pub fn load(path: &Path) -> Result<Checkpoint, Error> {
         Some(json) => serde_json::from_str(json).map_err(|e| damaged(format!("its metadata: {e}")))?,
         None => BTreeMap::new(),
     };
-    let format = metadata.get("format").cloned().unwrap_or_else(|| "none".into());
-    if format != FORMAT.to_string() {
-        return Err(Error::Format { path: path.to_owned(), found: format, expected: FORMAT });
+    let foreign = |found| Error::Format { path: path.to_owned(), found, expected: FORMAT };
+    if header.metadata().as_ref().is_none_or(|metadata| metadata.is_empty()) {
+        return Err(foreign("none".into()));
     }
     let expected = metadata.remove("sha256").ok_or_else(|| damaged("it has no checksum".into()))?;
     let tensors: BTreeMap<String, _> = file.tensors().into_iter().collect();
     let fields = tensors.iter().map(|(name, t)| (name.as_str(), (t.dtype(), t.shape(), t.data())));
     if checksum(&metadata, fields) != expected {
         return Err(damaged("its checksum does not fit its contents".into()));
+    }
+    // Of a file that is whole: a flipped bit is no other format.
+    match metadata.get("format") {
+        Some(format) if *format == FORMAT.to_string() => {}
+        format => return Err(foreign(format.cloned().unwrap_or_else(|| "none".into()))),
     }
     let number = |key: &str| {
         let value = metadata.get(key).and_then(|value| value.parse().ok());
@@ -208,7 +213,10 @@ mod tests {
             bytes[i] ^= 4;
             std::fs::write(&path, &bytes).unwrap();
             match load(&path) {
-                Err(error) => assert!(error.to_string().contains("x.safetensors"), "{error}"),
+                Err(error) => {
+                    let message = error.to_string();
+                    assert!(message.contains("x.safetensors") && message.contains("is damaged"), "{message}");
+                }
                 // Only the space that aligns the header carries nothing.
                 Ok(found) => assert_eq!(found, checkpoint(), "byte {i}"),
             }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use common::config::Config;
 use sim::{Reference, ReferencePolicy};
 
-use super::{Outcome, threads};
+use super::{Outcome, say, threads};
 use crate::{
     baselines::history_greedy::{self, HistoryGreedy},
     evaluation::{
@@ -29,8 +29,8 @@ pub(super) struct Args {
     /// Sessions of each policy.
     #[arg(long, default_value_t = DEFAULT_SESSIONS, value_name = "N")]
     sessions: usize,
-    /// Steps of a session [default: the run's].
-    #[arg(long, value_name = "50|200")]
+    /// Steps of a session, e.g. 50 or 200 [default: the run's].
+    #[arg(long, value_name = "T")]
     length: Option<usize>,
     /// Print JSON instead of the table.
     #[arg(long)]
@@ -55,18 +55,43 @@ impl Scope {
 /// Evaluates a run beside the references.
 pub(super) fn run(args: &Args) -> Result<Outcome> {
     let run_dir = RunDir::open(&args.run)?;
-    let config = Config::load(Some(&run_dir.config_path()), &[])?;
+    let config = Config::load_run(&run_dir.config_path(), &[])?;
     let scope =
         Scope { sessions: args.sessions, length: args.length.unwrap_or(config.environment.session_length) };
     let comparison = compare(&config, &run_dir, &scope)?;
-    let report = report::write(&run_dir, &config, Some(&comparison))?;
+    // Before anything is written: a folder that cannot be written to costs no result.
     if args.json {
-        println!("{}", comparison.without_sessions().to_json());
+        super::print_lines(&comparison.clone().without_sessions().to_json());
     } else {
         show(&comparison);
+    }
+    let report = keep(&config, &run_dir, &comparison)?;
+    if !args.json {
         println!("report  {}", report.display());
     }
     Ok(Outcome::Done)
+}
+
+/// Stores a table of the run's own session length, unless one of more sessions of the same policy is there, and writes
+/// the report; tells where it is.
+pub(super) fn keep(config: &Config, run_dir: &RunDir, comparison: &Comparison) -> Result<PathBuf> {
+    let path = run_dir.evaluation_path();
+    let written = |path: PathBuf| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let before = std::fs::read_to_string(&path).ok().and_then(|text| Comparison::from_json(&text).ok());
+    let is_larger = |before: &Comparison| {
+        before.settings.sessions > comparison.settings.sessions
+            && written(path.clone()) >= written(run_dir.policy_path())
+    };
+    let is_final = comparison.settings.length == config.environment.session_length;
+    if is_final && before.as_ref().is_some_and(is_larger) {
+        say("the run's table has more sessions than this one: report and evaluation.json keep it");
+        return Ok(report::write(run_dir, config, None)?);
+    }
+    if is_final {
+        let json = comparison.clone().without_sessions().to_json();
+        run_dir::write_whole(&path, json.as_bytes())?;
+    }
+    Ok(report::write(run_dir, config, Some(comparison))?)
 }
 
 /// Plays every policy on the same test users: what the world knows, history-greedy, the run's policy.
@@ -92,28 +117,35 @@ pub(super) fn compare(config: &Config, run_dir: &RunDir, scope: &Scope) -> Resul
     policies.push(Box::new(agent));
     policies.extend(oracles.into_iter().map(reference));
     let mut results = Vec::new();
+    let count = policies.len();
+    say(&format!(
+        "playing {} test sessions of {} steps with each of {count} policies",
+        scope.sessions, scope.length
+    ));
     for policy in &mut policies {
         results.push(evaluate(&mut **policy, &world.for_evaluation(), &settings)?);
     }
-    let anchors = Anchors::of(&results);
+    let anchors = Anchors { subject: Some(AGENT.to_owned()), ..Anchors::of(&results) };
     let comparison = Comparison::new(world.name(), &settings, results, anchors)?;
-    if scope.length == config.environment.session_length {
-        let json = comparison.clone().without_sessions().to_json();
-        run_dir::write_whole(&run_dir.evaluation_path(), json.as_bytes())?;
-    }
-    Ok(comparison)
+    Ok(Comparison { caveats: world.caveats().to_vec(), ..comparison })
 }
 
 /// Prints the table and what it says.
 pub(super) fn show(comparison: &Comparison) {
-    println!(
-        "{}: {} test sessions of {} steps; mean reward a session (an order is worth 5, a click 1), 95% intervals",
-        comparison.environment, comparison.settings.sessions, comparison.settings.length
+    let mut text = format!(
+        "{}: {} test sessions of {} steps; mean reward a session (an order is worth 5, a click 1), 95% intervals\n{}",
+        comparison.environment,
+        comparison.settings.sessions,
+        comparison.settings.length,
+        comparison.table()
     );
-    println!("{}", comparison.table());
     for verdict in report::verdicts(comparison) {
-        println!("{}", verdict.text);
+        text = text + "\n" + &verdict.text;
     }
+    for caveat in &comparison.caveats {
+        text = text + "\nNote: " + caveat;
+    }
+    super::print_lines(&text);
 }
 
 fn load_agent(config: &Config, run_dir: &RunDir, world: &World) -> Result<AgentPolicy> {
@@ -132,6 +164,7 @@ fn history_greedy(config: &Config, run_dir: &RunDir, world: &World) -> Result<Hi
     if path.is_file() {
         return Ok(HistoryGreedy::load(&path, Arc::clone(world.items()))?);
     }
+    say("training history-greedy, the supervised policy to compare with (a minute or two, once a run)");
     let mut environment = world.build(Users::Training, 256, config.environment.session_length)?;
     let bar = super::bar("history-greedy");
     let policy =

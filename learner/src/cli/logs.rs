@@ -15,6 +15,9 @@ use logs::{
 
 use super::Outcome;
 
+/// Share of the sampled skips that may be missing without a warning.
+const MOST_MISSING: f64 = 0.01;
+
 /// Arguments of `learner import`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ImportArgs {
@@ -30,7 +33,8 @@ pub(super) struct ImportArgs {
     /// Seconds of pause that end a session, where the data set has no sessions of its own.
     #[arg(long, default_value_t = import::Options::default().session_gap_seconds, value_name = "SECONDS")]
     session_gap: u64,
-    /// Skipped items to sample for each item interacted with, where the data set does not say what was shown [default: 9].
+    /// Skipped items to sample before each item interacted with, on average (their number is geometrically distributed), where
+    /// the data set does not say what was shown [default: 9].
     #[arg(long, value_name = "N")]
     negatives: Option<u32>,
     /// Seed of that sampling.
@@ -114,21 +118,40 @@ pub(super) fn import(args: &ImportArgs) -> Result<Outcome> {
         bar.set_position(at);
     })?;
     bar.finish_and_clear();
-    summarise(&manifest);
-    println!("{} is written; next: learner embed {}", args.output.display(), args.output.display());
+    if let Some(warning) = warning(&manifest) {
+        eprintln!("warning: {warning}");
+    }
+    let output = args.output.display();
+    super::print_lines(&format!("{}{output} is written; next: learner embed {output}", summary(&manifest)));
     Ok(Outcome::Done)
 }
 
-/// What an import read, left out, made up and wrote.
-fn summarise(manifest: &Manifest) {
-    println!("{} rows read, {} kept", manifest.counts.read, manifest.counts.kept);
+/// What is wrong with a log that was written all the same.
+fn warning(manifest: &Manifest) -> Option<String> {
+    let note = manifest.negatives.filter(|note| note.missing_share() > MOST_MISSING)?;
+    Some(format!(
+        "{} of {} skips ({:.1}%) could not be sampled, as sessions used up the items of the log: its click rate is higher \
+         than the 1 in {} asked for",
+        note.n_missing,
+        note.n_wanted(),
+        100.0 * note.missing_share(),
+        u64::from(note.per_positive) + 1
+    ))
+}
+
+/// What an import read, left out, made up and wrote: lines, each with its end.
+fn summary(manifest: &Manifest) -> String {
+    let mut lines = vec![format!("{} rows read, {} kept", manifest.counts.read, manifest.counts.kept)];
     for (reason, rows) in &manifest.counts.dropped {
-        println!("  {rows} dropped: {reason}");
+        lines.push(format!("  {rows} dropped: {reason}"));
     }
     if manifest.n_merged > 0 {
-        println!("  {} merged into an earlier impression of the item in the session", manifest.n_merged);
+        lines.push(format!(
+            "  {} merged into an earlier impression of the item in the session",
+            manifest.n_merged
+        ));
     }
-    println!(
+    lines.push(format!(
         "{} users, {} sessions, {} items, {} impressions ({})",
         manifest.n_users,
         manifest.n_sessions,
@@ -139,16 +162,21 @@ fn summarise(manifest: &Manifest) {
             Impressions::Proxy => "a proxy: what was looked at stands for what was shown",
             Impressions::Sampled => "sampled: the data set does not say what was shown",
         }
-    );
+    ));
     if let Some(note) = &manifest.negatives {
-        println!(
-            "  skips sampled: {} of the same category and day, {} of the same day, {} missing",
-            note.n_same_category, note.n_same_day, note.n_missing
-        );
+        lines.push(format!(
+            "  skips sampled: {} of the same category and day, {} of the same day, {} of the days around, {} of the whole \
+             log, {} missing",
+            note.n_same_category, note.n_same_day, note.n_days_around, note.n_whole_log, note.n_missing
+        ));
     }
     if let Some(split) = &manifest.split {
-        println!("  {} sessions for training, the latest {} for testing", split.n_train, split.n_test);
+        lines.push(format!(
+            "  {} sessions for training, the latest {} for testing",
+            split.n_train, split.n_test
+        ));
     }
+    lines.join("\n") + "\n"
 }
 
 /// Prints Table 1's row of a log.
@@ -156,19 +184,26 @@ pub(super) fn stats(args: &StatsArgs) -> Result<Outcome> {
     let log = Log::open_without_embeddings(&args.log)?;
     let statistics = Statistics::of(&log);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&statistics)?);
+        super::print_lines(&serde_json::to_string_pretty(&statistics)?);
         return Ok(Outcome::Done);
     }
     let manifest = log.manifest();
-    println!("{} ({}; impressions {})", args.log.display(), manifest.format, manifest.impressions.name());
-    println!("{}", table(&statistics));
+    let (log, source, impressions) = (args.log.display(), &manifest.format, manifest.impressions.name());
+    let mut text = format!("{log} ({source}; impressions {impressions})\n{}", table(&statistics));
+    if let Some(skips) = statistics.skips_lost() {
+        text += &format!(
+            "\nsessions with a click are one impression each, the click itself: the filter drops all {skips} skips, \
+             and the click rate after it says nothing"
+        );
+    }
+    super::print_lines(&text);
     Ok(Outcome::Done)
 }
 
 fn table(statistics: &Statistics) -> Table {
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN).set_header([
-        "sessions",
+        "filter",
         "split",
         "users",
         "sessions",
@@ -180,7 +215,7 @@ fn table(statistics: &Statistics) -> Table {
         "clicks/impr.",
         "orders/clicks",
     ]);
-    for (name, rows) in [("all", &statistics.before), ("with a click", &statistics.after)] {
+    for (name, rows) in [("all sessions", &statistics.before), ("with a click", &statistics.after)] {
         for (split, row) in [("all", &rows.all), ("train", &rows.train), ("test", &rows.test)] {
             table.add_row(cells(name, split, row));
         }
@@ -191,9 +226,9 @@ fn table(statistics: &Statistics) -> Table {
     table
 }
 
-fn cells(sessions: &str, split: &str, row: &statistics::Row) -> [String; 11] {
+fn cells(filter: &str, split: &str, row: &statistics::Row) -> [String; 11] {
     [
-        sessions.into(),
+        filter.into(),
         split.into(),
         row.users.to_string(),
         row.sessions.to_string(),
@@ -223,22 +258,58 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<Outcome> {
             note
         }
     };
-    println!("{} items with embeddings of their own, size {}", note.n_embedded, note.n_dims);
+    let mut lines =
+        vec![format!("{} items with embeddings of their own, size {}", note.n_embedded, note.n_dims)];
     for (items, place) in [
         (note.n_category_centroid, "at the centroid of their category"),
         (note.n_session_mean, "near the mean of the items they were met with"),
         (note.n_global_mean, "near the mean of all"),
     ] {
         if items > 0 {
-            println!("  {items} too rare for one of their own, {place}");
+            lines.push(format!("  {items} too rare for one of their own, {place}"));
         }
     }
     if note.n_unused > 0 {
-        println!("  {} rows of the file are of items that the log does not show", note.n_unused);
+        lines.push(format!("  {} rows of the file are of items that the log does not show", note.n_unused));
     }
     if args.from.is_some() && note.scale < 1.0 {
-        println!("  all were scaled by {:.4} to lie in (-{}, {})", note.scale, note.bound, note.bound);
+        lines.push(format!(
+            "  all were scaled by {:.4} to lie in (-{}, {})",
+            note.scale, note.bound, note.bound
+        ));
     }
-    println!("next: learner simulator fit {}", args.log.display());
+    lines.push(format!("next: learner simulator fit {}", args.log.display()));
+    super::print_lines(&lines.join("\n"));
     Ok(Outcome::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use logs::canonical::NegativesNote;
+
+    use super::*;
+
+    #[test]
+    fn missing_skips_are_warned_of_above_one_percent() {
+        let manifest = |n_missing| {
+            let note =
+                NegativesNote { per_positive: 9, n_whole_log: 990, n_missing, ..NegativesNote::default() };
+            Manifest { negatives: Some(note), ..Manifest::default() }
+        };
+        assert_eq!(warning(&Manifest::default()), None);
+        assert_eq!(warning(&manifest(10)), None);
+        let warned = warning(&manifest(110)).unwrap();
+        assert!(warned.starts_with("110 of 1100 skips (10.0%) could not be sampled"), "{warned}");
+        assert!(warned.ends_with("its click rate is higher than the 1 in 10 asked for"), "{warned}");
+    }
+
+    #[test]
+    fn no_two_columns_of_table_one_have_the_same_name() {
+        let table = table(&Statistics::default());
+        let mut names: Vec<String> = table.header().unwrap().cell_iter().map(|cell| cell.content()).collect();
+        let n = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), n);
+    }
 }

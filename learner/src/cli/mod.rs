@@ -71,6 +71,22 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// Prints text that may be long to standard output. Whoever reads it may stop early (`| head`): that is no failure.
+fn print_lines(text: &str) {
+    use std::io::{ErrorKind, Write};
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        // As println! does where there is nowhere to print to.
+        written => written.expect("standard output can be written to"),
+    }
+}
+
+/// Says on standard error what is being done now, for whoever waits; a terminal has bars besides.
+fn say(what: &str) {
+    eprintln!("{what}");
+}
+
 /// A bar for work that takes a while; hidden unless standard error is a terminal.
 fn bar(what: &'static str) -> indicatif::ProgressBar {
     let style = indicatif::ProgressStyle::with_template("{msg} {bar:30.cyan/dim} {pos}/{len}  eta {eta}")

@@ -1,14 +1,20 @@
 //! `learner simulator fit LOG` and `learner simulator report LOG`.
 
-use std::{ops::ControlFlow, path::PathBuf, time::Instant};
+use std::{
+    io::IsTerminal,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use anyhow::{Context, Result, bail};
 use clap::{Subcommand, ValueEnum};
+use common::config::Config;
 use logs::{Log, Split};
 
 use super::Outcome;
 use crate::{
-    simulator::{self, AcceptanceReport, Criteria, Options, Progress},
+    simulator::{self, AcceptanceReport, Criteria, FittedSimulator, Options, Progress},
     world::simulator_path,
 };
 
@@ -36,7 +42,7 @@ struct FitArgs {
     /// Which days.
     #[arg(long, value_enum, default_value_t = Which::Both)]
     split: Which,
-    /// Two members, three passes over at most 30,000 impressions each: to try things. Single options still win.
+    /// Two members, passes over 50,000 impressions, larger steps: to try things. Single options still win.
     #[arg(long)]
     quick: bool,
     #[command(flatten)]
@@ -159,28 +165,74 @@ fn fit(args: &FitArgs) -> Result<Outcome> {
     options.validate()?;
     let log = Log::open(&args.log)?;
     let mut verdicts = Vec::new();
+    let mut next = String::new();
     for &split in args.split.splits() {
         let folder = simulator_path(&args.log, split.name());
         let start = Instant::now();
-        let bar = super::bar(bar_text(split));
-        bar.set_length((options.ensemble * options.epochs) as u64);
-        let mut passes = vec![0; options.ensemble];
-        let fitted =
-            simulator::fit(&log, split, &options, Criteria::default(), &mut |progress: Progress| {
-                // A member that stops early has come to its end.
-                passes[progress.member] = if progress.ended { options.epochs } else { progress.pass };
-                bar.set_position(passes.iter().sum::<usize>() as u64);
-                ControlFlow::Continue(())
-            })?;
-        bar.finish_and_clear();
+        let fitted = with_progress(&log, split, &options)?;
         fitted.save(&folder)?;
         let acceptance = fitted.acceptance();
-        println!("{}", acceptance.to_markdown());
+        super::print_lines(&acceptance.to_markdown());
         let seconds = start.elapsed().as_secs();
-        verdicts.push(format!("{}  {} ({seconds} s)", folder.display(), acceptance.verdict()));
+        let advice =
+            if args.quick && !acceptance.accepted { "; this was --quick: fit without it" } else { "" };
+        verdicts.push(format!("{}  {} ({seconds} s){advice}", folder.display(), acceptance.verdict()));
+        next = next_step(&args.log, &fitted);
     }
-    verdicts.iter().for_each(|verdict| println!("{verdict}"));
+    super::print_lines(&format!("{}\nnext: {next}", verdicts.join("\n")));
     Ok(Outcome::Done)
+}
+
+/// Fits, with a bar on a terminal and a line a pass elsewhere: a fit takes minutes.
+fn with_progress(log: &Log, split: Split, options: &Options) -> Result<FittedSimulator> {
+    let bar = super::bar(bar_text(split));
+    bar.set_length((options.ensemble * options.epochs) as u64);
+    let on_terminal = std::io::stderr().is_terminal();
+    let mut passes = vec![0; options.ensemble];
+    let fitted = simulator::fit(log, split, options, Criteria::default(), &mut |progress: Progress| {
+        // A member that stops early has come to its end.
+        passes[progress.member] = if progress.ended { options.epochs } else { progress.pass };
+        bar.set_position(passes.iter().sum::<usize>() as u64);
+        if !on_terminal {
+            super::say(&pass_line(split, options, &progress));
+        }
+        ControlFlow::Continue(())
+    })?;
+    bar.finish_and_clear();
+    Ok(fitted)
+}
+
+fn pass_line(split: Split, options: &Options, progress: &Progress) -> String {
+    format!(
+        "{}, member {} of {}, pass {} of at most {}: log loss {:.4}, held out {:.4}",
+        bar_text(split),
+        progress.member + 1,
+        options.ensemble,
+        progress.pass,
+        options.epochs,
+        progress.loss,
+        progress.held_out_loss
+    )
+}
+
+/// What to run now: training, with the settings that these simulators ask for, once the days of both splits are there.
+fn next_step(log: &Path, fitted: &FittedSimulator) -> String {
+    let missing =
+        Split::ALL.into_iter().find(|split| !AcceptanceReport::exists(&simulator_path(log, split.name())));
+    if let Some(split) = missing {
+        return format!("learner simulator fit {} --split {}", log.display(), split.name());
+    }
+    let (model, items) = (Config::default().model, fitted.model().items());
+    let mut command = format!("learner --env {}", log.display());
+    let settings = [
+        ("n_dims", items.n_dims() != model.n_dims, items.n_dims().to_string()),
+        ("bound", items.bound() != model.bound, items.bound().to_string()),
+        ("window", fitted.statistics().window() != model.window, fitted.statistics().window().to_string()),
+    ];
+    for (key, _, value) in settings.into_iter().filter(|(_, differs, _)| *differs) {
+        command.push_str(&format!(" --set model.{key}={value}"));
+    }
+    command
 }
 
 fn bar_text(split: Split) -> &'static str {
@@ -200,9 +252,10 @@ fn report(args: &ReportArgs) -> Result<Outcome> {
         }
         let report = AcceptanceReport::load(&folder)?;
         if args.json {
-            println!("{}", serde_json::to_string_pretty(&report).context("cannot write the report as JSON")?);
+            let json = serde_json::to_string_pretty(&report).context("cannot write the report as JSON")?;
+            super::print_lines(&json);
         } else {
-            println!("{}", report.to_markdown());
+            super::print_lines(&report.to_markdown());
         }
     }
     Ok(Outcome::Done)

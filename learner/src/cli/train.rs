@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use common::config::{Config, Mode};
+use common::config::Config;
 
-use super::Outcome;
+use super::{Outcome, say};
 use crate::{
     run_dir::{self, RunDir, report},
     train::{self, Interrupt},
@@ -105,8 +105,6 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         let lock = run_dir.lock()?;
         let config = resumed_config(&run_dir, &flags)?;
         let world = train::prepare(&config)?;
-        // What was changed holds from now on, for evaluations too.
-        run_dir::write_whole(&run_dir.config_path(), config.to_toml().as_bytes())?;
         (config, world, run_dir, lock)
     } else {
         let config = Config::load(args.config.as_deref(), &flags)?;
@@ -117,6 +115,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         let lock = run_dir.lock()?;
         (config, world, run_dir, lock)
     };
+    say(&introduction(&config, &run_dir, args.resume));
     let interrupt =
         Interrupt::on_ctrl_c(|| eprintln!("\nending with a checkpoint; once more ends at once, without"));
     let finished = train::run(&config, &world, &run_dir, args.resume, &interrupt)?;
@@ -145,24 +144,37 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         let comparison =
             super::evaluate::compare(&config, &run_dir, &super::evaluate::Scope::final_table(&config))?;
         super::evaluate::show(&comparison);
-        println!("report  {}", report::write(&run_dir, &config, Some(&comparison))?.display());
+        println!("report  {}", super::evaluate::keep(&config, &run_dir, &comparison)?.display());
     }
     println!("policy  {}", run_dir.policy_path().display());
     Ok(Outcome::Done)
 }
 
-/// The settings of a run that goes on: its own, but for what may change on the way. In lockstep that is what changes no
-/// result; otherwise also how the work is shared out.
+/// What is about to be done, and where it goes.
+fn introduction(config: &Config, run_dir: &RunDir, resume: bool) -> String {
+    let Config { preset, seed, environment, actor, train, .. } = config;
+    format!(
+        "{} {}: {} steps in {}, preset {}, seed {seed}, {} x {} sessions, device {}\nrandom items for the first {} \
+         steps, no updates before {} transitions",
+        if resume { "going on in" } else { "training in" },
+        run_dir.path().display(),
+        train.steps,
+        environment.name,
+        format!("{preset:?}").to_lowercase(),
+        actor.actors,
+        actor.sessions,
+        train.device,
+        config.exploration.random_steps,
+        config.replay.low.min_size,
+    )
+}
+
+/// The settings of a run that goes on: its own, but for what may change on the way.
 fn resumed_config(run_dir: &RunDir, flags: &[(&str, toml::Value)]) -> Result<Config> {
     let path = run_dir.config_path();
-    let kept = Config::load(Some(&path), &[])?;
-    let shared_out = ["actor.actors", "actor.sessions", "replay.shards"];
-    let may_change = |key: &str| {
-        ["train.steps", "train.device"].contains(&key)
-            || (kept.train.mode == Mode::Async && shared_out.contains(&key))
-    };
-    if let Some((key, _)) = flags.iter().find(|(key, _)| !may_change(key)) {
+    let kept = Config::load_run(&path, &[])?;
+    if let Some((key, _)) = flags.iter().find(|(key, _)| !train::may_change(kept.train.mode, key)) {
         bail!("--resume keeps the settings of {}: `{key}` cannot be changed", run_dir.path().display());
     }
-    Ok(Config::load(Some(&path), flags)?)
+    Ok(Config::load_run(&path, flags)?)
 }

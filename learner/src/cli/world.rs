@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let anchors = Anchors::of(&results);
     let comparison = Comparison::new(world.name(), &settings, results, anchors)?;
     if args.json {
-        println!("{}", comparison.without_sessions().to_json());
+        super::print_lines(&comparison.without_sessions().to_json());
     } else {
         println!(
             "{}: {} sessions of {} steps, {} warm-up steps; mean reward a session, 95% intervals",

@@ -17,6 +17,9 @@ pub struct Anchors {
     pub baseline: Option<String>,
     /// Methods with normalised scores 0 and 1, e.g. `random` and the lookahead oracle.
     pub scale: Option<(String, String)>,
+    /// The method that each other one is held against, e.g. the trained policy.
+    #[serde(default)]
+    pub subject: Option<String>,
 }
 
 impl Anchors {
@@ -28,6 +31,7 @@ impl Anchors {
         Self {
             baseline: find(Reference::Logging),
             scale: find(Reference::Random).zip(find(Reference::Lookahead)),
+            subject: None,
         }
     }
 }
@@ -42,6 +46,9 @@ pub struct Row {
     pub difference: Option<Estimate>,
     /// (R - R_0) / (R_1 - R_0) of the total reward on the scale.
     pub normalised: Option<Estimate>,
+    /// Mean paired difference of the subject's total reward from this method's; `None` for the subject itself.
+    #[serde(default)]
+    pub lead: Option<Estimate>,
 }
 
 /// Methods compared on the same sessions.
@@ -56,6 +63,9 @@ pub struct Comparison {
     pub anchors: Anchors,
     /// One a method, in the order given.
     pub rows: Vec<Row>,
+    /// What a reader must know of the world before he believes the rows.
+    #[serde(default)]
+    pub caveats: Vec<String>,
 }
 
 impl Comparison {
@@ -70,6 +80,7 @@ impl Comparison {
             results.iter().find(|r| r.name == *name).ok_or_else(|| Error::Missing(name.clone()))
         };
         let baseline = anchors.baseline.as_ref().map(find).transpose()?;
+        let subject = anchors.subject.as_ref().map(find).transpose()?;
         let scale = match &anchors.scale {
             Some((low, high)) => Some((find(low)?, find(high)?)),
             None => None,
@@ -81,10 +92,12 @@ impl Comparison {
         let compared = |result: &EvaluationResult| Row {
             difference: baseline.filter(|b| b.name != result.name).map(|b| difference(result, b, seed)),
             normalised: scale.map(|(low, high)| normalised(result, low, high, seed)),
+            lead: subject.filter(|s| s.name != result.name).map(|s| difference(s, result, seed)),
             result: result.clone(),
         };
         let rows = results.iter().map(compared).collect();
-        Ok(Self { environment: environment.to_owned(), settings: settings.clone(), anchors, rows })
+        let (environment, settings) = (environment.to_owned(), settings.clone());
+        Ok(Self { environment, settings, anchors, rows, caveats: Vec::new() })
     }
 
     /// The row of a method.
@@ -92,19 +105,31 @@ impl Comparison {
         self.rows.iter().find(|row| row.result.name == name)
     }
 
-    /// The table for a terminal, also valid Markdown. Intervals are 95%, bootstrap over sessions.
+    /// The table, in valid Markdown. Intervals are 95%, bootstrap over sessions. On a terminal too narrow for it, without
+    /// the columns that are rates or expectations: the report has them.
     pub fn table(&self) -> Table {
+        let table = self.columns(true);
+        let width = table.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+        match table.width() {
+            Some(terminal) if usize::from(terminal) < width => self.columns(false),
+            _ => table,
+        }
+    }
+
+    fn columns(&self, all: bool) -> Table {
         let mut table = Table::new();
         table.load_style(ASCII_MARKDOWN);
-        let has_truth = self.rows.iter().any(|row| row.result.expected.is_some());
+        let has_truth = all && self.rows.iter().any(|row| row.result.expected.is_some());
         let mut header = vec!["policy".to_owned(), "total".to_owned(), "95% interval".to_owned()];
         header.extend(has_truth.then(|| "expected".to_owned()));
         header.extend(["click", "order"].map(str::to_owned));
         header.extend(self.anchors.baseline.as_ref().map(|name| format!("minus {name}")));
         header.extend(self.anchors.scale.as_ref().map(|_| "normalised".to_owned()));
-        header.extend(["CTR %", "CVR %"].map(str::to_owned));
+        if all {
+            header.extend(["CTR %", "CVR %"].map(str::to_owned));
+        }
         table.set_header(header);
-        for Row { result, difference, normalised } in &self.rows {
+        for Row { result, difference, normalised, .. } in &self.rows {
             let total = result.total;
             let mut cells = vec![
                 result.name.clone(),
@@ -115,7 +140,9 @@ impl Comparison {
             cells.extend([with_margin(Some(result.click), 1.0), with_margin(Some(result.order), 1.0)]);
             cells.extend(self.anchors.baseline.as_ref().map(|_| with_margin(*difference, 1.0)));
             cells.extend(self.anchors.scale.as_ref().map(|_| with_margin(*normalised, 1.0)));
-            cells.extend([with_margin(Some(result.ctr), 100.0), with_margin(Some(result.cvr), 100.0)]);
+            if all {
+                cells.extend([with_margin(Some(result.ctr), 100.0), with_margin(Some(result.cvr), 100.0)]);
+            }
             table.add_row(cells);
         }
         for column in table.column_iter_mut().skip(1) {
@@ -161,6 +188,7 @@ mod tests {
         let anchors = Anchors {
             baseline: Some("first".to_owned()),
             scale: Some(("first".to_owned(), "last".to_owned())),
+            subject: Some("last".to_owned()),
         };
         Comparison::new("toy", &settings, results.into(), anchors).unwrap()
     }
@@ -181,6 +209,8 @@ mod tests {
         assert!((paired.value - (last.value - first.value)).abs() < 1e-12);
         assert!(paired.margin() < first.margin().hypot(last.margin()));
         assert!(comparison.row("first").unwrap().difference.is_none());
+        assert_eq!(comparison.row("first").unwrap().lead, Some(paired), "the subject is `last`");
+        assert!(comparison.row("last").unwrap().lead.is_none());
     }
 
     #[test]
@@ -208,11 +238,11 @@ mod tests {
             let mut policy = test_world::EndPolicy::named("first");
             evaluate(&mut policy, &test_world::worlds(0.0), settings).unwrap()
         };
-        let anchors = Anchors { baseline: None, scale: None };
+        let anchors = Anchors { baseline: None, scale: None, subject: None };
         let results = vec![play(&settings), play(&test_world::settings(11))];
         let error = Comparison::new("toy", &settings, results, anchors).unwrap_err();
         assert!(matches!(error, Error::NotPaired { .. }));
-        let anchors = Anchors { baseline: Some("logging".to_owned()), scale: None };
+        let anchors = Anchors { baseline: Some("logging".to_owned()), scale: None, subject: None };
         let error = Comparison::new("toy", &settings, vec![play(&settings)], anchors).unwrap_err();
         assert!(error.to_string().contains("logging"));
     }

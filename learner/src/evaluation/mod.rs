@@ -7,6 +7,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`policy`] | the one trait of all compared methods |
+//! | [`agreement`] | whether the critic ranks items as the truth does |
 //! | [`agent_policy`] | MaHRL's agents behind it |
 //! | `reference` | the worlds' references behind it |
 //! | [`rollout`] | the sessions of a policy, over several threads |
@@ -17,6 +18,7 @@
 //! | [`returns`] | Monte-Carlo returns of both levels, to hold beside Q |
 
 pub mod agent_policy;
+pub mod agreement;
 pub mod comparison;
 pub mod policy;
 pub mod record;
@@ -30,6 +32,7 @@ pub mod statistics;
 mod test_world;
 
 pub use agent_policy::AgentPolicy;
+pub use agreement::rank_agreement;
 pub use comparison::{Anchors, Comparison};
 pub use policy::{EvaluatedPolicy, Hierarchy};
 pub use record::SessionRecord;

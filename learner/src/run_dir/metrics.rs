@@ -76,6 +76,9 @@ pub struct EvaluationRecord {
     pub cvr: Estimate,
     /// Monte-Carlo returns of both levels, to hold beside `mean_q`.
     pub returns: MonteCarloReturns,
+    /// Rank correlation of the low-level critic with the worth of a session's candidates, where the world knows it.
+    #[serde(default)]
+    pub rank_agreement: Option<Estimate>,
 }
 
 /// What one line of metrics.jsonl holds.

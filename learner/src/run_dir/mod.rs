@@ -92,10 +92,18 @@ const CONFIG: &str = "config.toml";
 /// The default of `--run-dir`: `runs/<env>-<preset>-<seed>`, with `-2`, `-3`, ... where that is taken.
 pub fn default_path(config: &Config) -> PathBuf {
     let preset = format!("{:?}", config.preset).to_lowercase();
-    let world: String = config.environment.name.rsplit('/').next().unwrap_or_default().replace(':', "-");
+    let world = world_name(&config.environment.name);
     let base = format!("{world}-{preset}-{}", config.seed);
     let name = |k: u32| Path::new("runs").join(if k == 1 { base.clone() } else { format!("{base}-{k}") });
     (1..).map(name).find(|path| !path.exists()).expect("some number is free")
+}
+
+/// A world as part of a file name: of a log, its folder's name, however its path is written.
+fn world_name(name: &str) -> String {
+    let path = Path::new(name);
+    let resolved = if path.is_dir() { path.canonicalize().ok() } else { None };
+    let folder = resolved.as_deref().unwrap_or(path).file_name();
+    folder.map_or_else(|| "log".to_owned(), |folder| folder.to_string_lossy().replace(':', "-"))
 }
 
 impl RunDir {
@@ -271,8 +279,21 @@ mod tests {
         let error = RunDir::create(&path, &Config::default()).unwrap_err();
         assert!(matches!(error, Error::NotEmpty { .. }) && error.to_string().contains("--resume"));
         assert_eq!(
-            Config::load(Some(&RunDir::open(&path).unwrap().config_path()), &[]).unwrap(),
+            Config::load_run(&RunDir::open(&path).unwrap().config_path(), &[]).unwrap(),
             Config::default()
+        );
+    }
+
+    #[test]
+    fn a_run_is_named_after_its_world_however_the_path_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("taobao");
+        fs::create_dir(&log).unwrap();
+        let name = |suffix: &str| world_name(&format!("{}{suffix}", log.display()));
+        assert_eq!([name(""), name("/"), name("/."), name("/../taobao")], ["taobao"; 4]);
+        assert_eq!(
+            [world_name("shopworld"), world_name("shopworld:dense")],
+            ["shopworld", "shopworld-dense"]
         );
     }
 

@@ -25,7 +25,20 @@ struct Event {
     file_version: Option<String>,
     #[prost(message, optional, tag = "5")]
     summary: Option<Summary>,
+    #[prost(message, optional, tag = "7")]
+    session_log: Option<SessionLog>,
 }
+
+/// `tensorflow.SessionLog`.
+#[derive(Clone, PartialEq, Message)]
+struct SessionLog {
+    /// [`SESSION_START`]: what other files of the folder hold from this step on belongs to steps that are done again.
+    #[prost(int32, tag = "1")]
+    status: i32,
+}
+
+/// `SessionLog.SessionStatus.START`.
+const SESSION_START: i32 = 1;
 
 /// `tensorflow.Summary`.
 #[derive(Clone, PartialEq, Message)]
@@ -51,15 +64,19 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// A new file in `folder`; TensorBoard joins the files of a run, so that a resumed run starts one more.
+    /// A new file in `folder`; TensorBoard joins the files of a run, so that a resumed run starts one more, at `step`.
     /// `wall_time`: seconds since 1970.
-    pub fn create(folder: &Path, wall_time: f64) -> Result<Self, Error> {
+    pub fn create(folder: &Path, wall_time: f64, step: u64) -> Result<Self, Error> {
         let name = format!("events.out.tfevents.{:.0}.{}", wall_time, std::process::id());
         let path = folder.join(name);
         let file = fs::File::create(&path).map_err(file_error("create", &path))?;
         let mut events = Self { path, file: BufWriter::new(file) };
         let version = Some("brain.Event:2".to_owned());
-        events.write(&Event { wall_time, step: 0, file_version: version, summary: None })?;
+        events.write(&Event { wall_time, file_version: version, ..Event::default() })?;
+        if step > 0 {
+            let session_log = Some(SessionLog { status: SESSION_START });
+            events.write(&Event { wall_time, step: step as i64, session_log, ..Event::default() })?;
+        }
         Ok(events)
     }
 
@@ -68,7 +85,7 @@ impl EventFile {
         let value =
             |(tag, value): &(String, f64)| Value { tag: tag.clone(), simple_value: Some(*value as f32) };
         let summary = Summary { value: scalars.iter().map(value).collect() };
-        self.write(&Event { wall_time, step: step as i64, file_version: None, summary: Some(summary) })
+        self.write(&Event { wall_time, step: step as i64, summary: Some(summary), ..Event::default() })
     }
 
     fn write(&mut self, event: &Event) -> Result<(), Error> {
@@ -100,7 +117,7 @@ mod tests {
     #[test]
     fn what_is_written_reads_back_frame_by_frame() {
         let folder = tempfile::tempdir().unwrap();
-        let mut events = EventFile::create(folder.path(), 1.5e9).unwrap();
+        let mut events = EventFile::create(folder.path(), 1.5e9, 5).unwrap();
         events.scalars(1.5e9, 7, &[("a/b".to_owned(), 0.5)]).unwrap();
         let path = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
         let mut bytes = &fs::read(path).unwrap()[..];
@@ -115,8 +132,9 @@ mod tests {
             bytes = &rest[8 + n..];
         }
         assert_eq!(read[0].file_version.as_deref(), Some("brain.Event:2"));
-        let value = &read[1].summary.as_ref().unwrap().value[0];
-        assert_eq!((read[1].step, value.tag.as_str(), value.simple_value), (7, "a/b", Some(0.5)));
+        assert_eq!((read[1].step, read[1].session_log.as_ref().unwrap().status), (5, SESSION_START));
+        let value = &read[2].summary.as_ref().unwrap().value[0];
+        assert_eq!((read[2].step, value.tag.as_str(), value.simple_value), (7, "a/b", Some(0.5)));
     }
 
     #[test]

@@ -3,17 +3,17 @@
 //! In: its predictions for impressions that it has not learned from; out: the [`AcceptanceReport`]. What is judged is
 //! the inference that will run (`sim::learned`), not the network in torch.
 
-use common::{Feedback, history::N_WINDOWS, seed::Streams};
-use rand::RngExt;
+use common::{Feedback, history::N_WINDOWS};
 
 use super::{
     Options,
     groups::Groups,
     metrics::{self, Probabilities},
     predictor::Predictor,
-    report::{AcceptanceReport, BaseRate, ClassReport, Criteria, MemberReport},
+    report::{AcceptanceReport, ClassReport, MemberReport, VERSION},
     rollout::{self, RolloutSettings},
     samples::Samples,
+    verdict::Criteria,
 };
 
 /// Rows that are predicted together.
@@ -28,6 +28,7 @@ const CLASSES: [&str; 3] = ["skip", "click", "order"];
 /// What a report is about.
 pub(super) struct Subject<'a> {
     pub(super) split: &'static str,
+    pub(super) items_sha256: String,
     pub(super) options: &'a Options,
     pub(super) criteria: Criteria,
     pub(super) samples: &'a Samples,
@@ -41,6 +42,7 @@ pub(super) fn judge(predictor: &mut dyn Predictor, subject: Subject<'_>) -> Acce
     let Subject { samples, groups, options, .. } = subject;
     let rows = Groups::rows(samples, &groups.judge);
     let happened = samples.feedback(&rows);
+    let sessions = Groups::sessions(samples, &groups.judge);
     let by_member: Vec<Vec<Probabilities>> =
         (0..predictor.n_members()).map(|member| predict(predictor, member, samples, &rows)).collect();
     let mean = mean_of(&by_member);
@@ -48,10 +50,12 @@ pub(super) fn judge(predictor: &mut dyn Predictor, subject: Subject<'_>) -> Acce
     let rates = metrics::rates(&happened);
     let rollout_settings = RolloutSettings { seed: options.seed, sessions: ROLLOUT.0, repeats: ROLLOUT.1 };
     let mut report = AcceptanceReport {
+        version: VERSION,
         accepted: false,
         reasons: Vec::new(),
         notes: subject.notes,
         split: subject.split.to_owned(),
+        items_sha256: subject.items_sha256,
         options: options.clone(),
         criteria: subject.criteria,
         held_out_by: groups.unit,
@@ -64,8 +68,7 @@ pub(super) fn judge(predictor: &mut dyn Predictor, subject: Subject<'_>) -> Acce
         base_rate_entropy: metrics::entropy(rates),
         accuracy: metrics::accuracy(&mean, &happened),
         majority_rate: rates.into_iter().fold(0.0, f64::max),
-        classes: class_reports(&mean, &happened),
-        base_rates: base_rates(predictor, samples, options.seed),
+        classes: class_reports(&mean, &happened, &sessions),
         rollout: rollout::roll_out(predictor, samples, &groups.judge, &rollout_settings),
         members: subject.members,
     };
@@ -106,7 +109,10 @@ fn mean_of(by_member: &[Vec<Probabilities>]) -> Vec<Probabilities> {
         .collect()
 }
 
-fn class_reports(predicted: &[Probabilities], happened: &[Feedback]) -> Vec<ClassReport> {
+/// Every class against the others; the mean of the members is what a session meets on average. `sessions` is the session
+/// of each row, ascending.
+fn class_reports(predicted: &[Probabilities], happened: &[Feedback], sessions: &[usize]) -> Vec<ClassReport> {
+    let all: Vec<usize> = (0..happened.len()).collect();
     let (logged, means) = (metrics::rates(happened), metrics::mean_prediction(predicted));
     Feedback::ALL
         .into_iter()
@@ -114,44 +120,20 @@ fn class_reports(predicted: &[Probabilities], happened: &[Feedback]) -> Vec<Clas
             let index = class as usize;
             let scores: Vec<f32> = predicted.iter().map(|p| p[index]).collect();
             let positive: Vec<bool> = happened.iter().map(|&f| f == class).collect();
-            let deciles = metrics::reliability(&scores, &positive, DECILES);
+            let deciles = metrics::reliability(&scores, &positive, sessions, DECILES);
+            let (calibration_chance, calibration_deviation) = metrics::calibration_by_chance(&deciles);
             ClassReport {
                 class: CLASSES[index].to_owned(),
                 n: positive.iter().filter(|&&p| p).count(),
                 logged_rate: logged[index],
                 predicted_rate: means[index],
+                rate_error: metrics::rate_error(&scores, &positive, sessions, &all),
                 roc_auc: metrics::roc_auc(&scores, &positive),
                 pr_auc: metrics::pr_auc(&scores, &positive),
                 calibration_error: metrics::calibration_error(&deciles),
+                calibration_chance,
+                calibration_deviation,
                 deciles,
-            }
-        })
-        .collect()
-}
-
-/// Rates over all impressions of the split, every session predicted by a member drawn for it.
-fn base_rates(predictor: &mut dyn Predictor, samples: &Samples, seed: u64) -> Vec<BaseRate> {
-    let streams = Streams::new(seed, "simulator/base-rates");
-    let mut rows_of: Vec<Vec<usize>> = vec![Vec::new(); predictor.n_members()];
-    for (index, session) in samples.sessions.iter().enumerate() {
-        let member = streams.at(index as u64, 0).random_range(0..rows_of.len());
-        rows_of[member].extend(session.rows.clone());
-    }
-    let mut sums = [0.0; 3];
-    for (member, rows) in rows_of.iter().enumerate() {
-        let mean = metrics::mean_prediction(&predict(predictor, member, samples, rows));
-        (0..3).for_each(|class| sums[class] += mean[class] * rows.len() as f64);
-    }
-    let all: Vec<Feedback> = samples.rows.iter().map(|row| row.feedback).collect();
-    let logged = metrics::rates(&all);
-    (0..3)
-        .map(|class| {
-            let predicted = sums[class] / all.len().max(1) as f64;
-            BaseRate {
-                class: CLASSES[class].to_owned(),
-                logged: logged[class],
-                predicted,
-                relative_error: (logged[class] > 0.0).then(|| predicted / logged[class] - 1.0),
             }
         })
         .collect()
@@ -159,7 +141,8 @@ fn base_rates(predictor: &mut dyn Predictor, samples: &Samples, seed: u64) -> Ve
 
 #[cfg(test)]
 mod tests {
-    use common::ItemId;
+    use common::{ItemId, seed::Streams};
+    use rand::RngExt;
 
     use super::*;
 
@@ -201,6 +184,7 @@ mod tests {
         let groups = Groups::split(&samples, options.held_out, 0);
         let subject = Subject {
             split: "train",
+            items_sha256: String::new(),
             options: &options,
             criteria: Criteria { rate_error: 0.1, ..Criteria::default() },
             samples: &samples,
@@ -231,6 +215,44 @@ mod tests {
         assert!(report.reasons.iter().any(|r| r.starts_with("ROC-AUC of click is 0.500")), "{report:?}");
         assert!(report.log_loss >= report.base_rate_entropy);
         assert!(report.reasons.iter().any(|reason| reason.contains("base-rate entropy")));
+    }
+
+    #[test]
+    fn a_model_of_the_right_rates_that_is_too_unsure_is_refused_as_unreliable() {
+        let report = report(TRUTH, [[0.87, 0.12, 0.01], [0.58, 0.22, 0.2]]);
+        let [reason] = &report.reasons[..] else { panic!("{:?}", report.reasons) };
+        // The true distance is .08 at both items, .17 are clicked.
+        assert!(reason.starts_with("probabilities of click are 0.0"), "{reason}");
+        assert!(report.classes[1].calibration_error > 0.06, "{:?}", report.classes[1]);
+    }
+
+    #[test]
+    fn an_error_counts_only_beyond_what_chance_explains() {
+        let accepted = report(TRUTH, TRUTH);
+        let judged = |change: &dyn Fn(&mut AcceptanceReport)| {
+            let mut report = accepted.clone();
+            change(&mut report);
+            report.judge();
+            report.reasons
+        };
+        let base_rate = |rate_error| {
+            move |report: &mut AcceptanceReport| {
+                let class = &mut report.classes[1];
+                (class.predicted_rate, class.rate_error) = (1.2 * class.logged_rate, rate_error);
+            }
+        };
+        assert!(judged(&base_rate(0.02)).is_empty());
+        assert!(judged(&base_rate(0.001))[0].contains("base rate of click"));
+        let first_positions = |click_error| {
+            move |report: &mut AcceptanceReport| {
+                let bin = &mut report.rollout.by_position[0];
+                (bin.click.simulated, bin.click_error) = (0.7 * bin.click.logged, click_error);
+            }
+        };
+        assert!(judged(&first_positions(0.1)).is_empty());
+        let reasons = judged(&first_positions(0.001));
+        assert!(reasons[0].starts_with("free-running click rate by position: 0."), "{reasons:?}");
+        assert!(reasons[0].contains(" at 0 to 4, logged 0."), "{reasons:?}");
     }
 
     #[test]

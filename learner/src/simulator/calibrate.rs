@@ -2,8 +2,8 @@
 //!
 //! In: logits `[n][3]` and what happened; out: a scale (the inverse of a temperature) and three biases. The scale
 //! minimises the log loss on held-out impressions, where an overfitted network is too sure. The biases then make the
-//! mean probability of each class its rate in the whole split: rates of rare orders are known better from all
-//! impressions than from the held-out few.
+//! mean probability of each class its rate over all impressions but the judged ones: rates of rare orders are known better
+//! from those than from the held-out few.
 
 use common::Feedback;
 
@@ -25,15 +25,15 @@ pub(super) struct Calibration {
 }
 
 impl Calibration {
-    /// Scale from held-out rows, biases from all rows of the split and their rates (positive, sum 1).
+    /// Scale from held-out rows, biases from the logits of many rows and their rates (positive, sum 1).
     pub(super) fn fit(
         held_out: (&[Probabilities], &[Feedback]),
-        all_logits: &[Probabilities],
+        logits: &[Probabilities],
         rates: [f64; 3],
     ) -> Self {
         let scale = best_scale(held_out.0, held_out.1);
         let mut calibration = Self { scale, bias: [0.0; 3] };
-        calibration.match_rates(all_logits, rates);
+        calibration.match_rates(logits, rates);
         calibration
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use common::{Feedback, ItemId, ItemTable, history::N_WINDOWS};
+use logs::source::Impressions;
 
 use super::{Error, metrics, samples::Samples};
 
@@ -18,6 +19,19 @@ pub(super) struct LoggedSession {
     pub(super) impressions: Vec<(ItemId, Feedback)>,
 }
 
+/// How a split is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    /// `train` or `test`.
+    pub(super) split: &'static str,
+    /// Length of a history window, N.
+    pub(super) window: usize,
+    /// Whether sessions without a click are left out.
+    pub(super) drop_clickless: bool,
+    /// What an impression of the log is.
+    pub(super) impressions: Impressions,
+}
+
 /// One split of a log.
 pub(super) struct Dataset {
     pub(super) items: Arc<ItemTable>,
@@ -30,8 +44,10 @@ pub(super) struct Dataset {
     pub(super) rates: [f64; 3],
     /// Sessions of the split left out because they hold no click.
     pub(super) clickless: usize,
-    /// `train` or `test`.
-    pub(super) split: &'static str,
+    /// How it was read.
+    pub(super) reading: Reading,
+    /// SHA-256 of the log's item table in hex; empty where there is no log.
+    pub(super) items_sha256: String,
     /// What a reader of the report should know of the data.
     pub(super) notes: Vec<String>,
 }
@@ -39,17 +55,15 @@ pub(super) struct Dataset {
 impl Dataset {
     /// Reads the sessions of a log; those of a user must follow one another in time.
     pub(super) fn new(
-        split: &'static str,
+        reading: Reading,
         items: Arc<ItemTable>,
-        window: usize,
-        drop_clickless: bool,
         sessions: impl IntoIterator<Item = LoggedSession>,
     ) -> Result<Self, Error> {
-        let mut samples = Samples::new(window);
+        let mut samples = Samples::new(reading.window);
         let mut clickless = 0;
         for session in sessions {
             let has_click = session.impressions.iter().any(|(_, feedback)| feedback.clicked());
-            if drop_clickless && !has_click {
+            if reading.drop_clickless && !has_click {
                 clickless += usize::from(session.in_split);
                 continue;
             }
@@ -65,29 +79,45 @@ impl Dataset {
         if clickless > 0 {
             notes.push(format!("{clickless} sessions without a click were left out, as in the paper"));
         }
-        let rates = rates(&samples);
-        let data = Self { items, samples, impressions, clicks, rates, clickless, split, notes };
+        let happened: Vec<Feedback> = samples.rows.iter().map(|row| row.feedback).collect();
+        let rates = positive_rates(&happened);
+        let items_sha256 = String::new();
+        let data =
+            Self { items, samples, impressions, clicks, rates, clickless, reading, items_sha256, notes };
         data.check()?;
         Ok(data)
     }
 
-    fn check(&self) -> Result<(), Error> {
-        let refuse = |problem: String| Err(Error::Data { split: self.split, problem });
-        let n_rows = self.samples.rows.len();
-        if n_rows < LEAST_ROWS {
-            let sessions = self.clickless;
-            return refuse(format!(
-                "{n_rows} impressions, at least {LEAST_ROWS} are needed ({sessions} sessions without a click left out)"
-            ));
+    /// There is too little of something, or too much.
+    pub(super) fn refuse(&self, problem: String) -> Error {
+        Error::Data { split: self.reading.split, problem: problem + &self.advice() }
+    }
+
+    /// What to do about too few sessions, where something can be done; empty or in brackets.
+    fn advice(&self) -> String {
+        match self.clickless {
+            0 => String::new(),
+            n => format!(" ({n} sessions without a click are left out; --keep-clickless keeps them)"),
         }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let n_rows = self.samples.rows.len();
         let clicked = |clicked: bool| self.samples.rows.iter().any(|row| row.feedback.clicked() == clicked);
-        if !clicked(true) {
-            return refuse("no impression was clicked".into());
+        if !clicked(true) && n_rows + self.clickless > 0 {
+            // Keeping sessions without a click would not help.
+            let problem = "no impression was clicked".to_owned();
+            return Err(Error::Data { split: self.reading.split, problem });
+        }
+        if n_rows < LEAST_ROWS {
+            return Err(self.refuse(format!("{n_rows} impressions, at least {LEAST_ROWS} are needed")));
         }
         if !clicked(false) {
-            return refuse(
-                "every impression was clicked: import with sampled negatives (`--negatives`)".into(),
-            );
+            let advice = match self.reading.impressions {
+                Impressions::Sampled => "; import it again with more sampled skips (--negatives)",
+                Impressions::Logged | Impressions::Proxy => "",
+            };
+            return Err(self.refuse(format!("every impression was clicked{advice}")));
         }
         Ok(())
     }
@@ -104,9 +134,8 @@ impl Dataset {
 }
 
 /// Shares of the classes; where one is absent, half an impression of each is added so that none is zero.
-fn rates(samples: &Samples) -> [f64; 3] {
-    let happened: Vec<Feedback> = samples.rows.iter().map(|row| row.feedback).collect();
-    let rates = metrics::rates(&happened);
+pub(super) fn positive_rates(happened: &[Feedback]) -> [f64; 3] {
+    let rates = metrics::rates(happened);
     if rates.iter().all(|&rate| rate > 0.0) {
         return rates;
     }
@@ -122,6 +151,10 @@ mod tests {
         Arc::new(ItemTable::new(1, 1.94, vec![1.0, -1.0], vec![0; 2], vec![0.0; 2]).unwrap())
     }
 
+    fn reading(drop_clickless: bool, impressions: Impressions) -> Reading {
+        Reading { split: "test", window: 3, drop_clickless, impressions }
+    }
+
     fn session(user: u64, in_split: bool, feedback: Feedback) -> LoggedSession {
         let impressions = vec![(ItemId(0), feedback), (ItemId(1), Feedback::Skip)];
         LoggedSession { user, in_split, impressions }
@@ -131,7 +164,7 @@ mod tests {
     fn sessions_without_a_click_are_left_out_and_counted() {
         let sessions = (0..100)
             .map(|user| session(user, true, if user % 4 == 0 { Feedback::Skip } else { Feedback::Click }));
-        let data = Dataset::new("train", items(), 3, true, sessions).unwrap();
+        let data = Dataset::new(reading(true, Impressions::Logged), items(), sessions).unwrap();
         assert_eq!((data.clickless, data.samples.sessions.len()), (25, 75));
         assert_eq!((data.impressions.as_slice(), data.clicks.as_slice()), (&[75.0; 2][..], &[75.0, 0.0][..]));
         assert_eq!(data.contexts().len(), 75 * 9);
@@ -142,12 +175,34 @@ mod tests {
 
     #[test]
     fn a_log_without_clicks_or_without_skips_is_refused_with_the_reason() {
-        let refused = |sessions: Vec<LoggedSession>| {
-            Dataset::new("test", items(), 3, false, sessions).err().map(|error| error.to_string())
+        let start = "the test days of the log cannot be learned from: ";
+        let refused = |drop_clickless, impressions, sessions: Vec<LoggedSession>| {
+            let error = Dataset::new(reading(drop_clickless, impressions), items(), sessions).err().unwrap();
+            error.to_string().strip_prefix(start).unwrap().to_owned()
         };
-        let few = refused(vec![session(0, true, Feedback::Click)]).unwrap();
-        assert!(few.contains("the test days") && few.contains("2 impressions"), "{few}");
-        let skips = refused((0..100).map(|user| session(user, true, Feedback::Skip)).collect()).unwrap();
-        assert!(skips.contains("no impression was clicked"), "{skips}");
+        let sessions = |feedback| (0..100).map(|user| session(user, true, feedback)).collect::<Vec<_>>();
+        let few = refused(false, Impressions::Logged, vec![session(0, true, Feedback::Click)]);
+        assert_eq!(few, "2 impressions, at least 100 are needed");
+        for drop_clickless in [false, true] {
+            let skips = refused(drop_clickless, Impressions::Logged, sessions(Feedback::Skip));
+            assert_eq!(skips, "no impression was clicked");
+        }
+        let clicks = |impressions| {
+            let mut sessions = sessions(Feedback::Click);
+            sessions.iter_mut().flat_map(|s| &mut s.impressions).for_each(|shown| shown.1 = Feedback::Click);
+            refused(true, impressions, sessions)
+        };
+        assert_eq!(clicks(Impressions::Logged), "every impression was clicked");
+        assert!(clicks(Impressions::Sampled).ends_with("more sampled skips (--negatives)"));
+    }
+
+    #[test]
+    fn too_few_sessions_with_a_click_name_the_option_that_keeps_the_others() {
+        let mut sessions: Vec<_> = (0..100).map(|user| session(user, true, Feedback::Skip)).collect();
+        sessions.push(session(100, true, Feedback::Click));
+        let error = Dataset::new(reading(true, Impressions::Logged), items(), sessions).err().unwrap();
+        let expected = "2 impressions, at least 100 are needed (100 sessions without a click are left out; \
+                        --keep-clickless keeps them)";
+        assert!(error.to_string().ends_with(expected), "{error}");
     }
 }

@@ -73,7 +73,7 @@ pub(super) fn fit_dataset(
     {
         if group.is_empty() {
             let problem = format!("none of {} sessions is left to {purpose}", data.samples.sessions.len());
-            return Err(Error::Data { split: data.split, problem });
+            return Err(data.refuse(problem));
         }
     }
     let catalogue = Catalogue::new(&data.items, options);
@@ -84,13 +84,13 @@ pub(super) fn fit_dataset(
         options,
         fit: Groups::rows(&data.samples, &groups.fit),
         calibrate: Groups::rows(&data.samples, &groups.calibrate),
-        rates: data.rates,
     };
     let members = ensemble::train(&task, &data.items, progress)?;
     let tensors = tensors(&sizes, &members, &catalogue)?;
     let model = Arc::new(LearnedModel::new(data.items.clone(), &tensors)?);
     let subject = Subject {
-        split: data.split,
+        split: data.reading.split,
+        items_sha256: data.items_sha256.clone(),
         options,
         criteria,
         samples: &data.samples,
@@ -133,12 +133,20 @@ fn statistics(data: &Dataset) -> Result<LogStatistics, Error> {
 #[cfg(test)]
 mod tests {
     use common::{Feedback, ItemId, seed::Streams};
+    use logs::source::Impressions;
     use rand::RngExt;
     use tch::Kind;
 
     use super::*;
-    use crate::simulator::{batch::Batch, dataset::LoggedSession, network::Network, predictor::Predictor};
+    use crate::simulator::{
+        batch::Batch,
+        dataset::{LoggedSession, Reading},
+        network::Network,
+        predictor::Predictor,
+    };
 
+    const READING: Reading =
+        Reading { split: "train", window: 5, drop_clickless: true, impressions: Impressions::Logged };
     const N_ITEMS: usize = 40;
     const N_DIMS: usize = 6;
 
@@ -172,7 +180,7 @@ mod tests {
                 .collect();
             LoggedSession { user, in_split: true, impressions }
         });
-        Dataset::new("train", items(), 5, true, sessions).unwrap()
+        Dataset::new(READING, items(), sessions).unwrap()
     }
 
     fn small() -> Options {
@@ -287,7 +295,7 @@ mod tests {
                     .collect(),
             })
             .collect();
-        let data = Dataset::new("test", items(), 5, true, sessions).unwrap();
+        let data = Dataset::new(READING, items(), sessions).unwrap();
         let fitted = fitted(&data);
         let report = fitted.acceptance();
         assert!(!report.accepted);

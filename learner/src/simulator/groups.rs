@@ -32,7 +32,8 @@ pub(super) struct Groups {
     pub(super) fit: Vec<usize>,
     /// These stop the training early and set the calibration.
     pub(super) calibrate: Vec<usize>,
-    /// The acceptance report is about these: nothing else has seen them.
+    /// The acceptance report is about these: the networks have not seen them. Item embeddings may have been computed
+    /// from them, which the report notes.
     pub(super) judge: Vec<usize>,
 }
 
@@ -65,6 +66,11 @@ impl Groups {
     /// Rows of some sessions, ascending.
     pub(super) fn rows(samples: &Samples, sessions: &[usize]) -> Vec<usize> {
         sessions.iter().flat_map(|&index| samples.sessions[index].rows.clone()).collect()
+    }
+
+    /// The session of each of those rows.
+    pub(super) fn sessions(samples: &Samples, sessions: &[usize]) -> Vec<usize> {
+        sessions.iter().flat_map(|&index| samples.sessions[index].rows.clone().map(move |_| index)).collect()
     }
 }
 

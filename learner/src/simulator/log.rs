@@ -1,12 +1,17 @@
 //! The entry point: a canonical log in, a fitted and judged simulator out.
 
-use std::ops::ControlFlow;
+use std::{
+    fmt::Write,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
 
-use logs::{Log, Manifest, Split, source::Impressions};
+use logs::{Log, Manifest, Split, canonical::Form, source::Impressions};
+use sha2::{Digest, Sha256};
 
 use super::{
     Criteria, Error, FittedSimulator, Options, Progress,
-    dataset::{Dataset, LoggedSession},
+    dataset::{Dataset, LoggedSession, Reading},
     fitted::fit_dataset,
 };
 
@@ -28,20 +33,104 @@ pub fn fit(
         in_split: session.split == split,
         impressions: session.impressions.iter().map(|shown| (shown.item, shown.feedback)).collect(),
     });
-    let mut data =
-        Dataset::new(split.name(), log.items()?, options.window, options.drop_clickless, sessions)?;
-    data.notes.extend(note(log.manifest()));
+    let manifest = log.manifest();
+    let reading = Reading {
+        split: split.name(),
+        window: options.window,
+        drop_clickless: options.drop_clickless,
+        impressions: manifest.impressions,
+    };
+    let mut data = Dataset::new(reading, log.items()?, sessions)?;
+    data.items_sha256 = log_items(log.folder())?.map(|items| items.sha256).unwrap_or_default();
+    data.notes.extend(notes(manifest, split));
     fit_dataset(&data, options, criteria, progress)
 }
 
-/// What the reader of a report should know of the log's impressions.
-fn note(manifest: &Manifest) -> Option<String> {
-    let text = match manifest.impressions {
-        Impressions::Logged => return None,
-        Impressions::Proxy => "what was looked at stands for what was shown",
-        Impressions::Sampled => {
-            "the data has no impressions: skipped items were sampled on import, rates and rankings are against those"
-        }
+/// What the reader of a report should know of the log's impressions and of its embeddings.
+fn notes(manifest: &Manifest, split: Split) -> Vec<String> {
+    let impressions = match manifest.impressions {
+        Impressions::Logged => None,
+        Impressions::Proxy => Some("what was looked at stands for what was shown"),
+        Impressions::Sampled => Some(
+            "the data has no impressions: skipped items were sampled on import, rates and rankings are against those",
+        ),
     };
-    Some(text.to_owned())
+    // `embed` counts on training days only: a report on test days is free of this.
+    let from_sessions = manifest.embedding.as_ref().is_some_and(|note| note.method == "ppmi-svd");
+    let embeddings = (from_sessions && split == Split::Train).then_some(
+        "the item embeddings were computed from these same sessions, the judged ones included, so the figures here \
+         flatter; the report on the test days is free of that",
+    );
+    impressions.into_iter().chain(embeddings).map(str::to_owned).collect()
+}
+
+/// The item table of a log, as a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ItemsFile {
+    pub(crate) path: PathBuf,
+    /// Of its bytes, in hex.
+    pub(crate) sha256: String,
+}
+
+/// Tells whether a log's items are still those that a simulator was fitted to, without reading the log; `None` where
+/// the folder holds no item table.
+pub(crate) fn log_items(log: &Path) -> Result<Option<ItemsFile>, Error> {
+    for form in [Form::Parquet, Form::Csv] {
+        let path = log.join(format!("items.{}", form.extension()));
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                let mut sha256 = String::new();
+                for byte in Sha256::digest(&bytes) {
+                    write!(sha256, "{byte:02x}").expect("a string takes all that is written");
+                }
+                return Ok(Some(ItemsFile { path, sha256 }));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::file(&path, error)),
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use logs::canonical::EmbeddingNote;
+
+    use super::*;
+
+    fn embedded(method: &str) -> Manifest {
+        let note = EmbeddingNote {
+            method: method.into(),
+            n_dims: 50,
+            bound: 1.94,
+            seed: None,
+            window: None,
+            n_embedded: 1,
+            n_category_centroid: 0,
+            n_session_mean: 0,
+            n_global_mean: 0,
+            n_unused: 0,
+            scale: 1.0,
+        };
+        Manifest { embedding: Some(note), ..Manifest::default() }
+    }
+
+    #[test]
+    fn embeddings_of_the_same_sessions_are_noted_where_they_flatter() {
+        let train = notes(&embedded("ppmi-svd"), Split::Train);
+        assert!(train[0].contains("the judged ones included"), "{train:?}");
+        assert!(notes(&embedded("ppmi-svd"), Split::Test).is_empty());
+        assert!(notes(&embedded("file"), Split::Train).is_empty());
+        assert!(notes(&Manifest::default(), Split::Train).is_empty());
+    }
+
+    #[test]
+    fn the_item_table_is_found_in_either_form_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(log_items(folder.path()).unwrap(), None);
+        let path = folder.path().join("items.csv");
+        std::fs::write(&path, "abc").unwrap();
+        let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned();
+        assert_eq!(log_items(folder.path()).unwrap(), Some(ItemsFile { path, sha256 }));
+    }
 }

@@ -15,6 +15,7 @@ use super::{
     batch::Batch,
     calibrate::Calibration,
     catalogue::Catalogue,
+    dataset::positive_rates,
     metrics::{self, Probabilities},
     network::{Network, OUTPUT, Sizes},
     report::MemberReport,
@@ -36,8 +37,6 @@ pub(super) struct Task<'a> {
     pub(super) fit: Vec<usize>,
     /// Rows to stop and calibrate by, ascending.
     pub(super) calibrate: Vec<usize>,
-    /// Rates of the classes in the split; positive, sum 1.
-    pub(super) rates: [f64; 3],
 }
 
 /// A trained member: its parameters as they are written, in the order of [`Sizes::blocks`].
@@ -137,9 +136,13 @@ impl Task<'_> {
 
     fn calibrate(&self, catalogue: &Catalogue, network: &Network) -> Calibration {
         let held_out = self.logits(catalogue, network, &self.calibrate);
-        let all_rows: Vec<usize> = (0..self.samples.rows.len()).collect();
-        let all = self.logits(catalogue, network, &all_rows);
-        Calibration::fit((&held_out, &self.samples.feedback(&self.calibrate)), &all, self.rates)
+        let happened = self.samples.feedback(&self.calibrate);
+        // Not the judged rows: their rates are what the report compares with.
+        let mut seen_rows = [&self.fit[..], &self.calibrate].concat();
+        seen_rows.sort_unstable();
+        let seen = self.logits(catalogue, network, &seen_rows);
+        let rates = positive_rates(&self.samples.feedback(&seen_rows));
+        Calibration::fit((&held_out, &happened), &seen, rates)
     }
 }
 

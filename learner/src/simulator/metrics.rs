@@ -112,11 +112,13 @@ pub struct Bin {
     pub predicted: f64,
     /// Share of them where it happened.
     pub observed: f64,
+    /// Standard error of predicted - observed, over sessions.
+    pub error: f64,
 }
 
 /// Rows by predicted probability, lowest first, in `n_bins` bins of (nearly) equal size; fewer bins if there are fewer
-/// rows. In a calibrated model predicted and observed agree in each.
-pub fn reliability(scores: &[f32], positive: &[bool], n_bins: usize) -> Vec<Bin> {
+/// rows. In a calibrated model predicted and observed agree in each. `sessions` is the session of each row, ascending.
+pub fn reliability(scores: &[f32], positive: &[bool], sessions: &[usize], n_bins: usize) -> Vec<Bin> {
     assert_eq!(scores.len(), positive.len(), "one label a score");
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
@@ -130,6 +132,7 @@ pub fn reliability(scores: &[f32], positive: &[bool], n_bins: usize) -> Vec<Bin>
                 n: rows.len(),
                 predicted: rows.iter().map(|&row| f64::from(scores[row])).sum::<f64>() / n,
                 observed: rows.iter().filter(|&&row| positive[row]).count() as f64 / n,
+                error: rate_error(scores, positive, sessions, rows),
             }
         })
         .collect()
@@ -141,8 +144,44 @@ pub fn calibration_error(bins: &[Bin]) -> f64 {
     bins.iter().map(|bin| bin.n as f64 * (bin.predicted - bin.observed).abs()).sum::<f64>() / n.max(1) as f64
 }
 
+/// Mean and standard deviation of the calibration error that chance alone gives a calibrated model: the distances of the
+/// bins are then those of normal variables |N(0, s)|, of mean s sqrt(2/pi) and variance s^2 (1 - 2/pi).
+pub fn calibration_by_chance(bins: &[Bin]) -> (f64, f64) {
+    let n = bins.iter().map(|bin| bin.n).sum::<usize>().max(1) as f64;
+    let share = std::f64::consts::FRAC_2_PI;
+    let mean: f64 = bins.iter().map(|bin| bin.n as f64 / n * bin.error * share.sqrt()).sum();
+    let variance: f64 = bins.iter().map(|bin| (bin.n as f64 / n * bin.error).powi(2) * (1.0 - share)).sum();
+    (mean, variance.sqrt())
+}
+
+/// Standard error of the mean of score - label over some rows when sessions are drawn anew; `sessions` is the session of
+/// each row, ascending.
+pub fn rate_error(scores: &[f32], positive: &[bool], sessions: &[usize], rows: &[usize]) -> f64 {
+    assert_eq!(scores.len(), sessions.len(), "one session a score");
+    let mut rows = rows.to_vec();
+    rows.sort_unstable();
+    let by_session: Vec<f64> = rows
+        .chunk_by(|&a, &b| sessions[a] == sessions[b])
+        .map(|of_session| {
+            of_session.iter().map(|&row| f64::from(scores[row]) - f64::from(u8::from(positive[row]))).sum()
+        })
+        .collect();
+    standard_error(&by_session, rows.len() as f64)
+}
+
+/// Standard error of (sum over sessions) / impressions when sessions are drawn anew. One session tells none: 0.
+pub fn standard_error(by_session: &[f64], impressions: f64) -> f64 {
+    let n = by_session.len() as f64;
+    let mean = by_session.iter().sum::<f64>() / n.max(1.0);
+    let variance = by_session.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    (variance * n).sqrt() / impressions.max(1.0)
+}
+
 #[cfg(test)]
 mod tests {
+    use common::seed::Streams;
+    use rand::RngExt;
+
     use super::*;
 
     fn close(a: f64, b: f64) {
@@ -199,13 +238,39 @@ mod tests {
     #[test]
     fn reliability_bins_hold_equal_shares_of_the_rows() {
         let scores = [0.4, 0.1, 0.3, 0.2];
-        let bins = reliability(&scores, &[true, false, false, true], 2);
+        let bins = reliability(&scores, &[true, false, false, true], &[0, 1, 2, 3], 2);
         assert_eq!(bins.len(), 2);
         close(bins[0].predicted, 0.15);
         close(bins[0].observed, 0.5);
         close(bins[1].predicted, 0.35);
         close(bins[1].observed, 0.5);
         close(calibration_error(&bins), (0.35 + 0.15) / 2.0);
-        assert_eq!(reliability(&scores, &[true, false, false, true], 10).len(), 4);
+        // Differences .1 and -.8 of two sessions: deviation .9 / sqrt(2), of the sum .9, of the mean .45.
+        close(bins[0].error, 0.45);
+        assert_eq!(reliability(&scores, &[true, false, false, true], &[0, 1, 2, 3], 10).len(), 4);
+    }
+
+    #[test]
+    fn a_calibrated_model_has_the_calibration_error_of_chance() {
+        let mut rng = Streams::new(1, "test").sequential();
+        let scores: Vec<f32> = (0..5000).map(|_| rng.random_range(0.0..0.3)).collect();
+        let positive: Vec<bool> = scores.iter().map(|&p| rng.random::<f32>() < p).collect();
+        let sessions: Vec<usize> = (0..5000).map(|row| row / 10).collect();
+        let bins = reliability(&scores, &positive, &sessions, 10);
+        let (mean, deviation) = calibration_by_chance(&bins);
+        // Ten bins of 500 rows at p of about .15: sqrt(.15 * .85 / 500) * sqrt(2 / pi) = .0127, or a little less.
+        assert!((0.010..0.014).contains(&mean) && (0.2..0.3).contains(&(deviation / mean)), "{mean}");
+        let error = calibration_error(&bins);
+        assert!((error - mean).abs() < 3.0 * deviation, "{error}, by chance {mean} +- {deviation}");
+    }
+
+    #[test]
+    fn sessions_whose_errors_go_together_give_a_larger_standard_error() {
+        let scores = [0.5; 8];
+        let positive = [true, true, false, false, true, true, false, false];
+        let rows: Vec<usize> = (0..8).collect();
+        let alone = rate_error(&scores, &positive, &rows, &rows);
+        let together = rate_error(&scores, &positive, &[0, 0, 1, 1, 2, 2, 3, 3], &rows);
+        close(together / alone, (2.0_f64 * 7.0 / 6.0).sqrt());
     }
 }

@@ -17,7 +17,8 @@
 //! | [`predictor`] | what is judged: the inference that will run |
 //! | [`metrics`] | ROC-AUC, PR-AUC, log loss, reliability |
 //! | [`rollout`] | free-running rollouts against the log |
-//! | [`acceptance`], [`report`], [`render`] | the verdict, with its numbers |
+//! | [`acceptance`], [`report`], [`render`] | the numbers, as a file and as text |
+//! | [`verdict`] | what is asked of them |
 
 mod acceptance;
 mod batch;
@@ -37,16 +38,17 @@ mod render;
 mod report;
 mod rollout;
 mod samples;
+mod verdict;
 
 use std::path::Path;
 
 pub use fitted::FittedSimulator;
 pub use groups::Unit;
 pub use log::fit;
+pub(crate) use log::log_items;
 pub use options::Options;
-pub use report::{
-    AcceptanceReport, BaseRate, ClassReport, Criteria, MemberReport, Pair, PositionRates, RolloutReport,
-};
+pub use report::{AcceptanceReport, ClassReport, MemberReport, Pair, PositionRates, RolloutReport};
+pub use verdict::Criteria;
 
 /// Where a fit stands, after a pass of a member over the samples.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -23,7 +23,7 @@ impl AcceptanceReport {
         };
         text.push_str(&format!(
             "\nAn ensemble of {} networks, fitted to {} impressions, stopped and calibrated on {}, judged on {} \
-             impressions of {} sessions that nothing else has seen; groups are split by {unit}.\n\n",
+             impressions of {} sessions that the networks have not seen; groups are split by {unit}.\n\n",
             self.members.len(),
             self.n_fit,
             self.n_calibrate,
@@ -32,7 +32,7 @@ impl AcceptanceReport {
         ));
         text.push_str(&format!("## Summary\n\n{}\n\n", self.summary()));
         text.push_str(&format!("## Classes on the judged impressions\n\n{}\n\n", self.classes_table()));
-        text.push_str(&format!("## Rates over the whole split\n\n{}\n\n", self.base_rates_table()));
+        text.push_str(&format!("## Base rates of the judged impressions\n\n{}\n\n", self.base_rates_table()));
         text.push_str(&format!(
             "## Reliability by tenths of the judged impressions (predicted / observed)\n\n{}\n\n",
             self.reliability_table()
@@ -71,27 +71,32 @@ impl AcceptanceReport {
 
     fn classes_table(&self) -> Table {
         let mut table =
-            table(&["class", "impressions", "logged", "predicted", "ROC-AUC", "PR-AUC", "calibration error"]);
+            table(&["class", "impressions", "ROC-AUC", "PR-AUC", "calibration error", "by chance"]);
         for class in &self.classes {
             table.add_row([
                 class.class.clone(),
                 class.n.to_string(),
-                percent(class.logged_rate),
-                percent(class.predicted_rate),
                 area(class.roc_auc),
                 area(class.pr_auc),
                 percent(class.calibration_error),
+                percent(class.calibration_chance),
             ]);
         }
         table
     }
 
     fn base_rates_table(&self) -> Table {
-        let mut table = table(&["class", "logged", "predicted", "relative error"]);
-        for rate in &self.base_rates {
-            let error =
-                rate.relative_error.map_or("-".to_owned(), |error| format!("{:+.2} %", 100.0 * error));
-            table.add_row([rate.class.clone(), percent(rate.logged), percent(rate.predicted), error]);
+        let mut table = table(&["class", "logged", "predicted", "relative error", "standard error"]);
+        for class in &self.classes {
+            let relative = |error: f64| format!("{:.2} %", 100.0 * error / class.logged_rate);
+            let error = class.relative_error();
+            table.add_row([
+                class.class.clone(),
+                percent(class.logged_rate),
+                percent(class.predicted_rate),
+                error.map_or("-".to_owned(), |error| format!("{:+.2} %", 100.0 * error)),
+                error.map_or("-".to_owned(), |_| relative(class.rate_error)),
+            ]);
         }
         table
     }
@@ -114,26 +119,23 @@ impl AcceptanceReport {
     fn rollout_table(&self) -> Table {
         let rollout = &self.rollout;
         let mut table =
-            table(&["positions", "impressions", "click log", "click sim", "order log", "order sim"]);
-        let mut row = |name: String, impressions: String, click: Pair, order: Pair| {
+            table(&["positions", "impressions", "click log", "click sim", "+-", "order log", "order sim"]);
+        let mut row = |name: String, impressions: usize, click: Pair, click_error: f64, order: Pair| {
             table.add_row([
                 name,
-                impressions,
+                impressions.to_string(),
                 percent(click.logged),
                 percent(click.simulated),
+                percent(click_error),
                 percent(order.logged),
                 percent(order.simulated),
             ]);
         };
         for bin in &rollout.by_position {
-            let name = match bin.to {
-                Some(to) => format!("{} to {}", bin.from, to - 1),
-                None => format!("from {}", bin.from),
-            };
-            row(name, bin.impressions.to_string(), bin.click, bin.order);
+            row(bin.positions(), bin.impressions, bin.click, bin.click_error, bin.order);
         }
         let all: usize = rollout.by_position.iter().map(|bin| bin.impressions).sum();
-        row("all".into(), all.to_string(), rollout.click, rollout.order);
+        row("all".into(), all, rollout.click, rollout.click_error, rollout.order);
         table
     }
 

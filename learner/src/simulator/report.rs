@@ -6,41 +6,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Options, groups::Unit, metrics::Bin};
+use super::{Error, Options, groups::Unit, metrics::Bin, verdict::Criteria};
 
 /// The report's file in the simulator's folder.
 const FILE: &str = "acceptance.json";
-
-/// What a simulator must meet. Recorded in every report.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Criteria {
-    /// Least ROC-AUC of clicks and of orders; chance is 0.5.
-    pub least_auc: f64,
-    /// Largest relative error of a class's base rate.
-    pub rate_error: f64,
-    /// Largest relative error of the click and the order rate of free-running rollouts.
-    pub rollout_error: f64,
-    /// An error counts only beyond so many standard errors (over sessions), where it could be chance.
-    pub standard_errors: f64,
-    /// Fewest clicks among the judged impressions; with fewer nothing can be said.
-    pub least_clicks: usize,
-    /// Orders are judged by themselves from so many on.
-    pub least_orders: usize,
-}
-
-impl Default for Criteria {
-    fn default() -> Self {
-        Self {
-            least_auc: 0.6,
-            rate_error: 0.02,
-            rollout_error: 0.2,
-            standard_errors: 3.0,
-            least_clicks: 20,
-            least_orders: 30,
-        }
-    }
-}
+/// Raised with every change of its fields or of what is judged.
+pub(super) const VERSION: u32 = 2;
 
 /// How a member came about.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,6 +41,8 @@ pub struct ClassReport {
     pub logged_rate: f64,
     /// Its mean predicted probability there.
     pub predicted_rate: f64,
+    /// Standard error of predicted - logged, over sessions.
+    pub rate_error: f64,
     /// Area under the ROC curve, 0.5 is chance; `None` where it cannot be formed.
     pub roc_auc: Option<f64>,
     /// Area under the precision-recall curve; the logged rate is chance.
@@ -78,20 +51,17 @@ pub struct ClassReport {
     pub deciles: Vec<Bin>,
     /// Mean distance of predicted and observed over the deciles.
     pub calibration_error: f64,
+    /// What chance alone would make of it.
+    pub calibration_chance: f64,
+    /// Standard deviation of that.
+    pub calibration_deviation: f64,
 }
 
-/// A rate in the log and in the simulator, over all impressions of the split.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BaseRate {
-    /// `skip`, `click` or `order`.
-    pub class: String,
-    /// In the log.
-    pub logged: f64,
-    /// Mean predicted probability, each session by the member it draws.
-    pub predicted: f64,
-    /// predicted / logged - 1; `None` if the class is not in the log.
-    pub relative_error: Option<f64>,
+impl ClassReport {
+    /// predicted / logged - 1; `None` where the class never happened.
+    pub fn relative_error(&self) -> Option<f64> {
+        (self.n > 0).then(|| self.predicted_rate / self.logged_rate - 1.0)
+    }
 }
 
 /// Clicks and orders of some positions.
@@ -106,8 +76,20 @@ pub struct PositionRates {
     pub impressions: usize,
     /// Clicked share, in the log and in the rollouts.
     pub click: Pair,
+    /// Standard error of the difference, over sessions.
+    pub click_error: f64,
     /// Ordered share.
     pub order: Pair,
+}
+
+impl PositionRates {
+    /// In words: `at 0 to 4`, `from 100`.
+    pub fn positions(&self) -> String {
+        match self.to {
+            Some(to) => format!("at {} to {}", self.from, to - 1),
+            None => format!("from {}", self.from),
+        }
+    }
 }
 
 /// A rate in the log and in the rollouts.
@@ -146,6 +128,8 @@ pub struct RolloutReport {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AcceptanceReport {
+    /// Of this layout, [`VERSION`].
+    pub version: u32,
     /// Whether the simulator may be used: there is no reason why not.
     pub accepted: bool,
     /// Why it may not; empty if accepted.
@@ -154,6 +138,8 @@ pub struct AcceptanceReport {
     pub notes: Vec<String>,
     /// `train` or `test`: the days of the log it was fitted to.
     pub split: String,
+    /// SHA-256 of the log's item table at the time of the fit, in hex: other embeddings need another fit.
+    pub items_sha256: String,
     /// Options of the fit.
     pub options: Options,
     /// What was asked of it.
@@ -164,7 +150,7 @@ pub struct AcceptanceReport {
     pub n_fit: usize,
     /// Impressions that stopped the training and set the calibration.
     pub n_calibrate: usize,
-    /// Impressions that this report is about; nothing else has seen them.
+    /// Impressions that this report is about; the networks have not seen them.
     pub n_judged: usize,
     /// Sessions of those.
     pub n_judged_sessions: usize,
@@ -180,8 +166,6 @@ pub struct AcceptanceReport {
     pub majority_rate: f64,
     /// The classes against all others.
     pub classes: Vec<ClassReport>,
-    /// Rates over all impressions of the split.
-    pub base_rates: Vec<BaseRate>,
     /// Free-running rollouts.
     pub rollout: RolloutReport,
     /// The members.
@@ -219,71 +203,21 @@ impl AcceptanceReport {
     pub fn load(folder: &Path) -> Result<Self, Error> {
         let path = folder.join(FILE);
         let bytes = std::fs::read(&path).map_err(|source| Error::file(&path, source))?;
+        let Version { version } =
+            serde_json::from_slice(&bytes).map_err(|error| Error::format(&path, error))?;
+        if version != VERSION {
+            let problem = "of another version of this program; fit again with: learner simulator fit";
+            return Err(Error::format(&path, problem));
+        }
         serde_json::from_slice(&bytes).map_err(|error| Error::format(&path, error))
     }
+}
 
-    /// Fills `reasons` and `accepted` from the numbers.
-    pub(super) fn judge(&mut self) {
-        let criteria = self.criteria;
-        let mut reasons = Vec::new();
-        let mut notes = Vec::new();
-        let clicks = self.classes[1].n + self.classes[2].n;
-        if clicks < criteria.least_clicks {
-            reasons.push(format!(
-                "only {clicks} clicks among the {} judged impressions, {} are needed to say anything",
-                self.n_judged, criteria.least_clicks
-            ));
-        }
-        if self.log_loss.is_nan() || self.log_loss >= self.base_rate_entropy {
-            reasons.push(format!(
-                "log loss {:.4} is not under the base-rate entropy {:.4}: it knows no more than the rates",
-                self.log_loss, self.base_rate_entropy
-            ));
-        }
-        for class in &self.classes[1..] {
-            let few = class.class == "order" && class.n < criteria.least_orders;
-            if few {
-                notes.push(format!("{} orders are too few to judge how they are ranked", class.n));
-            } else if class.roc_auc.is_none_or(|auc| auc.is_nan() || auc <= criteria.least_auc) {
-                let auc = class.roc_auc.map_or("undefined".to_owned(), |auc| format!("{auc:.3}"));
-                reasons.push(format!(
-                    "ROC-AUC of {} is {auc}, not above {} (chance is 0.5)",
-                    class.class, criteria.least_auc
-                ));
-            }
-        }
-        for rate in &self.base_rates {
-            match rate.relative_error {
-                None => notes.push(format!("the log's split holds no {}", rate.class)),
-                Some(error) if error.is_nan() || error.abs() > criteria.rate_error => reasons.push(format!(
-                    "base rate of {} is {:.4}, logged {:.4}: off by {:+.1} %, allowed {:.0} %",
-                    rate.class,
-                    rate.predicted,
-                    rate.logged,
-                    100.0 * error,
-                    100.0 * criteria.rate_error
-                )),
-                Some(_) => {}
-            }
-        }
-        let rollout = &self.rollout;
-        for (what, rates, error) in
-            [("click", rollout.click, rollout.click_error), ("order", rollout.order, rollout.order_error)]
-        {
-            let difference = rates.simulated - rates.logged;
-            let is_off = difference.abs() > criteria.rollout_error * rates.logged
-                && difference.abs() > criteria.standard_errors * error;
-            if is_off || difference.is_nan() {
-                reasons.push(format!(
-                    "free-running {what} rate is {:.4}, logged {:.4}: it drifts when it meets its own feedback",
-                    rates.simulated, rates.logged
-                ));
-            }
-        }
-        self.accepted = reasons.is_empty();
-        self.reasons = reasons;
-        self.notes.extend(notes);
-    }
+/// The one field that all versions but the first have.
+#[derive(Deserialize)]
+struct Version {
+    #[serde(default)]
+    version: u32,
 }
 
 /// Writes beside, then renames: a reader never sees half a file.
@@ -291,4 +225,21 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let partial = path.with_extension("partial");
     std::fs::write(&partial, bytes).map_err(|source| Error::file(&partial, source))?;
     std::fs::rename(&partial, path).map_err(|source| Error::file(path, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_of_the_first_version_is_refused_in_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), r#"{"accepted": true, "reasons": []}"#).unwrap();
+        let error = AcceptanceReport::load(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("acceptance.json: of another version") && error.contains("fit again"),
+            "{error}"
+        );
+        assert_eq!(error.lines().count(), 1);
+    }
 }

@@ -13,7 +13,7 @@ use common::{
 use rand::RngExt;
 
 use super::{
-    metrics::Probabilities,
+    metrics::{self, Probabilities},
     predictor::Predictor,
     report::{Pair, PositionRates, RolloutReport},
     samples::Samples,
@@ -169,67 +169,71 @@ fn pair(part: [f64; 2], whole: [f64; 2]) -> Pair {
     Pair { logged: rate(0), simulated: rate(1) }
 }
 
+/// Counts of each session by position.
 struct Tally {
-    by_position: [Counts; POSITIONS.len()],
-    by_session: Vec<Counts>,
+    by_session: Vec<[Counts; POSITIONS.len()]>,
 }
 
 impl Tally {
     fn new(n_sessions: usize) -> Self {
-        Self {
-            by_position: [Counts::default(); POSITIONS.len()],
-            by_session: vec![Counts::default(); n_sessions],
-        }
+        Self { by_session: vec![[Counts::default(); POSITIONS.len()]; n_sessions] }
     }
 
     fn count(&mut self, session: usize, position: usize, feedback: Feedback, side: Side, weight: f64) {
         let bin = POSITIONS.iter().rposition(|&from| from <= position).unwrap_or(0);
-        for counts in [&mut self.by_position[bin], &mut self.by_session[session]] {
-            counts.impressions[side as usize] += weight;
-            counts.clicks[side as usize] += weight * f64::from(u8::from(feedback.clicked()));
-            counts.orders[side as usize] += weight * f64::from(u8::from(feedback.ordered()));
-        }
+        let counts = &mut self.by_session[session][bin];
+        counts.impressions[side as usize] += weight;
+        counts.clicks[side as usize] += weight * f64::from(u8::from(feedback.clicked()));
+        counts.orders[side as usize] += weight * f64::from(u8::from(feedback.ordered()));
     }
 
     fn report(&self, repeats: usize) -> RolloutReport {
-        let mut all = Counts::default();
-        for counts in &self.by_session {
-            for side in 0..2 {
-                all.impressions[side] += counts.impressions[side];
-                all.clicks[side] += counts.clicks[side];
-                all.orders[side] += counts.orders[side];
-            }
-        }
-        let by_position = self.by_position.iter().enumerate().filter(|(_, c)| c.impressions[0] > 0.0);
+        let sessions: Vec<Counts> = self.by_session.iter().map(|bins| sum(bins)).collect();
+        let all = sum(&sessions);
+        let by_position = (0..POSITIONS.len()).filter_map(|bin| {
+            // Sessions that get so far.
+            let reached: Vec<Counts> =
+                self.by_session.iter().map(|bins| bins[bin]).filter(|c| c.impressions[0] > 0.0).collect();
+            let counts = sum(&reached);
+            (!reached.is_empty()).then(|| PositionRates {
+                from: POSITIONS[bin],
+                to: POSITIONS.get(bin + 1).copied(),
+                impressions: counts.impressions[0] as usize,
+                click: counts.click(),
+                click_error: error(&reached, |counts| counts.clicks),
+                order: counts.order(),
+            })
+        });
         RolloutReport {
             items: "the logged items of held-out sessions, in the logged order".into(),
             sessions: self.by_session.len(),
             repeats,
             click: all.click(),
-            click_error: self.standard_error(|counts| counts.clicks, all.impressions[0]),
+            click_error: error(&sessions, |counts| counts.clicks),
             order: all.order(),
-            order_error: self.standard_error(|counts| counts.orders, all.impressions[0]),
-            by_position: by_position
-                .map(|(bin, counts)| PositionRates {
-                    from: POSITIONS[bin],
-                    to: POSITIONS.get(bin + 1).copied(),
-                    impressions: counts.impressions[0] as usize,
-                    click: counts.click(),
-                    order: counts.order(),
-                })
-                .collect(),
+            order_error: error(&sessions, |counts| counts.orders),
+            by_position: by_position.collect(),
         }
     }
+}
 
-    /// Standard error of (simulated - logged) / impressions when sessions are drawn anew.
-    fn standard_error(&self, of: impl Fn(&Counts) -> [f64; 2], impressions: f64) -> f64 {
-        let n = self.by_session.len() as f64;
-        let differences: Vec<f64> =
-            self.by_session.iter().map(of).map(|[logged, sim]| sim - logged).collect();
-        let mean = differences.iter().sum::<f64>() / n.max(1.0);
-        let variance = differences.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-        (variance * n).sqrt() / impressions.max(1.0)
+fn sum(counts: &[Counts]) -> Counts {
+    let mut all = Counts::default();
+    for counts in counts {
+        for side in 0..2 {
+            all.impressions[side] += counts.impressions[side];
+            all.clicks[side] += counts.clicks[side];
+            all.orders[side] += counts.orders[side];
+        }
     }
+    all
+}
+
+/// Standard error of the simulated minus the logged rate when sessions are drawn anew.
+fn error(sessions: &[Counts], of: impl Fn(&Counts) -> [f64; 2]) -> f64 {
+    let differences: Vec<f64> =
+        sessions.iter().map(of).map(|[logged, simulated]| simulated - logged).collect();
+    metrics::standard_error(&differences, sum(sessions).impressions[0])
 }
 
 #[cfg(test)]
@@ -281,6 +285,8 @@ mod tests {
         assert!((first.click.simulated - 0.361664).abs() < 0.02, "{first:?}");
         assert_eq!((report.click.logged, report.order.simulated), (0.0, 0.0));
         assert!(report.click_error > 0.0 && report.click_error < 0.02);
+        // Fewer impressions, larger error.
+        assert!(first.click_error > report.click_error && first.click_error < 0.02);
     }
 
     #[test]

@@ -17,13 +17,13 @@ use std::{
 
 use actor::{Actors, Counts, Origin, RolloutThread, VersionedPolicy, weights::Subscription};
 use anyhow::{Context, Result};
-use replay::{LocalReplay, Shards, TransitionSink, Writer, client::Prefetch};
+use replay::{LocalReplay, Settings, Shards, TransitionSink, Writer, client::Prefetch};
 use tokio::runtime::Runtime;
 
 use super::{
     clock::Part,
     resume::{Resumed, put_all},
-    services::{RUN_ID, open_rollout, open_writer, replay_settings, request, start_replay},
+    services::{LONG, RUN_ID, open_rollout, open_writer, request, start_replay},
     trainer::Trainer,
 };
 use crate::{
@@ -81,7 +81,7 @@ impl Services {
         let subscription = subscribe(trainer, runtime, &publisher);
         let (requests, first) = (trainer.config.clone(), trainer.engine.updates());
         let prefetch =
-            shards.sampler(LOOK_AROUND).prefetch(first, PREFETCH, move |number| request(&requests, number));
+            shards.sampler(LONG).prefetch(first, PREFETCH, move |number| request(&requests, number));
         let open = |actor: usize| {
             let rollout = open_rollout(trainer, &policy, actor, origin(trainer))?;
             let writer = trainer.state.epoch * WRITERS_PER_EPOCH + actor as u64;
@@ -152,7 +152,7 @@ fn take_and_update(
     prefetch: &mut Prefetch,
     publisher: &Publisher,
 ) -> Result<bool> {
-    let batch = match trainer.timed(Part::Sample, |_| prefetch.take()) {
+    let batch = match trainer.timed(Part::Sample, |_| prefetch.take(LOOK_AROUND)) {
         Ok(batch) => batch,
         Err(replay::Error::Deadline { .. }) => return Ok(false),
         Err(error) => return Err(error).context("cannot sample from the replay"),
@@ -171,7 +171,7 @@ fn take_and_update(
 fn release(actors: &Actors, prefetch: &mut Prefetch) {
     let begun = Instant::now();
     while !actors.is_finished() && begun.elapsed() < GRACE {
-        if let Err(error) = prefetch.take()
+        if let Err(error) = prefetch.take(LOOK_AROUND)
             && !matches!(error, replay::Error::Deadline { .. })
         {
             return;
@@ -206,7 +206,7 @@ fn origin(trainer: &Trainer<'_>) -> Origin {
 
 /// Takes up the contents of the replay, dealt out to the shards there are now, without the writers of the last process.
 fn restore(trainer: &Trainer<'_>, runtime: &Runtime, shards: &Shards, mut resumed: Resumed) -> Result<()> {
-    let settings = replay_settings(trainer.config, trainer.world.items().n_items());
+    let settings = Settings::from_config(trainer.config, RUN_ID, trainer.world.items().n_items());
     let snapshots = resumed.take_all("replay");
     let restored = replay::reshard(&settings, &snapshots, shards.n_shards())
         .and_then(|snapshots| runtime.block_on(shards.restore(snapshots)));

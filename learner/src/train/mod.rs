@@ -31,6 +31,7 @@ use anyhow::{Context, Result};
 use common::config::{Config, Mode};
 
 pub use interrupt::Interrupt;
+pub use resume::may_change;
 
 use crate::{engine::torch::device, run_dir::RunDir, world::World};
 use trainer::Trainer;

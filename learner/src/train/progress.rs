@@ -34,7 +34,7 @@ impl Progress {
     /// Progress of a run of `total` environment steps that begins (or goes on) at `first`.
     pub(super) fn new(total: u64, first: Status) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{bar:30.cyan/dim} {percent:>3}% {msg}  eta {eta}")
+            let style = ProgressStyle::with_template("{bar:12.cyan/dim} {percent:>3}% {msg}  eta {eta}")
                 .expect("the template is a constant");
             ProgressBar::new(total).with_style(style).with_position(first.env_steps)
         });
@@ -73,16 +73,15 @@ impl Progress {
         let seconds = self.started.elapsed().as_secs_f64().max(1e-3);
         let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
         let mut message = format!(
-            "{:.0} steps/s  {:.1} updates/s  {} updates",
+            "{:.0} steps/s  {:.1} updates/s",
             rate(status.env_steps, self.first.env_steps),
             rate(status.updates, self.first.updates),
-            status.updates,
         );
         if let Some(q) = status.mean_q {
-            message += &format!("  mean Q {q:.2}");
+            message += &format!("  Q {q:.2}");
         }
         if let Some(reward) = status.reward {
-            message += &format!("  reward {reward:.2} a session");
+            message += &format!("  reward {reward:.2}");
         }
         message
     }

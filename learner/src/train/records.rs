@@ -12,7 +12,9 @@ use anyhow::Result;
 use super::{clock::Part, trainer::Trainer};
 use crate::{
     engine::Engine,
-    evaluation::{AgentPolicy, EvaluationResult, EvaluationSettings, MonteCarloReturns, Users, roll_out},
+    evaluation::{
+        AgentPolicy, EvaluationResult, EvaluationSettings, MonteCarloReturns, Users, rank_agreement, roll_out,
+    },
     run_dir::metrics::{EvaluationRecord, LevelMeans, Record, TimingRecord, TrainRecord},
 };
 
@@ -80,9 +82,10 @@ impl Trainer<'_> {
             threads: 1,
         };
         let record = self.timed(Part::Evaluation, |trainer| -> Result<EvaluationRecord> {
-            let policy = trainer.policy(&trainer.engine.weights(false))?;
-            let mut policy = AgentPolicy::new("MaHRL", Arc::new(policy), trainer.config.period_layout());
-            let rollouts = roll_out(&mut policy, &trainer.world.for_evaluation(), &settings)?;
+            let agents = Arc::new(trainer.policy(&trainer.engine.weights(true))?);
+            let (layout, worlds) = (trainer.config.period_layout(), trainer.world.for_evaluation());
+            let mut policy = AgentPolicy::new("MaHRL", Arc::clone(&agents), layout);
+            let rollouts = roll_out(&mut policy, &worlds, &settings)?;
             let result = EvaluationResult::new("MaHRL", &rollouts, &settings);
             Ok(EvaluationRecord {
                 env_steps: trainer.env_steps,
@@ -94,18 +97,20 @@ impl Trainer<'_> {
                 ctr: result.ctr,
                 cvr: result.cvr,
                 returns: MonteCarloReturns::new(&rollouts.records, trainer.config, 0),
+                rank_agreement: rank_agreement(&agents, layout, &worlds, &settings)?,
             })
         })?;
         self.reward = Some(record.total.value);
-        let scalars = [
+        let mut scalars = vec![
             ("evaluation/total", record.total.value),
             ("evaluation/click", record.click.value),
             ("evaluation/order", record.order.value),
             ("evaluation/ctr", record.ctr.value),
             ("evaluation/cvr", record.cvr.value),
             ("evaluation/low_return", record.returns.low.from_every_step.value),
-        ]
-        .map(|(tag, value)| (tag.to_owned(), value));
+        ];
+        scalars.extend(record.rank_agreement.map(|agreement| ("evaluation/rank_agreement", agreement.value)));
+        let scalars: Vec<_> = scalars.into_iter().map(|(tag, value)| (tag.to_owned(), value)).collect();
         self.events.scalars(wall_time(), self.env_steps, &scalars)?;
         self.metrics.push(&Record::Evaluation(Box::new(record)))?;
         let status = self.status();

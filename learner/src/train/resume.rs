@@ -13,11 +13,54 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
-use common::codec;
+use anyhow::{Context, Result, ensure};
+use common::{
+    codec,
+    config::{Config, Mode},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{checkpoint::Checkpoint, run_dir::metrics::TimingRecord};
+
+/// Whether a setting may change when a run goes on: how far it goes, the device, and without lockstep how the work is
+/// shared out. Each may change what is learned: learning rates that fall over a run (`learning_rate_final`) do so over
+/// all of its steps, and devices round differently.
+pub fn may_change(mode: Mode, key: &str) -> bool {
+    let shared_out = ["actor.actors", "actor.sessions", "replay.shards"];
+    ["train.steps", "train.device"].contains(&key) || (mode == Mode::Async && shared_out.contains(&key))
+}
+
+/// Refuses a checkpoint that was written under other settings than the run's, but for those that [`may_change`].
+pub(super) fn check_settings(config: &Config, path: &Path, stored: &str) -> Result<()> {
+    let damaged = || format!("checkpoint {}: its settings are damaged", path.display());
+    let stored: toml::Table = toml::from_str(stored).with_context(damaged)?;
+    let ours: toml::Table = toml::from_str(&config.to_toml()).with_context(damaged)?;
+    let (mut theirs, mut now) = (BTreeMap::new(), BTreeMap::new());
+    flatten("", &stored, &mut theirs);
+    flatten("", &ours, &mut now);
+    for key in now.keys().chain(theirs.keys()).filter(|key| !may_change(config.train.mode, key)) {
+        let value = |values: &BTreeMap<String, String>| values.get(key).cloned().unwrap_or("absent".into());
+        let (then, now) = (value(&theirs), value(&now));
+        ensure!(
+            then == now,
+            "checkpoint {} was written with {key} = {then}, but the run's config.toml says {now}: put it back, or begin \
+             another run",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Dotted keys and printed values.
+fn flatten(prefix: &str, table: &toml::Table, out: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            toml::Value::Table(table) => flatten(&key, table, out),
+            value => drop(out.insert(key, value.to_string())),
+        }
+    }
+}
 
 /// Where the loop itself stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -104,6 +147,24 @@ mod tests {
         assert_eq!(resumed.decode::<LoopState>("loop").unwrap().epoch, 3);
         let message = resumed.take("weights").unwrap_err().to_string();
         assert!(message.contains("x.safetensors lacks the part `weights`"), "{message}");
+    }
+
+    #[test]
+    fn a_checkpoint_of_other_settings_is_refused_by_the_first_that_differs() {
+        let config = Config::default();
+        let path = Path::new("step-1.safetensors");
+        check_settings(&config, path, &config.to_toml()).unwrap();
+        let mut other = config.clone();
+        (other.train.steps, other.actor.actors) = (7, 3);
+        check_settings(&config, path, &other.to_toml()).unwrap();
+        other.algorithm.discount = 0.123;
+        let message = check_settings(&config, path, &other.to_toml()).unwrap_err().to_string();
+        assert!(message.contains("step-1") && message.contains("algorithm.discount = 0.123"), "{message}");
+        let mut lockstep = config.clone();
+        lockstep.train.mode = Mode::Lockstep;
+        let stored = lockstep.to_toml();
+        lockstep.actor.actors = 3;
+        assert!(check_settings(&lockstep, path, &stored).is_err(), "lockstep keeps its actors");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::{
     clock::{Clock, Part},
     progress::{Progress, Status},
     records::wall_time,
-    resume::{LoopState, Resumed, put, timing_bytes},
+    resume::{LoopState, Resumed, check_settings, put, timing_bytes},
 };
 use crate::{
     checkpoint::{self, Checkpoint},
@@ -79,6 +79,7 @@ impl<'a> Trainer<'a> {
             (Averages::default(), LoopState::default(), 0, None);
         let found = if resume { checkpoint::load_newest(&run_dir.checkpoints_path())? } else { None };
         if let Some((path, checkpoint)) = found {
+            check_settings(config, &path, &checkpoint.config_toml)?;
             engine
                 .load_state(&checkpoint.tensors)
                 .with_context(|| format!("checkpoint {} does not fit this run's settings", path.display()))?;
@@ -87,12 +88,16 @@ impl<'a> Trainer<'a> {
             (state, averages) = (parts.decode("loop")?, parts.decode("averages")?);
             resumed = Some(parts);
         }
+        if resume {
+            // What was changed holds from now on, for evaluations too.
+            run_dir::write_whole(&run_dir.config_path(), config.to_toml().as_bytes())?;
+        }
         let timing_path = run_dir.timing_path();
         let status = Status { env_steps, updates: engine.updates(), ..Status::default() };
         let mut trainer = Self {
             metrics: JsonLines::append_behind(&run_dir.metrics_path(), state.metrics_bytes)?,
             timing: JsonLines::append_behind(&timing_path, timing_bytes(&timing_path, env_steps))?,
-            events: EventFile::create(&run_dir.events_path(), wall_time())?,
+            events: EventFile::create(&run_dir.events_path(), wall_time(), env_steps)?,
             progress: Progress::new(config.train.steps, status),
             clock: Clock::start(env_steps, engine.updates()),
             broadcast: Vec::new(),

@@ -16,7 +16,10 @@ use sim::{
 };
 
 use super::Error;
-use crate::{evaluation::Users, simulator::AcceptanceReport};
+use crate::{
+    evaluation::Users,
+    simulator::{self, AcceptanceReport},
+};
 
 /// Where the simulator of a log's `train` or `test` days lies.
 pub fn simulator_path(log: &Path, which: &str) -> PathBuf {
@@ -28,6 +31,8 @@ pub fn simulator_path(log: &Path, which: &str) -> PathBuf {
 pub(super) struct Learned {
     train: Simulator,
     test: Simulator,
+    /// What a reader of results must know of them.
+    caveats: Vec<String>,
 }
 
 /// One simulator; cheap to clone.
@@ -45,13 +50,22 @@ impl Learned {
         let log = Path::new(name);
         // Both first: nothing large is read in vain.
         let [train, test] = ["train", "test"].map(|which| folder(log, which));
-        let (train, test) = (train?, test?);
+        let ((train, train_caveats), (test, test_caveats)) = (train?, test?);
         let failed = |source| Error::World { name: name.clone(), source };
         let train = Simulator::new(learned::load(&train).map_err(failed)?);
         let test = Simulator::new(learned::load_over(&test, train.items()).map_err(failed)?);
-        let learned = Self { train, test };
+        let mut caveats = train_caveats;
+        // Most notes are of the log, the same for both.
+        caveats
+            .extend(test_caveats.into_iter().filter(|caveat| !caveats.contains(caveat)).collect::<Vec<_>>());
+        let learned = Self { train, test, caveats };
         learned.check(config)?;
         Ok(learned)
+    }
+
+    /// See [`super::World::caveats`].
+    pub(super) fn caveats(&self) -> &[String] {
+        &self.caveats
     }
 
     /// The catalogue of both.
@@ -100,20 +114,32 @@ impl Simulator {
     }
 }
 
-/// The folder of a complete simulator; warns where it was not accepted.
-fn folder(log: &Path, which: &'static str) -> Result<PathBuf, Error> {
+/// The folder of a complete simulator, fitted to the embeddings that the log has, with what a reader of results must know
+/// of it; warns where it was not accepted.
+fn folder(log: &Path, which: &'static str) -> Result<(PathBuf, Vec<String>), Error> {
     let folder = simulator_path(log, which);
     if !AcceptanceReport::exists(&folder) {
         return Err(Error::NotFitted { log: log.display().to_string(), which });
     }
     let report = AcceptanceReport::load(&folder)?;
+    // Where the simulators are all that was kept of the log, there is nothing they could disagree with.
+    if let Some(items) = simulator::log_items(log)?
+        && items.sha256 != report.items_sha256
+    {
+        let (log, items) = (log.display().to_string(), items.path.display().to_string());
+        return Err(Error::Embeddings { log, which, items });
+    }
+    let mut caveats = Vec::new();
     if !report.accepted {
-        tracing::warn!(
+        let caveat = format!(
             "the {which} simulator of {} is NOT accepted, and what is learned in it may say little about the log's \
              users: {}",
             log.display(),
             report.reasons.join("; ")
         );
+        tracing::warn!("{caveat}");
+        caveats.push(caveat);
     }
-    Ok(folder)
+    caveats.extend(report.notes);
+    Ok((folder, caveats))
 }

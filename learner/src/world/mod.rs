@@ -13,7 +13,9 @@ use common::{
     ItemTable,
     config::{Config, EnvironmentConfig},
 };
-use sim::{Catalogue, Environment, LearnedSettings, Reference, ShopWorld, ShopWorldSettings, Variant};
+use sim::{
+    Catalogue, Environment, LearnedSettings, Reference, ShopWorld, ShopWorldSettings, Variant, learned::Noise,
+};
 
 pub use learned::simulator_path;
 
@@ -63,6 +65,45 @@ pub enum Error {
         found: usize,
         /// Of the model.
         expected: usize,
+    },
+    /// The items lie in another box than goals and virtual actions.
+    #[error(
+        "items of `{name}` lie in (-{found}, {found}), but `model.bound` is {expected}: set it to {found}"
+    )]
+    Bound {
+        /// The world.
+        name: String,
+        /// Of its items.
+        found: f32,
+        /// Of the model.
+        expected: f32,
+    },
+    /// The log was embedded anew after its simulators were fitted: what they know of an item is no longer true of it.
+    #[error(
+        "the {which} simulator of {log} was fitted to other embeddings than {items} holds now; fit it again with: \
+         learner simulator fit {log}"
+    )]
+    Embeddings {
+        /// The log.
+        log: String,
+        /// `train` or `test`.
+        which: &'static str,
+        /// The log's item table.
+        items: String,
+    },
+    /// Noise of learned simulators, in another world.
+    #[error(
+        "`{key}` is {value}, but it is for learned simulators only, and `{name}` is none: leave it at {default}"
+    )]
+    Noise {
+        /// Dotted key.
+        key: &'static str,
+        /// What it is set to.
+        value: f32,
+        /// The world.
+        name: String,
+        /// What means no noise.
+        default: f32,
     },
     /// The simulators see other windows than the model.
     #[error(
@@ -120,6 +161,7 @@ impl World {
         let failed = |source| Error::World { name: name.clone(), source };
         let kind = match Variant::of_world(name).map_err(failed)? {
             Some(variant) => {
+                refuse_noise(&config.environment)?;
                 let catalogue = Catalogue::new(WORLD_SEED, variant.dynamics().rho).map_err(failed)?;
                 Kind::ShopWorld { variant, catalogue: Arc::new(catalogue) }
             }
@@ -136,12 +178,25 @@ impl World {
         if found != config.model.n_dims {
             return Err(Error::Dimensions { name: name.clone(), found, expected: config.model.n_dims });
         }
+        let found = world.items().bound();
+        if found != config.model.bound {
+            return Err(Error::Bound { name: name.clone(), found, expected: config.model.bound });
+        }
         Ok(world)
     }
 
     /// Its name in the settings.
     pub fn name(&self) -> &str {
         &self.environment.name
+    }
+
+    /// What a reader of results must know of it: simulators that were not accepted, impressions that were sampled. None
+    /// of ShopWorld.
+    pub fn caveats(&self) -> &[String] {
+        match &self.kind {
+            Kind::ShopWorld { .. } => &[],
+            Kind::Learned(learned) => learned.caveats(),
+        }
     }
 
     /// The catalogue.
@@ -182,8 +237,8 @@ impl World {
                     n_slots,
                     session_length: length,
                     candidates,
+                    noise: Noise { temperature: environment.temperature, flip_share: environment.flip_share },
                     seed,
-                    ..LearnedSettings::default()
                 };
                 learned.build(users, settings)
             }
@@ -201,5 +256,53 @@ impl World {
     pub fn references(&self) -> Result<Vec<Reference>, sim::Error> {
         let world = self.build(Users::Validation, 1, 1)?;
         Ok(Reference::ALL.into_iter().filter(|reference| reference.is_known_to(&*world)).collect())
+    }
+}
+
+/// Fails if the noise of learned simulators is asked of a world that is none.
+fn refuse_noise(environment: &EnvironmentConfig) -> Result<(), Error> {
+    let none = Noise::default();
+    let settings = [
+        ("environment.temperature", environment.temperature, none.temperature),
+        ("environment.flip_share", environment.flip_share, none.flip_share),
+    ];
+    match settings.into_iter().find(|(_, value, default)| value != default) {
+        Some((key, value, default)) => {
+            Err(Error::Noise { key, value, name: environment.name.clone(), default })
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = Config::default();
+        change(&mut config);
+        World::open(&config).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_models_bound_is_that_of_the_items() {
+        World::open(&Config::default()).unwrap();
+        let error = refused(|config| config.model.bound = 1.0);
+        assert_eq!(
+            error,
+            "items of `shopworld` lie in (-1.94, 1.94), but `model.bound` is 1: set it to 1.94"
+        );
+    }
+
+    #[test]
+    fn noise_of_learned_simulators_is_refused_in_shopworld() {
+        let error = refused(|config| config.environment.temperature = 2.0);
+        assert_eq!(
+            error,
+            "`environment.temperature` is 2, but it is for learned simulators only, and `shopworld` is none: leave it \
+             at 1"
+        );
+        let error = refused(|config| config.environment.flip_share = 0.1);
+        assert!(error.starts_with("`environment.flip_share` is 0.1, but it is for learned"), "{error}");
     }
 }

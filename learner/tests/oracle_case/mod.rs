@@ -106,7 +106,7 @@ fn settings(metadata: &BTreeMap<String, String>) -> Settings {
     let algorithm = &mut config.algorithm;
     algorithm.target_action = match optional("target_action") {
         None | Some("virtual") => TargetAction::Virtual,
-        Some("mapped") => TargetAction::Mapped,
+        // `low_targets` below would have to map as well.
         _ => unknown("target_action"),
     };
     (algorithm.discount, algorithm.soft_update) = (real("gamma"), real("tau"));

@@ -1,7 +1,8 @@
 //! A writer's stream to one shard.
 //!
 //! In: frames of packed records; out: batches by sequence, bounded in flight. The protobuf and HTTP/2 framing happens
-//! on the runtime, a task reads the acknowledgements. When the stream fails, all later calls fail with its error.
+//! on the runtime, a task reads the acknowledgements. When the stream fails, all later calls fail with its error: what
+//! was not acknowledged is not sent again from here.
 
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration};
 
@@ -201,13 +202,15 @@ async fn read_acks(
     progress: watch::Sender<Progress>,
     room: Arc<Semaphore>,
 ) {
-    let begun = Instant::now();
+    // Of the answer that is waited for, not of the stream.
+    let mut begun = Instant::now();
     let failed = loop {
         match answers.message().await {
             Ok(Some(v1::AppendResponse { kind: Some(append_response::Kind::Ack(ack)) })) => {
                 let before = progress.borrow().stored;
                 progress.send_modify(|progress| progress.stored = ack.stored_sequence);
                 room.add_permits(ack.stored_sequence.saturating_sub(before) as usize);
+                begun = Instant::now();
             }
             Ok(Some(_)) => {
                 break Error::invalid("ack", format!("replay shard {shard} answers with something else"));

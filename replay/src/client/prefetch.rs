@@ -3,11 +3,14 @@
 //! In: what minibatch k asks for; out: minibatches in order, at most `depth` ahead. A task of the runtime samples; the
 //! learner thread takes.
 
+use std::{sync::Arc, time::Duration};
+
 use common::{
     config::Batch,
     transition::{HighBatch, LowBatch},
 };
-use tokio::sync::mpsc;
+use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
+use tokio::{sync::Semaphore, task::JoinHandle};
 
 use super::{Sampler, Sizes};
 use crate::Error;
@@ -36,7 +39,10 @@ pub struct Minibatch {
 
 /// Minibatches to come. Dropping it ends the task.
 pub struct Prefetch {
-    receiver: mpsc::Receiver<Result<Minibatch, Error>>,
+    receiver: Receiver<Result<Minibatch, Error>>,
+    /// Free places of the channel. The task takes one before it samples: no more than `depth` are drawn ahead.
+    places: Arc<Semaphore>,
+    task: JoinHandle<()>,
 }
 
 impl Sampler {
@@ -64,39 +70,52 @@ impl Sampler {
     }
 
     /// Samples minibatches `first`, `first + 1`, ... ahead, until `depth` (at least 1) wait to be taken. After an
-    /// error has been taken the same minibatch is tried again.
+    /// error has been taken the same minibatch is tried again. The sampler's own wait should be long: where a part of a
+    /// minibatch comes too late, what the other shards have granted counts as sampled, and nobody learns from it.
     pub fn prefetch(
         self,
         first: u64,
         depth: usize,
         request: impl Fn(u64) -> Request + Send + 'static,
     ) -> Prefetch {
-        let (sender, receiver) = mpsc::channel(depth.max(1));
-        let runtime = self.runtime();
-        runtime.spawn(async move {
+        let (sender, receiver) = bounded(depth.max(1));
+        let places = Arc::new(Semaphore::new(depth.max(1)));
+        let free = Arc::clone(&places);
+        let task = self.runtime().spawn(async move {
             let mut number = first;
-            // A place first, then the rows: no more than `depth` are drawn ahead.
-            while let Ok(place) = sender.reserve().await {
-                let minibatch = tokio::select! {
-                    () = sender.closed() => return,
-                    minibatch = self.minibatch(number, request(number)) => minibatch,
-                };
+            while let Ok(place) = free.acquire().await {
+                place.forget();
+                let minibatch = self.minibatch(number, request(number)).await;
                 number += u64::from(minibatch.is_ok());
-                place.send(minibatch);
+                if sender.try_send(minibatch).is_err() {
+                    // Never full: it has a place. The learner is gone.
+                    return;
+                }
             }
         });
-        Prefetch { receiver }
+        Prefetch { receiver, places, task }
     }
 }
 
 impl Prefetch {
-    /// The next minibatch, waiting for it. Not from async code.
-    pub fn take(&mut self) -> Result<Minibatch, Error> {
-        self.receiver.blocking_recv().unwrap_or_else(|| Err(Error::Closed("the prefetch".into())))
+    /// The next minibatch; [`Error::Deadline`] if none comes within `wait`, and then it is still to come. Blocks: not from
+    /// async code.
+    pub fn take(&mut self, wait: Duration) -> Result<Minibatch, Error> {
+        match self.receiver.recv_timeout(wait) {
+            Ok(minibatch) => {
+                self.places.add_permits(1);
+                minibatch
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                Err(Error::Deadline { waited: wait, reason: "no minibatch came".into() })
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(Error::Closed("the prefetch".into())),
+        }
     }
+}
 
-    /// The next minibatch, in async code.
-    pub async fn take_async(&mut self) -> Result<Minibatch, Error> {
-        self.receiver.recv().await.unwrap_or_else(|| Err(Error::Closed("the prefetch".into())))
+impl Drop for Prefetch {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }

@@ -73,19 +73,37 @@ pub enum SessionRule {
     NativeOrGapSeconds(u64),
 }
 
-/// Sampled impressions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Sampled impressions: skips before each item that a user interacted with, as many as a geometric distribution gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+// Notes written before `n_days_around` was counted are still read.
+#[serde(default)]
 pub struct NegativesNote {
-    /// Wanted for each item the user interacted with.
+    /// Mean of that distribution: skips wanted before each interaction.
     pub per_positive: u32,
     /// Seed of the draws.
     pub seed: u64,
     /// Drawn from the items of the same category and UTC day.
     pub n_same_category: u64,
-    /// Drawn from the whole UTC day, because the category had no other item left.
+    /// Drawn from the whole UTC day: the item has no category, or its category no other item left.
     pub n_same_day: u64,
-    /// Not drawn: the day had no other item left.
+    /// Drawn from up to three days before and after: the day had no other item left.
+    pub n_days_around: u64,
+    /// Drawn from the whole log, test days included: the days around had no other item left.
+    pub n_whole_log: u64,
+    /// Not drawn: the log had no other item left. The click rate is the higher for it.
     pub n_missing: u64,
+}
+
+impl NegativesNote {
+    /// Skips that the distribution asked for.
+    pub fn n_wanted(&self) -> u64 {
+        self.n_same_category + self.n_same_day + self.n_days_around + self.n_whole_log + self.n_missing
+    }
+
+    /// Share of the skips asked for that are not in the log, 0 where none was asked for.
+    pub fn missing_share(&self) -> f64 {
+        self.n_missing as f64 / self.n_wanted().max(1) as f64
+    }
 }
 
 /// Where training ends and testing begins.
@@ -101,7 +119,8 @@ pub struct SplitNote {
     pub n_test: u64,
 }
 
-/// How item embeddings came about.
+/// How item embeddings came about. Those of method `ppmi-svd` have seen every training session: a judgement on training
+/// users, or on training sessions kept aside, is no judgement on unseen data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EmbeddingNote {
     /// `ppmi-svd`, or `file`.

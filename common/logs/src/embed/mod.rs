@@ -4,6 +4,10 @@
 //! of the training days (`cooccurrence`: which items are met together; `factorise`: PPMI matrix to vectors; `place`: items too
 //! rare, and into the box (-B, B)), or from a file (`from_file`). Both replace what was there.
 //!
+//! Embeddings from sessions have seen *all* training sessions, also those that a later step (a simulator's validation, an
+//! evaluation on training users) keeps aside to judge by. Whoever judges something on training users must know that the
+//! embeddings have seen their sessions, and that new users may fare worse. Only the test days are unseen.
+//!
 //! PPMI with a truncated SVD is skip-gram with negative sampling in closed form (Levy and Goldberg 2014; the square root of
 //! the singular values is their symmetric variant), and the same for the same seed.
 
@@ -66,7 +70,7 @@ pub struct Progress {
     pub of: usize,
 }
 
-/// Embeds the items of a log by the sessions of its training days.
+/// Embeds the items of a log by the sessions of its training days: all of them, none is kept aside.
 pub fn embed(
     log_folder: &Path,
     options: &Options,

@@ -206,7 +206,7 @@ impl<'a> Shown<'a> {
             return Err(row.wrong(LIST, "items joined by ,"));
         }
         let frame_ms: i64 = row.number(FRAME, "milliseconds since the session's first query")?;
-        let time_ms = row.date(DATE, UTC, "2016-05-09")? + frame_ms;
+        let time_ms = row.date(DATE, UTC, "2020-02-03")? + frame_ms;
         Ok(Self { query: row.text(QUERY)?, session: row.text(SESSION)?, time_ms, frame_ms, items, test })
     }
 }

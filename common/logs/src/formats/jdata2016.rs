@@ -2,7 +2,7 @@
 //!
 //! In: `JData_Action_2016MM.csv` (`user_id,sku_id,time,model_id,type,cate,brand`) and, for categories,
 //! `JData_Product.csv`; out: actions only, sessions cut by gaps. Times are local (UTC+8). Some months write the user as
-//! a float (`266079.0`): the fraction is cut off, or users would fall into two.
+//! a float (`71.0`): the fraction is cut off, or users would fall into two.
 
 use std::path::{Path, PathBuf};
 
@@ -92,7 +92,7 @@ impl Format for Jdata2016 {
             each_row(&path, &LAYOUT, &mut reading, |row, reading| {
                 let user = row.text(USER)?;
                 let user = user.strip_suffix(".0").unwrap_or(user);
-                let time_ms = row.date(TIME, CHINA, "2016-02-01 23:59:02")?;
+                let time_ms = row.date(TIME, CHINA, "2021-05-06 07:08:09")?;
                 let category = row.optional(CATEGORY);
                 let event = Record { category, ..record(user, time_ms, row.text(ITEM)?) };
                 reading.event(actions.of(row, TYPE)?, event)

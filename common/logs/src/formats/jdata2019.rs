@@ -82,7 +82,7 @@ impl Format for Jdata2019 {
         }
         for path in files::find(&input.path, ACTIONS)? {
             each_row(&path, &LAYOUT, &mut reading, |row, reading| {
-                let time_ms = row.date(TIME, CHINA, "2018-03-01 00:00:06")?;
+                let time_ms = row.date(TIME, CHINA, "2020-05-06 00:10:20")?;
                 let event = record(row.text(USER)?, time_ms, row.text(ITEM)?);
                 reading.event(actions.of(row, TYPE)?, event)
             })?;

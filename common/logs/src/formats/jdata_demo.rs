@@ -66,7 +66,7 @@ impl Format for JdataDemo {
         let mut reading = Reading::new(input, counts, sink);
         for path in self.files(&input.path)? {
             each_row(&path, &LAYOUT, &mut reading, |row, reading| {
-                let time_ms = row.date(TIME, CHINA, "2018-03-01 00:00:06")?;
+                let time_ms = row.date(TIME, CHINA, "2020-05-06 00:10:20")?;
                 let event = record(row.text(USER)?, time_ms, row.text(ITEM)?);
                 let session = Some(row.text(SESSION)?);
                 reading.event(actions.of(row, TYPE)?, Record { session, ..event })

@@ -5,7 +5,7 @@
 //!
 //! Users and sessions are unknown. User features are profiles that thousands share, and keying by them would mix
 //! strangers' histories; so each row is a session of its own by a user of its own, which is what off-policy estimates
-//! assume. Items of the campaigns (`all`, `men`, `women`) are numbered apart, so their keys say which: `all/14`.
+//! assume. Items of the campaigns (`all`, `men`, `women`) are numbered apart, so their keys say which: `all/21`.
 //! `item_context.csv` is hashed and says not which feature is the category: not read.
 
 use std::path::{Path, PathBuf};
@@ -84,7 +84,7 @@ impl Format for Obd {
                 if !(chance > 0.0 && chance <= 1.0) {
                     return Err(row.wrong(PROPENSITY, "a probability above 0 and up to 1"));
                 }
-                let time_ms = row.date(TIME, UTC, "2019-11-24 00:00:17.004101+00:00")?;
+                let time_ms = row.date(TIME, UTC, "2021-02-03 04:05:06.789012+00:00")?;
                 let shown = Record {
                     session: Some(&user),
                     position: Some(position - 1),

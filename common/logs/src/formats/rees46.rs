@@ -75,7 +75,7 @@ impl Format for Rees46 {
         let mut reading = Reading::new(input, counts, sink);
         for path in self.files(&input.path)? {
             each_row(&path, &LAYOUT, &mut reading, |row, reading| {
-                let time_ms = row.date(TIME, UTC, "2019-10-01 00:00:00 UTC")?;
+                let time_ms = row.date(TIME, UTC, "2021-02-03 04:05:06 UTC")?;
                 let event = record(row.text(USER)?, time_ms, row.text(ITEM)?);
                 let meaning = actions.of(row, TYPE)?;
                 // Refunds have prices below zero in these files: no price then.

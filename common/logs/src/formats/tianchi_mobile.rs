@@ -70,7 +70,7 @@ impl Format for TianchiMobile {
         let mut reading = Reading::new(input, counts, sink);
         for path in self.files(&input.path)? {
             each_row(&path, &LAYOUT, &mut reading, |row, reading| {
-                let time_ms = row.date(TIME, CHINA, "2014-12-06 02")?;
+                let time_ms = row.date(TIME, CHINA, "2021-02-03 02")?;
                 let event = record(row.text(USER)?, time_ms, row.text(ITEM)?);
                 let category = Some(row.text(CATEGORY)?);
                 reading.event(actions.of(row, TYPE)?, Record { category, ..event })

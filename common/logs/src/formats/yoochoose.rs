@@ -100,6 +100,6 @@ impl Format for Yoochoose {
 /// What both files have.
 fn event<'a>(row: &Row<'a>) -> Result<Record<'a>, Error> {
     let session = row.text(SESSION)?;
-    let time_ms = row.date(TIME, UTC, "2014-04-07T10:51:09.277Z")?;
+    let time_ms = row.date(TIME, UTC, "2020-05-06T07:08:09.123Z")?;
     Ok(Record { session: Some(session), ..record(session, time_ms, row.text(ITEM)?) })
 }

@@ -18,7 +18,8 @@ use crate::{
     source::{Format, Impressions, Input},
 };
 
-/// Negatives for each positive where `--negatives` is not given: the paper's log has 9.8 clicks in 100 impressions.
+/// Skips before each interaction, on average, where `--negatives` is not given: the paper's log has 9.8 clicks in 100
+/// impressions.
 pub const DEFAULT_NEGATIVES: u32 = 9;
 
 /// Decisions that are not the data set's.
@@ -26,7 +27,7 @@ pub const DEFAULT_NEGATIVES: u32 = 9;
 pub struct Options {
     /// A longer pause ends a session, where the data set has no sessions of its own.
     pub session_gap_seconds: u64,
-    /// Impressions to sample for each item interacted with, where the data set has none; none = 9.
+    /// Mean number of skips to sample before each item interacted with, where the data set has no impressions; none = 9.
     pub negatives: Option<u32>,
     /// Seed of that sampling.
     pub seed: u64,
@@ -125,9 +126,7 @@ pub fn import(
         negatives: sampled.then(|| NegativesNote {
             per_positive: options.negatives.unwrap_or(DEFAULT_NEGATIVES),
             seed: options.seed,
-            n_same_category: 0,
-            n_same_day: 0,
-            n_missing: 0,
+            ..NegativesNote::default()
         }),
         split: Some(sessions::split_note(&visits, options.test_share)),
         counts,

@@ -44,7 +44,7 @@ pub(super) fn write(
     let merges = manifest.impressions != Impressions::Logged;
     let mut negatives =
         manifest.negatives.map(|note| Negatives::new(&collected.events, &collected.items, note));
-    let (mut merged, mut paged) = (Vec::new(), Vec::new());
+    let (mut merged, mut interleaved) = (Vec::new(), Vec::new());
     for (session, visit) in (0..).zip(visits) {
         let mut shown: &[Event] = &collected.events[visit.events.clone()];
         if merges {
@@ -53,8 +53,8 @@ pub(super) fn write(
             shown = &merged;
         }
         if let Some(negatives) = &mut negatives {
-            negatives.surround(session, shown, &mut paged);
-            shown = &paged;
+            negatives.interleave(session, shown, &mut interleaved);
+            shown = &interleaved;
         }
         for (position, event) in (0..).zip(shown) {
             let impression = Impression {

@@ -12,20 +12,20 @@ const TRIVAGO: &str = "user_id,session_id,timestamp,step,action_type,reference,p
 fn trivago_lists_have_one_order_earlier_interactions_as_clicks_and_skips() {
     let text = format!(
         "{TRIVAGO}\
-        U,S,1541037460,1,search for poi,Newtown,AU,\"Sydney, Australia\",mobile,,,\n\
-        U,S,1541037461,2,interaction item image,102,AU,\"Sydney, Australia\",mobile,,,\n\
-        U,S,1541037462,3,interaction item info,999,AU,\"Sydney, Australia\",mobile,,,\n\
-        U,S,1541037463,4,clickout item,103,AU,\"Sydney, Australia\",mobile,,101|102|103,95|66|501\n\
-        U,S,1541037464,5,clickout item,777,AU,\"Sydney, Australia\",mobile,,101|102,95|66\n\
-        U,T,1541037470,1,interaction item deals,101,AU,\"Sydney, Australia\",mobile,,,\n\
-        V,T,1541037470,1,clickout item,,AU,\"Sydney, Australia\",mobile,,101|102,95|66\n"
+        U,S,1600000460,1,search for poi,Old Harbour,XX,\"Port Town, Nowhere\",mobile,,,\n\
+        U,S,1600000461,2,interaction item image,102,XX,\"Port Town, Nowhere\",mobile,,,\n\
+        U,S,1600000462,3,interaction item info,999,XX,\"Port Town, Nowhere\",mobile,,,\n\
+        U,S,1600000463,4,clickout item,103,XX,\"Port Town, Nowhere\",mobile,,101|102|103,95|66|501\n\
+        U,S,1600000464,5,clickout item,777,XX,\"Port Town, Nowhere\",mobile,,101|102,95|66\n\
+        U,T,1600000470,1,interaction item deals,101,XX,\"Port Town, Nowhere\",mobile,,,\n\
+        V,T,1600000470,1,clickout item,,XX,\"Port Town, Nowhere\",mobile,,101|102,95|66\n"
     );
     let outcome = read("trivago", &[("train.csv", &text)]).unwrap();
     assert_eq!(outcome.actions(), [("101", 0), ("102", 1), ("103", 2), ("101", 0), ("102", 0), ("777", 2)]);
     let positions: Vec<_> = outcome.records.iter().map(|r| r.position).collect();
     assert_eq!(positions, [Some(0), Some(1), Some(2), Some(0), Some(1), None]);
     assert_eq!(outcome.records[2].price, Some(501.0));
-    assert_eq!(outcome.records[0].time_ms, 1_541_037_463_000);
+    assert_eq!(outcome.records[0].time_ms, 1_600_000_463_000);
     assert_eq!(outcome.dropped("merged"), 1);
     assert_eq!(outcome.dropped("not on the next list"), 1);
     assert_eq!(outcome.dropped("no list after it"), 1);
@@ -36,14 +36,14 @@ fn trivago_lists_have_one_order_earlier_interactions_as_clicks_and_skips() {
 #[test]
 fn trivago_reads_the_same_from_parquet() {
     let text =
-        format!("{TRIVAGO}U,S,1541037463,4,clickout item,103,AU,Sydney,mobile,,101|102|103,95|66|501\n");
+        format!("{TRIVAGO}U,S,1600000463,4,clickout item,103,XX,Nowhere,mobile,,101|102|103,95|66|501\n");
     let expected = read("trivago", &[("train.csv", &text)]).unwrap();
 
     let text = |value: Option<&str>| Arc::new(StringArray::from(vec![value])) as ArrayRef;
     let batch = RecordBatch::try_from_iter_with_nullable([
         ("user_id", text(Some("U")), true),
         ("session_id", text(Some("S")), true),
-        ("timestamp", Arc::new(Int64Array::from(vec![1_541_037_463])) as ArrayRef, false),
+        ("timestamp", Arc::new(Int64Array::from(vec![1_600_000_463])) as ArrayRef, false),
         ("action_type", text(Some("clickout item")), true),
         ("reference", text(Some("103")), true),
         ("current_filters", text(None), true),
@@ -84,15 +84,15 @@ fn diginetica(snake: bool) -> Vec<(&'static str, String)> {
         (
             "train-queries.csv",
             "queryId;sessionId;userId;timeframe;duration;eventdate;searchstring.tokens;categoryId;items;is.test\n\
-            1;10;NA;100;5;2016-05-09;;0;501,502,503;FALSE\n2;10;NA;300;5;2016-05-09;;0;502,504;FALSE\n\
-            3;11;77;0;5;2016-05-10;4,5;0;501;TRUE\n4;12;77;0;5;2016-05-10;4,5;9;501;FALSE\n5;12;77;0;5;2016-05-10;;9;;FALSE\n",
+            1;10;NA;100;5;2020-02-03;;0;501,502,503;FALSE\n2;10;NA;300;5;2020-02-03;;0;502,504;FALSE\n\
+            3;11;77;0;5;2020-02-04;4,5;0;501;TRUE\n4;12;77;0;5;2020-02-04;4,5;9;501;FALSE\n5;12;77;0;5;2020-02-04;;9;;FALSE\n",
         ),
         ("train-clicks.csv", "queryId;timeframe;itemId\n1;120;502\n2;330;999\n"),
         (
             "train-purchases.csv",
-            "sessionId;userId;timeframe;eventdate;ordernumber;itemId\n10;NA;400;2016-05-09;1;502\n10;NA;200;2016-05-09;1;504\n12;77;50;2016-05-09;1;501\n",
+            "sessionId;userId;timeframe;eventdate;ordernumber;itemId\n10;NA;400;2020-02-03;1;502\n10;NA;200;2020-02-03;1;504\n12;77;50;2020-02-03;1;501\n",
         ),
-        ("train-item-views.csv", "sessionId;userId;itemId;timeframe;eventdate\n10;NA;502;130;2016-05-09\n"),
+        ("train-item-views.csv", "sessionId;userId;itemId;timeframe;eventdate\n10;NA;502;130;2020-02-03\n"),
         ("products.csv", "itemId;pricelog2;product.name.tokens\n501;3;1,2\n502;0;3\n"),
         ("product-categories.csv", "itemId;categoryId\n501;9\n504;8\n"),
     ];
@@ -116,7 +116,7 @@ fn diginetica_joins_clicks_by_query_and_purchases_by_session_in_both_namings() {
         );
         let first = &outcome.records[0];
         assert_eq!((first.user.as_str(), first.session.as_deref()), ("session 10", Some("10")));
-        assert_eq!((first.position, first.time_ms), (Some(0), 1_462_752_000_100));
+        assert_eq!((first.position, first.time_ms), (Some(0), 1_580_688_000_100));
         assert_eq!(outcome.records[5].user, "77");
         for (reason, n) in [
             ("merged: click", 1),
@@ -148,7 +148,7 @@ const OBD: &str = ",timestamp,item_id,position,click,propensity_score,user_featu
 #[test]
 fn obd_rows_are_sessions_of_their_own_with_propensities() {
     let rows = format!(
-        "{OBD}0,2019-11-24 00:00:17.004101+00:00,79,2,0,0.0125,a\n1,2019-11-24 00:00:18+00:00,14,1,1,1.0,a\n"
+        "{OBD}0,2021-02-03 04:05:06.789012+00:00,33,2,0,0.03125,a\n1,2021-02-03 04:05:07+00:00,21,1,1,1.0,a\n"
     );
     let folder = folder(&[
         ("bts/men/men.csv.gz", rows.as_bytes()),
@@ -156,9 +156,9 @@ fn obd_rows_are_sessions_of_their_own_with_propensities() {
         ("random/all/item_context.csv", b"x"),
     ]);
     let outcome = read_input("obd", &input(folder.path())).unwrap();
-    assert_eq!(outcome.actions(), [("men/79", 0), ("men/14", 1), ("all/79", 0), ("all/14", 1)]);
+    assert_eq!(outcome.actions(), [("men/33", 0), ("men/21", 1), ("all/33", 0), ("all/21", 1)]);
     let first = &outcome.records[0];
-    assert_eq!((first.position, first.propensity), (Some(1), Some(0.0125)));
+    assert_eq!((first.position, first.propensity), (Some(1), Some(0.03125)));
     assert_eq!((first.user.as_str(), first.session.as_deref()), ("bts/men/men:2", Some("bts/men/men:2")));
     let mut users: Vec<_> = outcome.records.iter().map(|record| &record.user).collect();
     users.dedup();

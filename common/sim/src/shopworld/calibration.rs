@@ -97,6 +97,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_variant_has_its_rates() {
+        for variant in Variant::ALL {
+            let dynamics = variant.dynamics();
+            let catalogue = Arc::new(Catalogue::new(0, dynamics.rho).unwrap());
+            let (found, target) = (measure(&catalogue, dynamics, 5_000, 78).unwrap(), variant.target());
+            // Five standard errors: some 230,000 impressions, and 1,250 orders or more, of correlated sessions.
+            for (found, expected, error) in [
+                (found.click, target.click, 0.03),
+                (found.order, target.order, 0.15),
+                (found.length, target.length, 0.05),
+            ] {
+                assert!(
+                    (found / expected - 1.0).abs() < error,
+                    "{}: {found}, not {expected}",
+                    variant.name()
+                );
+            }
+        }
+    }
+
+    #[test]
     fn the_default_world_has_table_1s_rates_within_2_percent() {
         let catalogue = Arc::new(Catalogue::new(0, 0.5).unwrap());
         let dynamics = Variant::Default.dynamics();

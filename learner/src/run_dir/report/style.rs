@@ -68,6 +68,7 @@ dl.facts { margin: 20px 0; }
 dl.facts div { display: inline-block; background: var(--card); border-radius: 8px; padding: 8px 14px; margin: 0 8px 8px 0; }
 dl.facts dt { color: var(--muted); font-size: 13px; } dl.facts dd { margin: 0; font-weight: 600; font-size: 17px; }
 ul.verdicts { list-style: none; margin: 16px 0; padding: 0; }
+p.caveat { border-left: 4px solid #C98A00; background: var(--card); padding: 8px 14px; margin: 6px 0; }
 ul.verdicts li { border-left: 4px solid var(--muted); background: var(--card); padding: 8px 14px; margin: 6px 0; }
 ul.verdicts li.above { border-color: var(--good); } ul.verdicts li.below { border-color: var(--bad); }
 figure { display: inline-block; vertical-align: top; width: 48%; margin: 20px 1.6% 0 0; break-inside: avoid; }

@@ -39,6 +39,9 @@ pub(super) fn block(comparison: &Comparison, id: &str) -> Result<String, Error> 
          without exploration. Rewards are means a session (a click is worth 1, an order 5), intervals hold 95%.",
         settings.sessions, settings.length
     ));
+    for caveat in &comparison.caveats {
+        html += &format!("<p class=\"caveat\">{}</p>\n", escape(caveat));
+    }
     html += &verdict_list(comparison);
     html += &format!("<div class=\"plots\">{}</div>\n", bars(comparison, id)?);
     html += &table(comparison);
@@ -123,7 +126,7 @@ fn table(comparison: &Comparison) -> String {
         .max_by(|a, b| a.result.total.value.total_cmp(&b.result.total.value))
         .map(|row| row.result.name.as_str());
     let mut body = String::new();
-    for Row { result, difference, normalised } in &comparison.rows {
+    for Row { result, difference, normalised, .. } in &comparison.rows {
         let mut cells = vec![
             cell(Some(result.total), 1.0),
             cell(Some(result.click), 1.0),

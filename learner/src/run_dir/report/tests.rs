@@ -59,6 +59,7 @@ fn evaluation(k: u64) -> Record {
         ctr: around(0.09),
         cvr: around(0.05),
         returns: MonteCarloReturns { low_external: both, low: both, high: vec![both; 2] },
+        rank_agreement: Some(around(0.3)),
     }))
 }
 
@@ -92,7 +93,7 @@ fn row(name: &str, total: f64) -> Row {
         cumulative_total: Vec::new(),
         sessions: Vec::new(),
     };
-    Row { result, difference: Some(around(0.5)), normalised: Some(around(0.2)) }
+    Row { result, difference: Some(around(0.5)), normalised: Some(around(0.2)), lead: None }
 }
 
 fn comparison(agent: f64, length: usize) -> Comparison {
@@ -117,8 +118,12 @@ fn comparison(agent: f64, length: usize) -> Comparison {
         anchors: Anchors {
             baseline: Some("logging".to_owned()),
             scale: Some(("random".to_owned(), "lookahead oracle".to_owned())),
+            subject: Some(AGENT.to_owned()),
         },
-        rows: totals.map(|(name, total)| row(name, total)).into(),
+        rows: totals
+            .map(|(name, total)| Row { lead: Some(around(agent - total)), ..row(name, total) })
+            .into(),
+        caveats: vec!["A <caveat>.".to_owned()],
     }
 }
 
@@ -205,7 +210,7 @@ fn a_whole_run_has_every_plot_described() {
         "critic-gradient",
         "actor-gradient",
         "saturated",
-        "dead",
+        "agreement",
         "internal-reward",
         "steps-rate",
         "update-rate",
@@ -232,6 +237,11 @@ fn a_success_and_a_defeat_are_said_plainly() {
     let page = run.page(Some(&comparison(5.5, 50)));
     assert!(page.contains("<li class=\"above\">MaHRL is above logging: 5.50 (5.40 to 5.60) against 5.00"));
     assert!(page.contains("<li class=\"below\">MaHRL is below history-greedy: 5.50"));
+    assert!(
+        page.contains("intervals apart; session by session +0.50 (+0.40 to +0.60)"),
+        "the paired difference"
+    );
+    assert!(page.contains("<p class=\"caveat\">A &lt;caveat&gt;.</p>"));
     // The oracle is no competitor.
     assert!(page.contains("<tr class=\"best\"><th scope=\"row\">history-greedy"), "the best row");
     assert!(run.page(Some(&comparison(7.0, 50))).contains("<tr class=\"agent best\">"));

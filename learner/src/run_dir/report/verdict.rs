@@ -1,5 +1,7 @@
 //! What a final table says, in words; as plain about a defeat as about a success.
 
+use sim::Reference;
+
 use crate::{
     baselines::history_greedy,
     evaluation::{Comparison, Estimate, comparison::Row},
@@ -11,28 +13,28 @@ pub const AGENT: &str = "MaHRL";
 /// How the trained policy compares with another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Whether the whole interval lies on one side of the other's.
+    /// Which is better, session by session.
     pub side: Side,
     /// One sentence.
     pub text: String,
 }
 
-/// Where an interval lies beside another one.
+/// Where an interval of paired differences lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Wholly above.
+    /// Wholly above zero.
     Above,
-    /// They meet.
+    /// It holds zero.
     Level,
-    /// Wholly below.
+    /// Wholly below zero.
     Below,
 }
 
 impl Side {
-    fn of(this: Estimate, other: Estimate) -> Self {
-        if this.low > other.high {
+    fn of(difference: Estimate) -> Self {
+        if difference.low > 0.0 {
             Self::Above
-        } else if this.high < other.low {
+        } else if difference.high < 0.0 {
             Self::Below
         } else {
             Self::Level
@@ -48,20 +50,39 @@ impl Side {
     }
 }
 
-/// The trained policy beside the logging policy and beside history-greedy, as far as the table has them.
+/// The trained policy beside the logging policy, the best of the other plain references where that is better, and
+/// history-greedy, as far as the table has them.
 pub fn verdicts(comparison: &Comparison) -> Vec<Verdict> {
     let Some(agent) = comparison.row(AGENT) else { return Vec::new() };
-    let others = ["logging", history_greedy::NAME].into_iter().filter_map(|name| comparison.row(name));
-    others.map(|other| beside(agent, other)).collect()
+    let row = |name: &str| comparison.row(name);
+    let total = |row: &Row| row.result.total.value;
+    let logging = row(Reference::Logging.name());
+    let plain = [Reference::Random, Reference::Popularity].into_iter().filter_map(|plain| row(plain.name()));
+    let best = plain
+        .max_by(|a, b| total(a).total_cmp(&total(b)))
+        .filter(|best| logging.is_none_or(|logging| total(best) > total(logging)));
+    let others = [logging, best, row(history_greedy::NAME)].into_iter().flatten();
+    others.filter_map(|other| beside(agent, other)).collect()
 }
 
-fn beside(agent: &Row, other: &Row) -> Verdict {
+/// Sessions are paired: both played the same users with the same luck.
+fn beside(agent: &Row, other: &Row) -> Option<Verdict> {
+    let lead = other.lead?;
+    let side = Side::of(lead);
     let (ours, theirs) = (agent.result.total, other.result.total);
-    let side = Side::of(ours, theirs);
     let range = |e: Estimate| format!("{:.2} ({:.2} to {:.2})", e.value, e.low, e.high);
-    let text =
-        format!("{AGENT} {} {}: {} against {}", side.words(), other.result.name, range(ours), range(theirs));
-    Verdict { side, text }
+    let apart = if ours.low > theirs.high || ours.high < theirs.low { ", intervals apart" } else { "" };
+    let text = format!(
+        "{AGENT} {} {}: {} against {}{apart}; session by session {:+.2} ({:+.2} to {:+.2})",
+        side.words(),
+        other.result.name,
+        range(ours),
+        range(theirs),
+        lead.value,
+        lead.low,
+        lead.high
+    );
+    Some(Verdict { side, text })
 }
 
 #[cfg(test)]
@@ -69,16 +90,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn intervals_that_meet_decide_nothing() {
-        let estimate = |low, high| Estimate { value: (low + high) / 2.0, low, high };
-        let other = estimate(4.0, 5.0);
+    fn an_interval_that_holds_zero_decides_nothing() {
         for (low, high, side) in [
-            (5.1, 6.0, Side::Above),
-            (4.9, 6.0, Side::Level),
-            (5.0, 6.0, Side::Level),
-            (3.0, 3.9, Side::Below),
+            (0.1, 0.4, Side::Above),
+            (-0.1, 0.4, Side::Level),
+            (0.0, 0.4, Side::Level),
+            (-0.4, -0.1, Side::Below),
         ] {
-            assert_eq!(Side::of(estimate(low, high), other), side, "{low} to {high}");
+            let difference = Estimate { value: (low + high) / 2.0, low, high };
+            assert_eq!(Side::of(difference), side, "{low} to {high}");
         }
     }
 }

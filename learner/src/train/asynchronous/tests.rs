@@ -113,8 +113,7 @@ fn a_broadcast_that_fails_is_named() {
         // No policy: the subscription cannot decode it.
         services.publisher.publish(1000, 0, b"nonsense".to_vec())?;
         trainer.state.version = 1000;
-        services.prefetch =
-            services.shards.sampler(LOOK_AROUND).prefetch(0, 1, |number| request(&config(), number));
+        services.prefetch = services.shards.sampler(LONG).prefetch(0, 1, |number| request(&config(), number));
         conduct(trainer, runtime, services)
     });
     assert!(error.contains("the weight broadcast failed: weights version 1000 cannot be used"), "{error}");

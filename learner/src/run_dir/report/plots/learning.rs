@@ -1,6 +1,6 @@
 //! What was learned: rewards and rates over the run, the critics' Q beside the returns they estimate, the updates.
 
-use common::config::HighDiscount;
+use common::config::{CriticOutput, HighDiscount};
 
 use super::{
     super::{
@@ -26,7 +26,7 @@ impl Sources<'_> {
             "Evaluation reward",
             "mean reward a session",
             Scale::Fit,
-            vec![dotted("MaHRL", BLUE, reward("total")), line("in expectation", MUTED, expected)],
+            vec![dotted("MaHRL", BLUE, reward("total")), line("MaHRL, expected", INK, expected)],
         );
         total.wide = true;
         total.references = self.references(true, |row| row.result.total.value);
@@ -97,7 +97,7 @@ impl Sources<'_> {
             pair("/low/mean_q/0", "/low/mean_target/0", "/returns/low/from_every_step"),
         );
         let caption = "Q of the minibatches' actions; return: discounted rewards of the evaluated policy from every \
-                       step on, which lie below Q by what would come behind a session's last step.";
+                       step on, which a converged critic exceeds by what would come behind a session's last step.";
         let mut all = vec![Figure::new(low, caption)];
         for head in 0..self.n_heads() {
             let plot = self.plot(
@@ -187,10 +187,33 @@ impl Sources<'_> {
                 ),
                 "Components of goals and virtual actions beyond 95% of their bound.",
             ),
-            Figure::new(
-                plot("dead", "Dead Q", "% of the minibatches", Scale::FromZero, levels("dead_share", 100.0)),
-                "Q that are exactly 0 behind a ReLU and have no gradient; always 0 for other outputs.",
-            ),
+            match self.config.model.critic_output {
+                CriticOutput::Relu => Figure::new(
+                    plot(
+                        "dead",
+                        "Dead Q",
+                        "% of the minibatches",
+                        Scale::FromZero,
+                        levels("dead_share", 100.0),
+                    ),
+                    "Q that are exactly 0 behind the ReLU and have no gradient.",
+                ),
+                _ => Figure::new(
+                    plot(
+                        "agreement",
+                        "Rank agreement of the low-level critic",
+                        "Spearman's correlation",
+                        Scale::Fit,
+                        vec![dotted(
+                            "Q and worth",
+                            BLUE,
+                            curve(&self.records.evaluations, "/rank_agreement/value", 1.0),
+                        )],
+                    ),
+                    "How well Q ranks a session's candidates by the expected reward of showing them now, which the world \
+                     knows; 0 is chance.",
+                ),
+            },
             Figure::new(
                 plot(
                     "internal-reward",
