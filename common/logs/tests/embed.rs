@@ -54,10 +54,7 @@ fn items_met_together_point_the_same_way_and_rare_ones_have_a_place() {
     let mut rounds = Vec::new();
     let note = embed(folder.path(), &options(), &mut |progress| rounds.push(progress.rounds)).unwrap();
     assert!(rounds.is_sorted() && !rounds.is_empty());
-    assert_eq!(
-        (note.n_embedded, note.n_category_centroid, note.n_session_mean, note.n_global_mean),
-        (20, 2, 1, 0)
-    );
+    assert_eq!((note.n_embedded, note.n_category_centroid, note.n_global_mean), (20, 2, 1));
     let log = Log::open(folder.path()).unwrap();
     assert_eq!(log.manifest().embedding.as_ref(), Some(&note));
     assert_eq!(log.item_keys().unwrap()[3], "sku 3", "the other columns stay");
@@ -74,7 +71,7 @@ fn items_met_together_point_the_same_way_and_rare_ones_have_a_place() {
     let within = mean(pairs().filter(|(a, b)| a % 2 == b % 2).collect());
     let across = mean(pairs().filter(|(a, b)| a % 2 != b % 2).collect());
     assert!(within > across + 0.2, "{within} {across}");
-    assert!(cosine(21, 1) > 0.999, "beside the only embedded item it was met with");
+    assert!(cosine(21, 1) < 0.9, "what it was met with shows nothing: it would give a session's clicks away");
     assert!(cosine(20, 22) > 0.9999, "both at the centroid of their category");
 }
 

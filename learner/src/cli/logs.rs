@@ -262,7 +262,6 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<Outcome> {
         vec![format!("{} items with embeddings of their own, size {}", note.n_embedded, note.n_dims)];
     for (items, place) in [
         (note.n_category_centroid, "at the centroid of their category"),
-        (note.n_session_mean, "near the mean of the items they were met with"),
         (note.n_global_mean, "near the mean of all"),
     ] {
         if items > 0 {

@@ -107,7 +107,6 @@ mod tests {
             window: None,
             n_embedded: 1,
             n_category_centroid: 0,
-            n_session_mean: 0,
             n_global_mean: 0,
             n_unused: 0,
             scale: 1.0,

@@ -137,8 +137,6 @@ pub struct EmbeddingNote {
     pub n_embedded: u64,
     /// Items too rare for one, placed at the centroid of their category.
     pub n_category_centroid: u64,
-    /// Items too rare for one and without an embedded category, placed near the mean of those they were met with.
-    pub n_session_mean: u64,
     /// All other items, placed near the mean of all.
     pub n_global_mean: u64,
     /// Rows of the embedding file whose items are not in the log; not used.

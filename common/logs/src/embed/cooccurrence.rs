@@ -59,18 +59,6 @@ pub(super) fn ppmi(log: &Log, window: usize) -> Ppmi {
     from_counts(log.n_items(), &pairs.finish())
 }
 
-/// (item, met with): for every item that `is_placed` says no to, the items it was met with that it says yes to, by item.
-pub(super) fn neighbours(log: &Log, window: usize, is_placed: impl Fn(u32) -> bool) -> Vec<(u32, u32)> {
-    let mut found = Vec::new();
-    meetings(log, window, |first, second| match (is_placed(first), is_placed(second)) {
-        (false, true) => found.push((first, second)),
-        (true, false) => found.push((second, first)),
-        _ => {}
-    });
-    found.sort_unstable();
-    found
-}
-
 /// Every two different items that a user clicked or ordered in one training session, at most `window` interactions apart.
 fn meetings(log: &Log, window: usize, mut met: impl FnMut(u32, u32)) {
     let mut items: Vec<u32> = Vec::new();

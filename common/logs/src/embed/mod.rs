@@ -85,11 +85,7 @@ pub fn embed(
         return Err(Error::format(log_folder, problem));
     }
     let vectors = factorise::factorise(&ppmi.matrix, options.n_dims, options.seed, progress);
-    let known = place::Known {
-        rows: &ppmi.rows,
-        categories: log.categories(),
-        neighbours: &|is_placed| cooccurrence::neighbours(&log, options.window, is_placed),
-    };
+    let known = place::Known { rows: &ppmi.rows, categories: log.categories() };
     let placed = place::place(&vectors, &known, options);
     let note = EmbeddingNote {
         method: "ppmi-svd".into(),
@@ -99,7 +95,6 @@ pub fn embed(
         window: Some(options.window),
         n_embedded: placed.n_embedded,
         n_category_centroid: placed.n_category_centroid,
-        n_session_mean: placed.n_session_mean,
         n_global_mean: placed.n_global_mean,
         n_unused: 0,
         scale: placed.scale,
@@ -122,7 +117,6 @@ pub fn embed_from_file(log_folder: &Path, file: &Path, bound: f32) -> Result<Emb
         window: None,
         n_embedded: log.n_items() as u64,
         n_category_centroid: 0,
-        n_session_mean: 0,
         n_global_mean: 0,
         n_unused: taken.n_unused,
         scale: taken.scale,

@@ -31,14 +31,10 @@ pub(super) struct Placed {
     pub(super) embeddings: Vec<f32>,
     pub(super) n_embedded: u64,
     pub(super) n_category_centroid: u64,
-    pub(super) n_session_mean: u64,
     pub(super) n_global_mean: u64,
     /// Factor applied to all.
     pub(super) scale: f32,
 }
-
-/// For items that have a vector of their own or not (told by the argument): whom the others were met with, by item.
-pub(super) type Neighbours<'a> = dyn Fn(&dyn Fn(u32) -> bool) -> Vec<(u32, u32)> + 'a;
 
 /// What is known of the items beside their vectors.
 pub(super) struct Known<'a> {
@@ -46,11 +42,10 @@ pub(super) struct Known<'a> {
     pub(super) rows: &'a [usize],
     /// `[n_items]`
     pub(super) categories: &'a [Option<u32>],
-    pub(super) neighbours: &'a Neighbours<'a>,
 }
 
-/// Places every item: by its own vector; else at the centroid of its category; else near the mean of the items it was met
-/// with; else near the mean of all.
+/// Places every item: by its own vector; else at the centroid of its category; else near the mean of all. Not near the items
+/// it was met with: that would tell whoever predicts a session what else was clicked there.
 pub(super) fn place(vectors: &Tall, known: &Known<'_>, options: &Options) -> Placed {
     let n = options.n_dims;
     let limit = f64::from(options.bound) * SHARE_OF_BOUND;
@@ -68,32 +63,24 @@ pub(super) fn place(vectors: &Tall, known: &Known<'_>, options: &Options) -> Pla
     let placed: Vec<(usize, &[f64])> =
         own.iter().enumerate().filter_map(|(item, row)| row.map(|row| (item, vector(row)))).collect();
     let means = Means::new(n, &placed, known.categories);
-    let neighbours = (known.neighbours)(&|item| own[item as usize].is_some());
-    let mut neighbours = neighbours.chunk_by(|a, b| a.0 == b.0).peekable();
     let streams = Streams::new(options.seed, "logs/embed/rare");
     let mut result = Placed {
         embeddings: Vec::with_capacity(own.len() * n),
         n_embedded: 0,
         n_category_centroid: 0,
-        n_session_mean: 0,
         n_global_mean: 0,
         scale: scale as f32,
     };
     for (item, category) in known.categories.iter().enumerate() {
-        let met = neighbours.next_if(|met| met[0].0 as usize == item);
-        let near = |mean: &[f64]| near(mean, limit, &mut streams.at(item as u64, 0));
         let embedding = if let Some(row) = own[item] {
             result.n_embedded += 1;
             vector(row).to_vec()
         } else if let Some(centroid) = category.and_then(|category| means.categories.get(&category)) {
             result.n_category_centroid += 1;
             centroid.clone()
-        } else if let Some(met) = met {
-            result.n_session_mean += 1;
-            near(&mean(n, met.iter().filter_map(|&(_, other)| own[other as usize]).map(vector)))
         } else {
             result.n_global_mean += 1;
-            near(&means.global)
+            near(&means.global, limit, &mut streams.at(item as u64, 0))
         };
         result.embeddings.extend(embedding.iter().map(|&value| value as f32));
     }
@@ -180,7 +167,7 @@ mod tests {
     }
 
     fn known<'a>(rows: &'a [usize], categories: &'a [Option<u32>]) -> Known<'a> {
-        Known { rows, categories, neighbours: &|_| Vec::new() }
+        Known { rows, categories }
     }
 
     fn cosine(a: &[f64], b: &[f64]) -> f64 {
@@ -214,17 +201,13 @@ mod tests {
         // Item 7's vector is rounding.
         let vectors = Tall { width: 8, values: [[1.0; 8], [-1.0; 8], [1e-14; 8]].concat() };
         let categories = [Some(4), Some(4), Some(9), None, None, Some(5), Some(5), Some(5)];
-        let neighbours = |_: &dyn Fn(u32) -> bool| vec![(1, 5), (2, 5), (2, 5)];
-        let known = Known { neighbours: &neighbours, ..known(&[0, 5, 7], &categories) };
+        let known = known(&[0, 5, 7], &categories);
         let placed = place(&vectors, &known, &options());
         let row = |item: usize| &placed.embeddings[item * 8..][..8];
         assert_eq!(row(1), row(0), "the centroid of one");
         assert_eq!((row(6), row(7)), (row(5), row(5)));
-        let Placed { n_embedded, n_category_centroid, n_session_mean, n_global_mean, .. } = placed;
-        assert_eq!((n_embedded, n_category_centroid, n_session_mean, n_global_mean), (2, 3, 1, 2));
-        let distance = row(2).iter().zip(row(5)).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
-        // 0.05 away, and as much again or more where the box ends.
-        assert!(distance > 0.0 && distance < 0.2, "beside the item it was met with: {distance}");
+        let Placed { n_embedded, n_category_centroid, n_global_mean, .. } = placed;
+        assert_eq!((n_embedded, n_category_centroid, n_global_mean), (2, 3, 3));
         assert_ne!(row(3), row(4), "told apart");
         let lengths = (0..8).map(|item| row(item).iter().map(|x| x * x).sum::<f32>());
         assert!(lengths.into_iter().all(|length| length > 0.0));
