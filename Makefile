@@ -21,7 +21,7 @@ setup: ## fetch libtorch once into .libtorch (CPU: 540 MB; with CUDA=1 2.5 GB), 
 	@scripts/setup-libtorch.sh
 
 train: setup ## train on the built-in world; ends with a table and a report (ARGS="--steps N --env LOG --run-dir DIR ...")
-	@echo "train: building the learner in release mode (a few minutes the first time), then training"
+	@echo "train: building the learner in release mode (ten minutes or so the first time on 2 cores), then training for about as long"
 	cargo run --release $(CARGO_FLAGS) -p learner -- $(ARGS)
 
 test: setup ## all that CI runs: formatting, lints, every test, docs

@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     }
     let report = keep(&config, &run_dir, &comparison)?;
     if !args.json {
-        println!("report  {}", report.display());
+        super::print_lines(&format!("report  {}", report.display()));
     }
     Ok(Outcome::Done)
 }

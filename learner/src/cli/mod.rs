@@ -76,7 +76,7 @@ fn print_lines(text: &str) {
     use std::io::{ErrorKind, Write};
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
         // As println! does where there is nowhere to print to.
         written => written.expect("standard output can be written to"),
     }

@@ -122,7 +122,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     // From here on Ctrl-C ends the process at once: the run is on disk.
     let asked_to_end = interrupt.nothing_to_save();
     let report_without_table = || -> Result<()> {
-        println!("report  {}", report::write(&run_dir, &config, None)?.display());
+        super::print_lines(&format!("report  {}", report::write(&run_dir, &config, None)?.display()));
         Ok(())
     };
     if !finished {
@@ -144,9 +144,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         let comparison =
             super::evaluate::compare(&config, &run_dir, &super::evaluate::Scope::final_table(&config))?;
         super::evaluate::show(&comparison);
-        println!("report  {}", super::evaluate::keep(&config, &run_dir, &comparison)?.display());
+        super::print_lines(&format!(
+            "report  {}",
+            super::evaluate::keep(&config, &run_dir, &comparison)?.display()
+        ));
     }
-    println!("policy  {}", run_dir.policy_path().display());
+    super::print_lines(&format!("policy  {}", run_dir.policy_path().display()));
     Ok(Outcome::Done)
 }
 

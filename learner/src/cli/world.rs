@@ -69,11 +69,11 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     if args.json {
         super::print_lines(&comparison.without_sessions().to_json());
     } else {
-        println!(
+        super::print_lines(&format!(
             "{}: {} sessions of {} steps, {} warm-up steps; mean reward a session, 95% intervals",
             args.env, args.sessions, args.length, args.warmup
-        );
-        println!("{}", comparison.table());
+        ));
+        super::print_lines(&format!("{}", comparison.table()));
     }
     Ok(Outcome::Done)
 }
@@ -84,13 +84,16 @@ fn calibrate(env: &str) -> Result<Outcome> {
     let catalogue = std::sync::Arc::new(Catalogue::new(0, variant.dynamics().rho)?);
     let found = shopworld::calibrate(&catalogue, variant, CALIBRATION_SESSIONS, 0)?;
     let now = variant.calibration();
-    println!(
+    super::print_lines(&format!(
         "shopworld:{}   b0 {:.3}  w0 {:.3}  h0 {:.5}",
         variant.name(),
         found.click_bias,
         found.order_bias,
         found.hazard
-    );
-    println!("in the code    b0 {:.3}  w0 {:.3}  h0 {:.5}", now.click_bias, now.order_bias, now.hazard);
+    ));
+    super::print_lines(&format!(
+        "in the code    b0 {:.3}  w0 {:.3}  h0 {:.5}",
+        now.click_bias, now.order_bias, now.hazard
+    ));
     Ok(Outcome::Done)
 }
