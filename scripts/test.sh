@@ -13,7 +13,11 @@ current='' counted='' done_steps=()
 
 formatting() { cargo fmt --all --check; }
 lints() { cargo clippy --workspace --all-targets "${flags[@]}" -- -D warnings; }
-docs() { RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps "${flags[@]}"; }
+# With private items: the readers are those who work on the code, and module maps link to private modules.
+docs() {
+  RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' \
+    cargo doc --workspace --no-deps --document-private-items "${flags[@]}"
+}
 tests() {
   local status=0
   mkdir -p target

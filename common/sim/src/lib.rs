@@ -5,7 +5,7 @@
 //! | [`environment`] | the one trait of all worlds |
 //! | [`shopworld`] | the built-in world: users whose truth is known |
 //! | [`learned`] | the simulator fitted to a log: the network and its files |
-//! | [`reference`] | scripted policies to compare with, the privileged oracles among them |
+//! | [`mod@reference`] | scripted policies to compare with, the privileged oracles among them |
 //! | `slots` | what every world keeps of its sessions |
 //! | `draw` | candidates, weighted draws |
 //! | `numbers` | exp, sigmoid, tanh |

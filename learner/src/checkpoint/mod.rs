@@ -4,7 +4,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`tensors`] | tensors in plain memory, and safetensors |
-//! | [`file`] | the file: written atomically, read with every byte checked |
+//! | [`mod@file`] | the file: written atomically, read with every byte checked |
 //! | [`folder`] | the checkpoints of a run: the newest, and which ones to keep |
 
 pub mod file;
@@ -70,7 +70,7 @@ pub enum Error {
         path: PathBuf,
         /// Its format.
         found: String,
-        /// The format of [`file`].
+        /// The format of [`mod@file`].
         expected: u32,
     },
 }

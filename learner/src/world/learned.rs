@@ -50,14 +50,11 @@ impl Learned {
         let log = Path::new(name);
         // Both first: nothing large is read in vain.
         let [train, test] = ["train", "test"].map(|which| folder(log, which));
-        let ((train, train_caveats), (test, test_caveats)) = (train?, test?);
+        let (train, test) = (train?, test?);
+        let caveats = caveats(&train, &test);
         let failed = |source| Error::World { name: name.clone(), source };
-        let train = Simulator::new(learned::load(&train).map_err(failed)?);
-        let test = Simulator::new(learned::load_over(&test, train.items()).map_err(failed)?);
-        let mut caveats = train_caveats;
-        // Most notes are of the log, the same for both.
-        caveats
-            .extend(test_caveats.into_iter().filter(|caveat| !caveats.contains(caveat)).collect::<Vec<_>>());
+        let train = Simulator::new(learned::load(&train.path).map_err(failed)?);
+        let test = Simulator::new(learned::load_over(&test.path, train.items()).map_err(failed)?);
         let learned = Self { train, test, caveats };
         learned.check(config)?;
         Ok(learned)
@@ -114,14 +111,23 @@ impl Simulator {
     }
 }
 
-/// The folder of a complete simulator, fitted to the embeddings that the log has, with what a reader of results must know
-/// of it; warns where it was not accepted.
-fn folder(log: &Path, which: &'static str) -> Result<(PathBuf, Vec<String>), Error> {
-    let folder = simulator_path(log, which);
-    if !AcceptanceReport::exists(&folder) {
+/// A complete simulator on disk.
+struct Folder {
+    which: &'static str,
+    path: PathBuf,
+    /// Why it was not accepted, if so.
+    refusal: Option<String>,
+    /// Of its report.
+    notes: Vec<String>,
+}
+
+/// The folder of a complete simulator, fitted to the embeddings that the log has; warns where it was not accepted.
+fn folder(log: &Path, which: &'static str) -> Result<Folder, Error> {
+    let path = simulator_path(log, which);
+    if !AcceptanceReport::exists(&path) {
         return Err(Error::NotFitted { log: log.display().to_string(), which });
     }
-    let report = AcceptanceReport::load(&folder)?;
+    let report = AcceptanceReport::load(&path)?;
     // Where the simulators are all that was kept of the log, there is nothing they could disagree with.
     if let Some(items) = simulator::log_items(log)?
         && items.sha256 != report.items_sha256
@@ -129,17 +135,51 @@ fn folder(log: &Path, which: &'static str) -> Result<(PathBuf, Vec<String>), Err
         let (log, items) = (log.display().to_string(), items.path.display().to_string());
         return Err(Error::Embeddings { log, which, items });
     }
-    let mut caveats = Vec::new();
-    if !report.accepted {
-        let caveat = format!(
+    let refusal = (!report.accepted).then(|| {
+        format!(
             "the {which} simulator of {} is NOT accepted, and what is learned in it may say little about the log's \
              users: {}",
             log.display(),
             report.reasons.join("; ")
-        );
-        tracing::warn!("{caveat}");
-        caveats.push(caveat);
+        )
+    });
+    if let Some(refusal) = &refusal {
+        tracing::warn!("{refusal}");
     }
-    caveats.extend(report.notes);
-    Ok((folder, caveats))
+    Ok(Folder { which, path, refusal, notes: report.notes })
+}
+
+/// What a reader of results must know of two simulators: refusals first, then notes, those of both once.
+fn caveats(train: &Folder, test: &Folder) -> Vec<String> {
+    let mut caveats: Vec<String> = [train, test].into_iter().filter_map(|one| one.refusal.clone()).collect();
+    caveats.extend(train.notes.iter().filter(|note| test.notes.contains(note)).cloned());
+    for (one, other) in [(train, test), (test, train)] {
+        let own = one.notes.iter().filter(|note| !other.notes.contains(note));
+        caveats.extend(own.map(|note| format!("report of the {} simulator: {note}", one.which)));
+    }
+    caveats
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_come_first_and_notes_of_both_stand_once() {
+        let folder = |which, refusal: Option<&str>, notes: [&str; 2]| Folder {
+            which,
+            path: PathBuf::new(),
+            refusal: refusal.map(str::to_owned),
+            notes: notes.map(str::to_owned).into(),
+        };
+        let train = folder("train", None, ["sampled", "flatters"]);
+        let test = folder("test", Some("refused"), ["sampled", "few"]);
+        let expected = [
+            "refused",
+            "sampled",
+            "report of the train simulator: flatters",
+            "report of the test simulator: few",
+        ];
+        assert_eq!(caveats(&train, &test), expected);
+    }
 }

@@ -15,9 +15,9 @@
 //! | [`interactions`] | what was shown and what came of it, the last so many |
 //! | [`collect`] | rollouts that fill them |
 //! | [`fit`] | one supervised fit (tch) |
-//! | [`train`] | the rounds of collecting and fitting |
+//! | [`mod@train`] | the rounds of collecting and fitting |
 //! | [`policy`] | the trained policy |
-//! | [`file`] | save and load |
+//! | [`mod@file`] | save and load |
 
 mod collect;
 mod features;
