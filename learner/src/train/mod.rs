@@ -44,8 +44,7 @@ pub fn prepare(config: &Config) -> Result<World> {
 
 /// Trains until the configured number of environment steps, or until interrupted; true if it got to the end. Either way
 /// the newest checkpoint and the policy are in the run directory afterwards. With `resume` it goes on from the newest
-/// whole checkpoint there. `world` is that of [`prepare`]; the caller holds the run
-/// directory's lock.
+/// whole checkpoint there. `world` is that of [`prepare`]; the caller holds the run directory's lock.
 pub fn run(
     config: &Config,
     world: &World,
