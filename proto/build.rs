@@ -4,7 +4,8 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 3] = ["mahrl/v1/run.proto", "mahrl/v1/replay.proto", "mahrl/v1/weights.proto"];
+const FILES: [&str; 4] =
+    ["mahrl/v1/run.proto", "mahrl/v1/replay.proto", "mahrl/v1/weights.proto", "mahrl/v1/control.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     for file in FILES {

@@ -17,13 +17,22 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     ("sim", "common/sim", &["common", "kernels"]),
     ("agent", "common/agent", &["common", "kernels"]),
     ("logs", "common/logs", &["common"]),
-    ("replay", "replay", &["common", "proto"]),
-    ("actor", "actor", &["sim", "agent", "replay", "common", "proto"]),
-    ("learner", "learner", &["actor", "agent", "common", "kernels", "logs", "proto", "replay", "sim"]),
+    ("node", "common/node", &["common", "proto"]),
+    ("control", "common/control", &["common"]),
+    ("replay", "replay", &["common", "proto", "node", "control"]),
+    ("actor", "actor", &["sim", "agent", "replay", "common", "proto", "node", "control"]),
+    (
+        "learner",
+        "learner",
+        &["actor", "agent", "common", "control", "kernels", "logs", "node", "proto", "replay", "sim"],
+    ),
     (
         "system-tests",
         "tests",
-        &["actor", "agent", "common", "kernels", "learner", "logs", "proto", "replay", "sim"],
+        &[
+            "actor", "agent", "common", "control", "kernels", "learner", "logs", "node", "proto", "replay",
+            "sim",
+        ],
     ),
 ];
 
@@ -37,6 +46,7 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
     ("faer", &["logs"], "only item embeddings need an SVD"),
     ("arrow", &["logs"], "only logs are columnar"),
     ("parquet", &["logs"], "only logs are columnar"),
+    ("redis", &["control"], "one crate knows where the cluster's state is kept"),
 ];
 
 /// A package of the resolved graph.

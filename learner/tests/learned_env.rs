@@ -16,11 +16,11 @@ use common::{Feedback, ItemId, config::Config, transition::Ending};
 use learner::{
     evaluation::Users,
     simulator::{self, Criteria, FittedSimulator, Options},
-    world::{World, simulator_path},
+    world::World,
 };
 use logs::{Log, Split};
 use planted_log::{N_DIMS, N_ITEMS};
-use sim::{Outcome, Reference};
+use sim::{Outcome, Reference, simulator_path};
 
 const WINDOW: usize = 5;
 

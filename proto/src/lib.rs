@@ -26,9 +26,9 @@ mod tests {
     use prost::Message;
 
     #[test]
-    fn the_descriptor_set_names_both_services() {
+    fn the_descriptor_set_names_every_service() {
         let set = prost_types::FileDescriptorSet::decode(super::FILE_DESCRIPTOR_SET).unwrap();
         let services: Vec<_> = set.file.iter().flat_map(|file| &file.service).map(|s| s.name()).collect();
-        assert_eq!(services, ["Replay", "Weights"]);
+        assert_eq!(services, ["Replay", "Weights", "Control"]);
     }
 }

@@ -84,6 +84,7 @@ mod tests {
             offset: (k * size) as u64,
             data: part.into(),
             crc32c: crc32c::crc32c(data),
+            fence: 0,
         };
         data.chunks(size).enumerate().map(frame).collect()
     }

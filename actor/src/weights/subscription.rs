@@ -34,6 +34,7 @@ impl<P: Send + Sync + 'static> Subscription<P> {
             run: Some(RunHeader::current(run_id)),
             subscriber: subscriber.to_owned(),
             have_version: 0,
+            format: 0,
         };
         Self { feed, task: runtime.spawn(read(channel, request, decode, newest)) }
     }

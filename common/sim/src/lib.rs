@@ -6,6 +6,7 @@
 //! | [`shopworld`] | the built-in world: users whose truth is known |
 //! | [`learned`] | the simulator fitted to a log: the network and its files |
 //! | [`mod@reference`] | scripted policies to compare with, the privileged oracles among them |
+//! | [`mod@open`] | worlds by their names in the settings |
 //! | `slots` | what every world keeps of its sessions |
 //! | `draw` | candidates, weighted draws |
 //! | `numbers` | exp, sigmoid, tanh |
@@ -14,11 +15,13 @@ mod draw;
 pub mod environment;
 pub mod learned;
 mod numbers;
+pub mod open;
 pub mod reference;
 pub mod shopworld;
 mod slots;
 
 pub use environment::{Environment, Error, Outcome, Truth};
 pub use learned::{LearnedModel, LearnedSettings, LearnedWorld};
+pub use open::{OpenWorld, simulator_path};
 pub use reference::{Reference, ReferencePolicy};
 pub use shopworld::{Catalogue, ShopWorld, ShopWorldSettings, Variant};

@@ -3,7 +3,9 @@
 //! Settings come from, later ones winning: the preset, a TOML file, the environment (`MAHRL__SECTION__KEY`), flags.
 //! Unknown keys are errors. [`Config::validate`] runs before anything starts. Defaults are the preset `tuned`.
 
+mod cluster;
 mod preset;
+mod replay;
 mod sections;
 
 use std::path::{Path, PathBuf};
@@ -15,11 +17,13 @@ use figment::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use cluster::{ClusterConfig, TlsConfig};
 pub use preset::Preset;
+pub use replay::{ReplayConfig, Sampling, Sync, TableConfig};
 pub use sections::{
     ActorConfig, AlgorithmConfig, Assignment, Batch, CriticAction, CriticOutput, EncoderUpdate,
     EnvironmentConfig, ExplorationConfig, GoalConditioning, HighDiscount, LevelRates, Mode, ModelConfig,
-    PartialPeriods, ReplayConfig, TableConfig, TargetAction, TrainConfig,
+    PartialPeriods, TargetAction, TrainConfig, WeightsForm,
 };
 
 use crate::{PeriodLayout, transition::Shape};
@@ -73,6 +77,8 @@ pub struct Config {
     pub actor: ActorConfig,
     /// The run.
     pub train: TrainConfig,
+    /// The processes of a cluster.
+    pub cluster: ClusterConfig,
 }
 
 impl Default for Config {
@@ -150,6 +156,7 @@ impl Config {
         self.replay.validate()?;
         self.actor.validate()?;
         self.train.validate()?;
+        self.cluster.validate()?;
         let (length, period) = (self.environment.session_length, self.model.period_steps);
         require(
             length >= period || self.algorithm.partial_periods == PartialPeriods::Keep,
@@ -188,6 +195,11 @@ fn one_line(error: &figment::Error) -> String {
         |line: &&str| line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|');
     let lines: Vec<&str> = text.lines().filter(|line| !is_picture(line)).map(str::trim).collect();
     lines.join(" ").replace("\"default.", "\"").replace("`one of `", "one of `").replace("``", "`")
+}
+
+/// A number in `[low, high]`; NaN is not.
+fn within(key: &'static str, value: f64, low: f64, high: f64) -> Result<(), Error> {
+    require((low..=high).contains(&value), key, value, format!("{low} to {high}"))
 }
 
 /// Fails with [`Error::Range`] unless `ok`.

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ActorConfig, AlgorithmConfig, Assignment, Batch, Config, CriticAction, CriticOutput, EncoderUpdate,
-    EnvironmentConfig, ExplorationConfig, GoalConditioning, HighDiscount, LevelRates, Mode, ModelConfig,
-    PartialPeriods, ReplayConfig, TableConfig, TargetAction, TrainConfig,
+    ActorConfig, AlgorithmConfig, Assignment, Batch, ClusterConfig, Config, CriticAction, CriticOutput,
+    EncoderUpdate, EnvironmentConfig, ExplorationConfig, GoalConditioning, HighDiscount, LevelRates, Mode,
+    ModelConfig, PartialPeriods, ReplayConfig, Sampling, Sync, TableConfig, TargetAction, TrainConfig,
+    WeightsForm,
 };
 use crate::Remainder;
 
@@ -79,8 +80,18 @@ fn paper() -> Config {
             random_items: 0.0,
             random_steps: 0,
         },
-        replay: ReplayConfig { shards: 1, low: table.clone(), high: table },
-        actor: ActorConfig { actors: 1, sessions: 1 },
+        replay: ReplayConfig {
+            shards: 1,
+            low: table.clone(),
+            high: table,
+            sampling: Sampling::Uniform,
+            priority_exponent: 0.6,
+            importance_exponent: 0.4,
+            memory_mib: 0,
+            data_dir: String::new(),
+            sync: Sync::Disk,
+        },
+        actor: ActorConfig { actors: 1, sessions: 1, weights: WeightsForm::F32, max_staleness_seconds: 60.0 },
         train: TrainConfig {
             mode: Mode::Lockstep,
             steps: 85_000,
@@ -92,6 +103,7 @@ fn paper() -> Config {
             keep_checkpoints: 2,
             publish_every: 1,
         },
+        cluster: ClusterConfig::default(),
     }
 }
 
@@ -123,11 +135,11 @@ fn tuned() -> Config {
             random_steps: 50_000,
         },
         replay: ReplayConfig {
-            shards: 1,
             low: TableConfig { capacity: 500_000, batch: Batch::Rows(512), min_size: 20_000 },
             high: TableConfig { capacity: 50_000, batch: Batch::Rows(64), min_size: 2_000 },
+            ..paper.replay
         },
-        actor: ActorConfig { actors: 1, sessions: 256 },
+        actor: ActorConfig { sessions: 256, ..paper.actor },
         train: TrainConfig {
             mode: Mode::Async,
             steps: 3_000_000,

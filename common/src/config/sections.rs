@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, require};
+use super::{Error, require, within};
 use crate::Remainder;
 
 /// `[environment]`: the world the actors roll out in.
@@ -231,30 +231,6 @@ impl Batch {
     }
 }
 
-/// `[replay.low]`, `[replay.high]`: one table over all shards.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TableConfig {
-    /// Transitions held, over all shards.
-    pub capacity: usize,
-    /// Rows of a minibatch, `{ rows = 512 }` or `{ share = 0.1 }`.
-    pub batch: Batch,
-    /// Transitions before the first sample, over all shards.
-    pub min_size: usize,
-}
-
-/// `[replay]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReplayConfig {
-    /// Shards of the service.
-    pub shards: usize,
-    /// The low-level table.
-    pub low: TableConfig,
-    /// The high-level table.
-    pub high: TableConfig,
-}
-
 /// `[actor]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -263,6 +239,20 @@ pub struct ActorConfig {
     pub actors: usize,
     /// Sessions each of them rolls out side by side.
     pub sessions: usize,
+    /// Cluster: form of the weights on the wire.
+    pub weights: WeightsForm,
+    /// Cluster: seconds since an actor's weights were last known to be the newest, beyond which it pauses.
+    pub max_staleness_seconds: f64,
+}
+
+/// Numbers of the weights on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WeightsForm {
+    /// As they are.
+    F32,
+    /// Rounded to bfloat16: half the bytes.
+    Bf16,
 }
 
 /// How actors and learner are coupled.
@@ -347,11 +337,6 @@ impl ModelConfig {
     }
 }
 
-/// A number in `[low, high]`; NaN is not.
-fn within(key: &'static str, value: f64, low: f64, high: f64) -> Result<(), Error> {
-    require((low..=high).contains(&value), key, value, format!("{low} to {high}"))
-}
-
 impl AlgorithmConfig {
     pub(super) fn validate(&self) -> Result<(), Error> {
         within("algorithm.discount", self.discount, 0.0, 1.0)?;
@@ -377,46 +362,11 @@ impl ExplorationConfig {
     }
 }
 
-impl ReplayConfig {
-    pub(super) fn validate(&self) -> Result<(), Error> {
-        require((1..=1024).contains(&self.shards), "replay.shards", self.shards, "1 to 1024")?;
-        let tables = [
-            (&self.low, "replay.low.capacity", "replay.low.min_size", "replay.low.batch"),
-            (&self.high, "replay.high.capacity", "replay.high.min_size", "replay.high.batch"),
-        ];
-        for (table, capacity, min_size, batch) in tables {
-            require(
-                table.capacity >= self.shards,
-                capacity,
-                table.capacity,
-                "at least one transition a shard",
-            )?;
-            require(
-                (1..=table.capacity).contains(&table.min_size),
-                min_size,
-                table.min_size,
-                format!(
-                    "1 to the capacity, {}: a table that never fills would block for ever",
-                    table.capacity
-                ),
-            )?;
-            match table.batch {
-                Batch::Rows(rows) => {
-                    require((1..=1 << 20).contains(&rows), batch, rows, "1 to 1048576 rows")?
-                }
-                Batch::Share(share) => {
-                    require(share > 0.0 && share <= 1.0, batch, share, "a share in (0, 1]")?
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
 impl ActorConfig {
     pub(super) fn validate(&self) -> Result<(), Error> {
         require((1..=1024).contains(&self.actors), "actor.actors", self.actors, "1 to 1024 threads")?;
-        require((1..=65_536).contains(&self.sessions), "actor.sessions", self.sessions, "1 to 65536")
+        require((1..=65_536).contains(&self.sessions), "actor.sessions", self.sessions, "1 to 65536")?;
+        within("actor.max_staleness_seconds", self.max_staleness_seconds, 0.1, 1e6)
     }
 }
 

@@ -11,12 +11,10 @@ use anyhow::{Context, Result, bail};
 use clap::{Subcommand, ValueEnum};
 use common::config::Config;
 use logs::{Log, Split};
+use sim::simulator_path;
 
 use super::Outcome;
-use crate::{
-    simulator::{self, AcceptanceReport, Criteria, FittedSimulator, Options, Progress},
-    world::simulator_path,
-};
+use crate::simulator::{self, AcceptanceReport, Criteria, FittedSimulator, Options, Progress};
 
 /// Arguments of `learner simulator`.
 #[derive(Debug, clap::Args)]

@@ -109,6 +109,7 @@ impl Cursor {
                     offset: self.offset as u64,
                     data: published.data.slice(self.offset..end),
                     crc32c: published.crc32c,
+                    fence: 0,
                 };
                 self.offset = end;
                 return Some((Ok(frame), self));

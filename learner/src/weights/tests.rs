@@ -59,6 +59,7 @@ async fn a_slow_subscriber_gets_the_newest_version_and_no_queue_of_old_ones() {
         run: Some(RunHeader::current("run")),
         subscriber: "slow".to_owned(),
         have_version: 0,
+        format: 0,
     };
     publisher.publish(1, 1, vec![1; 64 << 20]).unwrap();
     let mut frames = WeightsClient::new(channel).subscribe(request).await.unwrap().into_inner();

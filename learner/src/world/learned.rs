@@ -4,42 +4,20 @@
 //! validation users live in the simulator of the training days, test users in that of the test days, so that a policy
 //! is never judged by the networks it was trained on.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
-use common::{ItemTable, config::Config};
-use sim::{
-    Environment, LearnedModel, LearnedSettings, LearnedWorld,
-    learned::{self, LogStatistics},
-};
+use common::config::Config;
+use sim::{OpenWorld, simulator_path};
 
 use super::Error;
-use crate::{
-    evaluation::Users,
-    simulator::{self, AcceptanceReport},
-};
-
-/// Where the simulator of a log's `train` or `test` days lies.
-pub fn simulator_path(log: &Path, which: &str) -> PathBuf {
-    log.join("simulator").join(which)
-}
+use crate::simulator::{self, AcceptanceReport};
 
 /// Both simulators of a log.
-#[derive(Clone, Debug)]
 pub(super) struct Learned {
-    train: Simulator,
-    test: Simulator,
+    pub(super) train: OpenWorld,
+    pub(super) test: OpenWorld,
     /// What a reader of results must know of them.
-    caveats: Vec<String>,
-}
-
-/// One simulator; cheap to clone.
-#[derive(Clone, Debug)]
-struct Simulator {
-    model: Arc<LearnedModel>,
-    log: Arc<LogStatistics>,
+    pub(super) caveats: Vec<String>,
 }
 
 impl Learned {
@@ -53,31 +31,11 @@ impl Learned {
         let (train, test) = (train?, test?);
         let caveats = caveats(&train, &test);
         let failed = |source| Error::World { name: name.clone(), source };
-        let train = Simulator::new(learned::load(&train.path).map_err(failed)?);
-        let test = Simulator::new(learned::load_over(&test.path, train.items()).map_err(failed)?);
+        let train = OpenWorld::learned(&train.path).map_err(failed)?;
+        let test = OpenWorld::learned_over(&test.path, train.items()).map_err(failed)?;
         let learned = Self { train, test, caveats };
         learned.check(config)?;
         Ok(learned)
-    }
-
-    /// See [`super::World::caveats`].
-    pub(super) fn caveats(&self) -> &[String] {
-        &self.caveats
-    }
-
-    /// The catalogue of both.
-    pub(super) fn items(&self) -> &Arc<ItemTable> {
-        self.train.items()
-    }
-
-    /// `settings.n_slots` sessions of these users.
-    pub(super) fn build(
-        &self,
-        users: Users,
-        settings: LearnedSettings,
-    ) -> Result<Box<dyn Environment>, sim::Error> {
-        let Simulator { model, log } = if users == Users::Test { &self.test } else { &self.train };
-        Ok(Box::new(LearnedWorld::new(Arc::clone(model), Arc::clone(log), settings)?))
     }
 
     fn check(&self, config: &Config) -> Result<(), Error> {
@@ -87,27 +45,18 @@ impl Learned {
             return Err(Error::Leave { name: name() });
         }
         for simulator in [&self.train, &self.test] {
-            let (found, expected) = (simulator.log.window(), config.model.window);
+            let OpenWorld::Learned { log, .. } = simulator else { continue };
+            let (found, expected) = (log.window(), config.model.window);
             if found != expected {
                 return Err(Error::Window { name: name(), found, expected });
             }
         }
         let (n_items, needed) =
-            (self.items().n_items(), environment.session_length + environment.warmup_steps);
+            (self.train.items().n_items(), environment.session_length + environment.warmup_steps);
         if n_items < needed {
             return Err(Error::Candidates { name: name(), n_items, needed });
         }
         Ok(())
-    }
-}
-
-impl Simulator {
-    fn new((model, log): (Arc<LearnedModel>, Arc<LogStatistics>)) -> Self {
-        Self { model, log }
-    }
-
-    fn items(&self) -> &Arc<ItemTable> {
-        self.model.items()
     }
 }
 

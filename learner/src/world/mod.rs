@@ -13,11 +13,7 @@ use common::{
     ItemTable,
     config::{Config, EnvironmentConfig},
 };
-use sim::{
-    Catalogue, Environment, LearnedSettings, Reference, ShopWorld, ShopWorldSettings, Variant, learned::Noise,
-};
-
-pub use learned::simulator_path;
+use sim::{Environment, OpenWorld, Reference, learned::Noise};
 
 use crate::{
     evaluation::{EvaluationSettings, Users},
@@ -27,8 +23,6 @@ use learned::Learned;
 
 /// Seed of the users of every evaluation.
 const EVALUATION_SEED: u64 = 20_200_725;
-/// Seed of ShopWorld's catalogue: one world for all runs.
-const WORLD_SEED: u64 = 0;
 
 /// Why a world cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -145,13 +139,11 @@ pub struct World {
     environment: EnvironmentConfig,
     window: usize,
     seed: u64,
-    kind: Kind,
-}
-
-#[derive(Clone, Debug)]
-enum Kind {
-    ShopWorld { variant: Variant, catalogue: Arc<Catalogue> },
-    Learned(Learned),
+    /// Training and validation users.
+    train: OpenWorld,
+    /// Test users.
+    test: OpenWorld,
+    caveats: Arc<[String]>,
 }
 
 impl World {
@@ -159,20 +151,24 @@ impl World {
     pub fn open(config: &Config) -> Result<Self, Error> {
         let name = &config.environment.name;
         let failed = |source| Error::World { name: name.clone(), source };
-        let kind = match Variant::of_world(name).map_err(failed)? {
-            Some(variant) => {
+        let (train, test, caveats) = match OpenWorld::shopworld(name).map_err(failed)? {
+            Some(world) => {
                 refuse_noise(&config.environment)?;
-                let catalogue = Catalogue::new(WORLD_SEED, variant.dynamics().rho).map_err(failed)?;
-                Kind::ShopWorld { variant, catalogue: Arc::new(catalogue) }
+                (world.clone(), world, Vec::new())
             }
-            None if Path::new(name).is_dir() => Kind::Learned(Learned::open(config)?),
+            None if Path::new(name).is_dir() => {
+                let Learned { train, test, caveats } = Learned::open(config)?;
+                (train, test, caveats)
+            }
             None => return Err(Error::Unknown(name.clone())),
         };
         let world = Self {
             environment: config.environment.clone(),
             window: config.model.window,
             seed: config.seed,
-            kind,
+            train,
+            test,
+            caveats: caveats.into(),
         };
         let found = world.items().n_dims();
         if found != config.model.n_dims {
@@ -193,18 +189,12 @@ impl World {
     /// What a reader of results must know of it: simulators that were not accepted, impressions that were sampled. None
     /// of ShopWorld.
     pub fn caveats(&self) -> &[String] {
-        match &self.kind {
-            Kind::ShopWorld { .. } => &[],
-            Kind::Learned(learned) => learned.caveats(),
-        }
+        &self.caveats
     }
 
     /// The catalogue.
     pub fn items(&self) -> &Arc<ItemTable> {
-        match &self.kind {
-            Kind::ShopWorld { catalogue, .. } => catalogue.items(),
-            Kind::Learned(learned) => learned.items(),
-        }
+        self.train.items()
     }
 
     /// `n_slots` sessions side by side that are truncated after `length` steps.
@@ -214,35 +204,9 @@ impl World {
         n_slots: usize,
         length: usize,
     ) -> Result<Box<dyn Environment>, sim::Error> {
-        let environment = &self.environment;
         let seed = if users == Users::Training { self.seed } else { EVALUATION_SEED };
-        // A longer session than the run's needs more candidates: the same for all methods compared.
-        let candidates = environment.candidates.max(length + environment.warmup_steps);
-        match &self.kind {
-            Kind::ShopWorld { variant, catalogue } => {
-                let settings = ShopWorldSettings {
-                    variant: *variant,
-                    n_slots,
-                    window: self.window,
-                    session_length: length,
-                    leave: environment.leave,
-                    candidates,
-                    warmup_steps: environment.warmup_steps,
-                    seed,
-                };
-                Ok(Box::new(ShopWorld::new(Arc::clone(catalogue), settings)?))
-            }
-            Kind::Learned(learned) => {
-                let settings = LearnedSettings {
-                    n_slots,
-                    session_length: length,
-                    candidates,
-                    noise: Noise { temperature: environment.temperature, flip_share: environment.flip_share },
-                    seed,
-                };
-                learned.build(users, settings)
-            }
-        }
+        let world = if users == Users::Test { &self.test } else { &self.train };
+        world.build(&self.environment, self.window, seed, n_slots, length)
     }
 
     /// The worlds of an evaluation.

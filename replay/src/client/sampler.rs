@@ -129,6 +129,7 @@ impl Sampler {
             rows: rows as u32,
             key,
             wait_ms: millis(self.wait),
+            fence: 0,
         };
         let response = self.shards.client(shard).sample(request).await;
         let part = response.map_err(|status| shard_error(shard, begun, status))?.into_inner();

@@ -29,6 +29,7 @@ pub(super) async fn serve(inner: &Inner, request: v1::InfoRequest) -> Result<v1:
         bytes: (shard.periods().bytes() + shard.table(Level::Low).bytes() + shard.table(Level::High).bytes())
             as u64,
         writers: shard.n_writers() as u64,
+        ..v1::InfoResponse::default()
     })
 }
 
@@ -58,6 +59,7 @@ fn table(
             inserting: Some(waiting(inserting)),
             sampling: Some(waiting(sampling)),
         }),
+        mass: table.len() as f64,
     }
 }
 

@@ -134,6 +134,17 @@ impl v1::replay_server::Replay for ReplayService {
         self.inner.sample(request.into_inner()).await.map(Response::new)
     }
 
+    async fn update_priorities(
+        &self,
+        _request: Request<v1::UpdatePrioritiesRequest>,
+    ) -> Result<Response<v1::UpdatePrioritiesResponse>, Status> {
+        Err(Status::unimplemented("update_priorities"))
+    }
+
+    async fn pace(&self, _request: Request<v1::PaceRequest>) -> Result<Response<v1::PaceResponse>, Status> {
+        Err(Status::unimplemented("pace"))
+    }
+
     async fn info(&self, request: Request<v1::InfoRequest>) -> Result<Response<v1::InfoResponse>, Status> {
         info::serve(&self.inner, request.into_inner()).await.map(Response::new)
     }

@@ -96,6 +96,8 @@ impl Shard {
             positions: Bytes::from(positions),
             terminated: columns.terminated.into(),
             policy_versions: columns.policy_versions.into(),
+            mass: size as f64,
+            ..SampleResponse::default()
         })
     }
 }

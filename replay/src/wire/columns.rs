@@ -95,6 +95,7 @@ mod tests {
             let part = SampleResponse {
                 rows: rows % 4, size: 1, windows: a.clone(), next_windows: a, goals: b, items: c.clone(),
                 feedback: c.clone(), positions: d.clone(), terminated: d.clone(), policy_versions: d,
+                ..SampleResponse::default()
             };
             let _ = extend_low(&mut LowBatch::default(), &part, &SHAPE);
             let _ = extend_high(&mut HighBatch::default(), &part, &SHAPE);
