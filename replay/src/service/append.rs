@@ -101,6 +101,7 @@ fn open_stream(inner: &Inner, open: &v1::AppendOpen) -> Result<(Stream, v1::Appe
         stored_sequence: stored,
         largest_batch_steps: inner.largest_batch_steps as u32,
         sessions: sessions.collect(),
+        ..v1::AppendOpened::default()
     };
     Ok((stream, answer))
 }
