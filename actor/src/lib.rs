@@ -29,5 +29,5 @@ pub use counts::Counts;
 pub use error::Error;
 pub use policy::VersionedPolicy;
 pub use rollout::{Origin, Rollout, Share};
-pub use run::{Actors, Progress, RolloutThread};
+pub use run::{Actors, NewWeights, Progress, RolloutThread};
 pub use times::Times;

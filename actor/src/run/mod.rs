@@ -2,8 +2,8 @@
 //!
 //! In: rollouts with their sinks, the feed of weights, a budget of environment steps; out: transitions in the sinks,
 //! [`Progress`] meanwhile, the rollouts back at the end. One thread a rollout; threads share only the budget, the counts
-//! and the stop flag. A sink that waits (back-pressure) holds its thread. The first thread that fails or panics stops
-//! the others, and [`Actors::join`] returns its error.
+//! and the stop flag. A sink that waits (back-pressure) holds its thread, and so do weights that may be too old. The first
+//! thread that fails or panics stops the others, and [`Actors::join`] returns its error.
 
 #[cfg(test)]
 mod tests;
@@ -22,7 +22,33 @@ use std::{
 use common::PolicyVersion;
 use replay::TransitionSink;
 
-use crate::{Counts, Error, Rollout, Times, VersionedPolicy, weights::Feed};
+use crate::{
+    Counts, Error, Rollout, Times, VersionedPolicy,
+    weights::{Feed, Freshness},
+};
+
+/// How long a thread that pauses sleeps before it looks again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Where newer weights come from.
+#[derive(Clone, Debug)]
+pub struct NewWeights {
+    /// The newest version.
+    pub feed: Feed<VersionedPolicy>,
+    /// Threads pause while the weights have not been known to be the newest for longer than this.
+    pub max_staleness: Option<(Freshness, Duration)>,
+}
+
+impl NewWeights {
+    /// Of a learner in the same process, which is never out of reach.
+    pub fn local(feed: Feed<VersionedPolicy>) -> Self {
+        Self { feed, max_staleness: None }
+    }
+
+    fn too_old(&self) -> bool {
+        self.max_staleness.as_ref().is_some_and(|(freshness, most)| freshness.age() > *most)
+    }
+}
 
 /// A rollout and where its transitions go: the work of one thread.
 pub struct RolloutThread {
@@ -41,6 +67,8 @@ pub struct Progress {
     pub times: Times,
     /// Oldest version of the weights that a thread uses.
     pub oldest_version: PolicyVersion,
+    /// Time that all threads together paused for newer weights.
+    pub paused: Duration,
     /// Since the start.
     pub elapsed: Duration,
 }
@@ -65,6 +93,8 @@ struct Shared {
     claimed: AtomicU64,
     budget: u64,
     counts: Mutex<(Counts, Times)>,
+    /// Milliseconds that threads have paused.
+    paused_ms: AtomicU64,
     /// One a thread.
     versions: Vec<AtomicU64>,
 }
@@ -78,13 +108,13 @@ impl Shared {
 
 impl Actors {
     /// Starts a thread for each rollout. They stop by themselves once `budget` environment steps are taken together
-    /// (fewer than E more), their sinks flushed. Without a feed they keep their weights.
+    /// (fewer than E more), their sinks flushed. Without new weights they keep those they have.
     ///
     /// # Errors
     /// [`Error::Spawn`] if the system gives no thread; those that were started are stopped.
     pub fn start(
         rollouts: Vec<RolloutThread>,
-        feed: Option<Feed<VersionedPolicy>>,
+        weights: Option<NewWeights>,
         budget: u64,
     ) -> Result<Self, Error> {
         let versions = rollouts.iter().map(|part| AtomicU64::new(part.rollout.policy().version)).collect();
@@ -93,14 +123,15 @@ impl Actors {
             claimed: AtomicU64::new(0),
             budget,
             counts: Mutex::default(),
+            paused_ms: AtomicU64::new(0),
             versions,
         };
         let mut actors = Self { shared: Arc::new(shared), threads: Vec::new(), started: Instant::now() };
         for (number, part) in rollouts.into_iter().enumerate() {
-            let (shared, feed) = (Arc::clone(&actors.shared), feed.clone());
+            let (shared, weights) = (Arc::clone(&actors.shared), weights.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("actor-{number}"))
-                .spawn(move || guarded(number, part, feed, &shared))
+                .spawn(move || guarded(number, part, weights, &shared))
                 .map_err(|source| Error::Spawn { thread: number, source })?;
             actors.threads.push(thread);
         }
@@ -114,6 +145,7 @@ impl Actors {
             counts,
             times,
             oldest_version: self.shared.versions.iter().map(|v| v.load(Relaxed)).min().unwrap_or(0),
+            paused: Duration::from_millis(self.shared.paused_ms.load(Relaxed)),
             elapsed: self.started.elapsed(),
         }
     }
@@ -156,11 +188,11 @@ impl Drop for Actors {
 fn guarded(
     thread: usize,
     part: RolloutThread,
-    feed: Option<Feed<VersionedPolicy>>,
+    weights: Option<NewWeights>,
     shared: &Shared,
 ) -> Result<RolloutThread, Error> {
     // Unwind safety: after a panic the part is gone; `shared` holds plain numbers.
-    let ended = catch_unwind(AssertUnwindSafe(|| run(thread, part, feed, shared)));
+    let ended = catch_unwind(AssertUnwindSafe(|| run(thread, part, weights, shared)));
     let ended = ended.map_err(|panic| Error::Panic { thread, message: panic_message(&*panic) });
     let ended = ended.and_then(|r| r.map_err(|source| Error::Thread { thread, source: Box::new(source) }));
     if ended.is_err() {
@@ -172,21 +204,28 @@ fn guarded(
 fn run(
     thread: usize,
     mut part: RolloutThread,
-    mut feed: Option<Feed<VersionedPolicy>>,
+    mut weights: Option<NewWeights>,
     shared: &Shared,
 ) -> Result<RolloutThread, Error> {
     let RolloutThread { rollout, sink } = &mut part;
     let n_slots = rollout.n_slots() as u64;
     let stopped = || shared.stop.load(Relaxed);
     while !stopped() {
+        if weights.as_ref().is_some_and(NewWeights::too_old) {
+            // What is done should not wait for the learner too.
+            sink.submit()?;
+            std::thread::sleep(PAUSE);
+            shared.paused_ms.fetch_add(PAUSE.as_millis() as u64, Relaxed);
+            continue;
+        }
         if shared.claimed.fetch_add(n_slots, Relaxed) >= shared.budget {
             return match sink.flush() {
                 Err(error) if stopped() => Ok(cut_short(thread, part, &error)),
                 flushed => Ok(flushed.map(|()| part)?),
             };
         }
-        if let Some(feed) = &mut feed {
-            take_newest(feed, rollout)?;
+        if let Some(weights) = &mut weights {
+            take_newest(&mut weights.feed, rollout)?;
             shared.versions[thread].store(rollout.policy().version, Relaxed);
         }
         let before = rollout.times();

@@ -154,7 +154,7 @@ fn new_weights_are_taken_between_steps_and_old_ones_never() {
         let policy = Policy::random(&model(CASE.conditioning), Arc::clone(&items), version).unwrap();
         newest.send_replace(Some(Arc::new(VersionedPolicy { version, learner_step: 0, policy })));
     };
-    let actors = Actors::start(parts, Some(feed), u64::MAX).unwrap();
+    let actors = Actors::start(parts, Some(NewWeights::local(feed)), u64::MAX).unwrap();
     assert_eq!(actors.progress().oldest_version, 4);
     publish(7);
     wait_until("version 7 in all threads", || actors.progress().oldest_version == 7);
@@ -170,7 +170,26 @@ fn new_weights_are_taken_between_steps_and_old_ones_never() {
 fn the_end_of_the_broadcast_ends_the_run_with_an_error() {
     let (newest, feed) = watch::channel(None);
     drop(newest);
-    let error = Actors::start(parts(1, &Seen::default()), Some(feed), u64::MAX).unwrap().join();
+    let error =
+        Actors::start(parts(1, &Seen::default()), Some(NewWeights::local(feed)), u64::MAX).unwrap().join();
     let Err(Error::Thread { thread: 0, source }) = error.map(|_| ()) else { panic!("thread 0 must fail") };
     assert!(matches!(*source, Error::BroadcastEnded));
+}
+
+#[test]
+fn threads_pause_while_their_weights_may_be_too_old_and_go_on_when_they_are_fresh() {
+    let seen = Seen::default();
+    let (_sender, feed) = watch::channel(None);
+    let freshness = Freshness::default();
+    let weights = NewWeights { feed, max_staleness: Some((freshness.clone(), Duration::from_millis(40))) };
+    sleep(Duration::from_millis(60));
+    let actors = Actors::start(parts(1, &seen), Some(weights), u64::MAX).unwrap();
+    wait_until("a pause", || actors.progress().paused > Duration::from_millis(100));
+    assert_eq!(actors.progress().counts.steps, 0);
+    wait_until("a step with fresh weights", || {
+        freshness.renew();
+        actors.progress().counts.steps > 0
+    });
+    actors.stop();
+    actors.join().unwrap();
 }

@@ -1,4 +1,5 @@
-//! Puts the frames of a version together. In: frames in the order sent; out: whole versions with the right checksum.
+//! Puts the frames of a version together. In: frames in the order sent; out: whole versions with the right checksum, and
+//! signs of life between them.
 
 use common::PolicyVersion;
 use proto::v1::WeightsFrame;
@@ -21,29 +22,64 @@ pub struct Version {
     pub data: Vec<u8>,
 }
 
+/// What a frame came to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// A piece of a version that is not whole yet.
+    Piece,
+    /// The last piece of a version.
+    Whole(Version),
+    /// A sign of life: the learner's newest version.
+    Alive {
+        /// Its number; 0: none yet.
+        newest: PolicyVersion,
+        /// No other will follow: the run is over.
+        finished: bool,
+    },
+}
+
 /// The frames of one version so far.
 #[derive(Debug, Default)]
 pub struct Assembler {
     partial: Option<Version>,
     /// The newest whole version, 0 before the first.
     newest: PolicyVersion,
+    /// Highest fencing token seen.
+    fence: u64,
 }
 
 impl Assembler {
-    /// Takes the next frame; the version when it was its last. After an error the stream is to be opened again.
-    pub fn push(&mut self, frame: &WeightsFrame) -> Result<Option<Version>, Error> {
+    /// A new stream begins: what the last one left half-sent will not be finished.
+    pub fn begin_stream(&mut self) {
+        self.partial = None;
+    }
+
+    /// The newest whole version, 0 before the first.
+    pub fn newest(&self) -> PolicyVersion {
+        self.newest
+    }
+
+    /// Takes the next frame. After an error the stream is to be opened again.
+    pub fn push(&mut self, frame: &WeightsFrame) -> Result<Frame, Error> {
         let version = frame.version;
+        if frame.fence < self.fence {
+            return Err(Error::Fenced { found: frame.fence, seen: self.fence });
+        }
+        self.fence = frame.fence;
         let frame_error = |field, found, expected| Error::Frame { version, field, found, expected };
         let partial = match &mut self.partial {
             Some(partial) if partial.version != version => {
                 return Err(frame_error("version", version, partial.version));
             }
             Some(partial) => partial,
+            None if frame.total_bytes == 0 => {
+                return Ok(Frame::Alive { newest: version, finished: frame.finished });
+            }
             None => {
                 if version <= self.newest {
                     return Err(frame_error("version", version, self.newest + 1));
                 }
-                if frame.total_bytes == 0 || frame.total_bytes > MAX_VERSION_BYTES {
+                if frame.total_bytes > MAX_VERSION_BYTES {
                     return Err(frame_error("total_bytes", frame.total_bytes, MAX_VERSION_BYTES));
                 }
                 let data = Vec::with_capacity(frame.total_bytes.min(MAX_RESERVED_BYTES) as usize);
@@ -60,14 +96,14 @@ impl Assembler {
         }
         partial.data.extend_from_slice(&frame.data);
         if end < frame.total_bytes {
-            return Ok(None);
+            return Ok(Frame::Piece);
         }
         let found = crc32c::crc32c(&partial.data);
         if found != frame.crc32c {
             return Err(Error::Checksum { version, found, expected: frame.crc32c });
         }
         self.newest = version;
-        Ok(self.partial.take())
+        Ok(self.partial.take().map_or(Frame::Piece, Frame::Whole))
     }
 }
 
@@ -84,7 +120,8 @@ mod tests {
             offset: (k * size) as u64,
             data: part.into(),
             crc32c: crc32c::crc32c(data),
-            fence: 0,
+            fence: 3,
+            finished: false,
         };
         data.chunks(size).enumerate().map(frame).collect()
     }
@@ -93,8 +130,12 @@ mod tests {
     fn frames_of_any_size_give_the_version_back() {
         for size in 1..=9 {
             let mut assembler = Assembler::default();
-            let mut whole: Vec<_> =
-                frames(3, b"mahrl 01", size).iter().filter_map(|f| assembler.push(f).unwrap()).collect();
+            let mut whole = Vec::new();
+            for frame in frames(3, b"mahrl 01", size) {
+                if let Frame::Whole(version) = assembler.push(&frame).unwrap() {
+                    whole.push(version);
+                }
+            }
             let version = whole.pop().unwrap();
             assert!(whole.is_empty());
             assert_eq!((version.version, version.learner_step, version.data), (3, 30, b"mahrl 01".to_vec()));
@@ -118,5 +159,28 @@ mod tests {
         let mut huge = good[0].clone();
         huge.total_bytes = u64::MAX;
         assert!(push_all(&[huge]).contains("total_bytes"));
+    }
+
+    #[test]
+    fn a_sign_of_life_between_versions_names_the_newest_and_one_within_a_version_is_refused() {
+        let mut assembler = Assembler::default();
+        let good = frames(2, b"abcdef", 3);
+        let alive = WeightsFrame { total_bytes: 0, data: Vec::new().into(), ..good[0].clone() };
+        assert_eq!(assembler.push(&alive).unwrap(), Frame::Alive { newest: 2, finished: false });
+        assert_eq!(assembler.push(&good[0]).unwrap(), Frame::Piece);
+        assert!(assembler.push(&alive).is_err());
+        assembler.begin_stream();
+        assert_eq!(assembler.push(&good[0]).unwrap(), Frame::Piece);
+        assert!(matches!(assembler.push(&good[1]).unwrap(), Frame::Whole(_)));
+    }
+
+    #[test]
+    fn a_learner_that_was_replaced_is_refused() {
+        let mut assembler = Assembler::default();
+        let mut frames = [frames(1, b"ab", 2), frames(2, b"ab", 2)].concat();
+        frames[0].fence = 4;
+        assert!(assembler.push(&frames[0]).is_ok());
+        let message = assembler.push(&frames[1]).unwrap_err().to_string();
+        assert!(message.contains("fencing token 3") && message.contains('4'), "{message}");
     }
 }

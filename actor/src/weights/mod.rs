@@ -2,12 +2,14 @@
 //! watch that every rollout thread looks at between two steps. Latest wins.
 
 mod assembler;
+mod freshness;
 mod subscription;
 
 use common::PolicyVersion;
 
-pub use assembler::{Assembler, Version};
-pub use subscription::{Feed, Subscription};
+pub use assembler::{Assembler, Frame, Version};
+pub use freshness::Freshness;
+pub use subscription::{Feed, Learner, Subscription};
 
 /// Why the weights stopped coming.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,14 @@ pub enum Error {
         /// What it should hold.
         expected: u64,
     },
+    /// A learner that was replaced still sends.
+    #[error("weights under fencing token {found}, but a learner of token {seen} leads")]
+    Fenced {
+        /// Token of the frame.
+        found: u64,
+        /// Highest token seen.
+        seen: u64,
+    },
     /// Bytes that changed on the way.
     #[error("weights version {version} is damaged: checksum {found:08x}, expected {expected:08x}")]
     Checksum {
@@ -50,4 +60,21 @@ pub enum Error {
         /// Why.
         problem: String,
     },
+}
+
+impl Error {
+    /// Whether another try can help: a stream that broke, a learner that restarts, bytes damaged on the way.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Stream { code, .. } => !matches!(
+                code,
+                tonic::Code::InvalidArgument
+                    | tonic::Code::Unauthenticated
+                    | tonic::Code::PermissionDenied
+                    | tonic::Code::Unimplemented
+            ),
+            Self::Frame { .. } | Self::Fenced { .. } | Self::Checksum { .. } => true,
+            Self::Decode { .. } => false,
+        }
+    }
 }

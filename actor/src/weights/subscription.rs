@@ -1,42 +1,74 @@
-//! A task that reads the stream. In: a channel to the learner; out: the newest decoded version. Owner: a tokio task; the
+//! A task that reads the stream. In: the learner's connection; out: the newest decoded version. Owner: a tokio task; the
 //! rollout threads only look at the watch.
+//!
+//! Within a process the stream's end is the run's ([`Subscription::start`]); in a cluster the learner may go and come back,
+//! also elsewhere, and the task subscribes again ([`Subscription::keep`]).
 
-use std::{fmt::Display, sync::Arc};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
-use proto::v1::{RunHeader, SubscribeRequest, weights_client::WeightsClient};
-use tokio::sync::watch;
-use tonic::transport::Channel;
+use common::config::WeightsForm;
+use node::Connection;
+use proto::v1::{RunHeader, SubscribeRequest, WeightsFormat, weights_client::WeightsClient};
+use tokio::{sync::watch, time::timeout};
 
-use super::{Assembler, Error, Version};
+use super::{Assembler, Error, Frame, Freshness, Version};
 
 /// The newest version, `None` before the first. Cheap to clone: one for each rollout thread.
 pub type Feed<P> = watch::Receiver<Option<Arc<P>>>;
 
-/// A subscription that runs until the learner ends the stream or something fails.
+/// Silence after which a stream counts as broken; the learner gives a sign of life every second.
+const SILENCE: Duration = Duration::from_secs(5);
+/// Between two tries to subscribe.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Where the learner is, and how to ask it.
+#[derive(Clone, Debug)]
+pub struct Learner {
+    /// Whoever leads now; `None`: nobody is known.
+    pub connection: watch::Receiver<Option<Connection>>,
+    /// Name of the run.
+    pub run_id: String,
+    /// Name of the subscriber, for people.
+    pub subscriber: String,
+    /// Numbers of the weights on the wire.
+    pub form: WeightsForm,
+}
+
+/// A subscription that runs until the run is over or something fails for good.
 #[derive(Debug)]
 pub struct Subscription<P> {
     feed: Feed<P>,
+    freshness: Freshness,
     task: tokio::task::JoinHandle<Result<(), Error>>,
 }
 
 impl<P: Send + Sync + 'static> Subscription<P> {
-    /// Subscribes on `runtime`. `decode` makes a policy of a version's bytes; it runs on the subscription's task, once a
-    /// version.
+    /// Subscribes once, on `runtime`. `decode` makes a policy of a version's bytes; it runs on the subscription's task,
+    /// once a version.
     pub fn start<E: Display + 'static>(
         runtime: &tokio::runtime::Handle,
-        channel: Channel,
+        connection: Connection,
         run_id: &str,
         subscriber: &str,
         decode: impl Fn(Version) -> Result<P, E> + Send + 'static,
     ) -> Self {
         let (newest, feed) = watch::channel(None);
-        let request = SubscribeRequest {
-            run: Some(RunHeader::current(run_id)),
-            subscriber: subscriber.to_owned(),
-            have_version: 0,
-            format: 0,
-        };
-        Self { feed, task: runtime.spawn(read(channel, request, decode, newest)) }
+        let mut reader = Reader::new(run_id, subscriber, WeightsForm::F32, decode, newest);
+        let freshness = reader.freshness.clone();
+        let task = runtime.spawn(async move { reader.read(connection).await.map(drop) });
+        Self { feed, freshness, task }
+    }
+
+    /// Subscribes on `runtime` to whoever leads, again and again until the run is over or refuses this subscriber.
+    pub fn keep<E: Display + 'static>(
+        runtime: &tokio::runtime::Handle,
+        learner: Learner,
+        decode: impl Fn(Version) -> Result<P, E> + Send + 'static,
+    ) -> Self {
+        let (newest, feed) = watch::channel(None);
+        let reader = Reader::new(&learner.run_id, &learner.subscriber, learner.form, decode, newest);
+        let freshness = reader.freshness.clone();
+        Self { feed, freshness, task: runtime.spawn(keep(reader, learner.connection)) }
     }
 
     /// The newest version.
@@ -44,12 +76,22 @@ impl<P: Send + Sync + 'static> Subscription<P> {
         self.feed.clone()
     }
 
+    /// How old the newest version here may be.
+    pub fn freshness(&self) -> Freshness {
+        self.freshness.clone()
+    }
+
+    /// Whether it has ended. [`Self::end`] says why.
+    pub fn is_finished(&self) -> bool {
+        self.task.is_finished()
+    }
+
     /// Waits for the first version; `None` if the stream ended before it, for the reason that [`Self::end`] gives.
     pub async fn first(&mut self) -> Option<Arc<P>> {
         self.feed.wait_for(Option::is_some).await.ok().and_then(|newest| newest.clone())
     }
 
-    /// Waits for the end of the stream: `Ok` if the learner ended it.
+    /// Waits for the end of the stream: `Ok` if the learner ended it, or the run is over.
     pub async fn end(self) -> Result<(), Error> {
         self.task.await.unwrap_or_else(|failed| {
             let message = format!("the subscription's task failed: {failed}");
@@ -63,23 +105,99 @@ impl<P: Send + Sync + 'static> Subscription<P> {
     }
 }
 
-async fn read<P, E: Display>(
-    channel: Channel,
-    request: SubscribeRequest,
-    decode: impl Fn(Version) -> Result<P, E>,
-    newest: watch::Sender<Option<Arc<P>>>,
+async fn keep<P, E: Display>(
+    mut reader: Reader<P, impl Fn(Version) -> Result<P, E>>,
+    mut connection: watch::Receiver<Option<Connection>>,
 ) -> Result<(), Error> {
-    let stream_error =
-        |status: tonic::Status| Error::Stream { code: status.code(), message: status.message().to_owned() };
-    let mut frames = WeightsClient::new(channel).subscribe(request).await.map_err(stream_error)?.into_inner();
-    let mut assembler = Assembler::default();
-    while let Some(frame) = frames.message().await.map_err(stream_error)? {
-        if let Some(whole) = assembler.push(&frame)? {
-            let (version, learner_step) = (whole.version, whole.learner_step);
-            let policy = decode(whole).map_err(|e| Error::Decode { version, problem: e.to_string() })?;
-            newest.send_replace(Some(Arc::new(policy)));
-            tracing::debug!(version, learner_step, "weights applied");
+    loop {
+        let now = connection.borrow_and_update().clone();
+        if let Some(now) = now {
+            // Whoever leads from now on is asked at once.
+            let ended = tokio::select! {
+                ended = reader.read(now) => Some(ended),
+                Ok(()) = connection.changed() => None,
+            };
+            match ended {
+                Some(Ok(true)) => return Ok(()),
+                Some(Err(error)) if !error.is_passing() => return Err(error),
+                Some(Err(error)) => tracing::warn!(%error, "the weights stopped coming; subscribing again"),
+                Some(Ok(false)) => tracing::info!("the learner ended the weights stream; subscribing again"),
+                None => continue,
+            }
         }
+        // Not at once: a learner that refuses or restarts would be asked without end.
+        let _new_leader = timeout(PAUSE, connection.changed()).await;
     }
-    Ok(())
+}
+
+/// What outlives a stream.
+struct Reader<P, D> {
+    request: SubscribeRequest,
+    assembler: Assembler,
+    decode: D,
+    newest: watch::Sender<Option<Arc<P>>>,
+    freshness: Freshness,
+}
+
+impl<P, E: Display, D: Fn(Version) -> Result<P, E>> Reader<P, D> {
+    fn new(
+        run_id: &str,
+        subscriber: &str,
+        form: WeightsForm,
+        decode: D,
+        newest: watch::Sender<Option<Arc<P>>>,
+    ) -> Self {
+        let format = match form {
+            WeightsForm::F32 => WeightsFormat::F32,
+            WeightsForm::Bf16 => WeightsFormat::Bf16,
+        };
+        let request = SubscribeRequest {
+            run: Some(RunHeader::current(run_id)),
+            subscriber: subscriber.to_owned(),
+            have_version: 0,
+            format: format.into(),
+        };
+        Self { request, assembler: Assembler::default(), decode, newest, freshness: Freshness::default() }
+    }
+
+    /// Reads one stream to its end; true if the run is over.
+    async fn read(&mut self, connection: Connection) -> Result<bool, Error> {
+        let stream_error = |status: tonic::Status| Error::Stream {
+            code: status.code(),
+            message: status.message().to_owned(),
+        };
+        self.request.have_version = self.assembler.newest();
+        self.assembler.begin_stream();
+        let mut client = WeightsClient::new(connection);
+        let answer = timeout(SILENCE, client.subscribe(self.request.clone())).await.map_err(|_| silent())?;
+        let mut frames = answer.map_err(stream_error)?.into_inner();
+        while let Some(frame) =
+            timeout(SILENCE, frames.message()).await.map_err(|_| silent())?.map_err(stream_error)?
+        {
+            match self.assembler.push(&frame)? {
+                Frame::Piece => {}
+                Frame::Alive { finished: true, .. } => return Ok(true),
+                Frame::Alive { newest, .. } => {
+                    if newest == self.assembler.newest() {
+                        self.freshness.renew();
+                    }
+                }
+                Frame::Whole(whole) => {
+                    let (version, learner_step) = (whole.version, whole.learner_step);
+                    let policy = (self.decode)(whole)
+                        .map_err(|e| Error::Decode { version, problem: e.to_string() })?;
+                    self.newest.send_replace(Some(Arc::new(policy)));
+                    self.freshness.renew();
+                    tracing::debug!(version, learner_step, "weights applied");
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// No word of the learner, not even a sign of life.
+fn silent() -> Error {
+    let message = format!("no sign of life for {} s", SILENCE.as_secs());
+    Error::Stream { code: tonic::Code::DeadlineExceeded, message }
 }

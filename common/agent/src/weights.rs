@@ -1,4 +1,5 @@
-//! A set of named f32 tensors. In: safetensors bytes or a seed; out: tensors checked against the layout.
+//! A set of named f32 tensors. In: safetensors bytes (f32, or bf16 as sent to actors) or a seed; out: tensors checked
+//! against the layout.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,11 +33,15 @@ impl Weights {
             if !Network::ALL.iter().any(|network| name.starts_with(network.prefix())) {
                 continue;
             }
-            if tensor.dtype() != Dtype::F32 {
-                return Err(Error::Dtype { name: name.into(), found: format!("{:?}", tensor.dtype()) });
-            }
-            let value = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-            let data = tensor.data().chunks_exact(4).map(value).collect();
+            let data = match tensor.dtype() {
+                Dtype::F32 => f32s(tensor.data()).collect(),
+                // The upper half of an f32.
+                Dtype::BF16 => {
+                    let value = |b: &[u8]| f32::from_le_bytes([0, 0, b[0], b[1]]);
+                    tensor.data().chunks_exact(2).map(value).collect()
+                }
+                other => return Err(Error::Dtype { name: name.into(), found: format!("{other:?}") }),
+            };
             weights.insert(name.to_owned(), tensor.shape().to_vec(), data);
         }
         Ok(weights)
@@ -127,6 +132,39 @@ impl Weights {
     }
 }
 
+fn f32s(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+}
+
+/// A file of f32 tensors with every number rounded to the nearest bfloat16, ties to even: half the bytes. Tensors of
+/// other types stay as they are.
+pub fn to_bf16(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    let file = SafeTensors::deserialize(bytes).map_err(|e| Error::File(e.to_string()))?;
+    let mut rounded = BTreeMap::new();
+    for (name, tensor) in file.iter() {
+        let (dtype, data) = match tensor.dtype() {
+            Dtype::F32 => (Dtype::BF16, f32s(tensor.data()).flat_map(|x| bf16(x).to_le_bytes()).collect()),
+            other => (other, tensor.data().to_vec()),
+        };
+        rounded.insert(name.to_owned(), (dtype, tensor.shape().to_vec(), data));
+    }
+    let rounded: BTreeMap<&String, &(Dtype, Vec<usize>, Vec<u8>)> = rounded.iter().collect();
+    let views = rounded.iter().map(|(name, (dtype, shape, data))| {
+        (name, TensorView::new(*dtype, shape.clone(), data).expect("as many numbers as before"))
+    });
+    safetensors::serialize(views, None).map_err(|e| Error::File(e.to_string()))
+}
+
+/// The upper half of the nearest f32 whose lower half is 0, ties to even; NaN stays NaN.
+fn bf16(x: f32) -> u16 {
+    let bits = x.to_bits();
+    if x.is_nan() {
+        return (bits >> 16) as u16 | 1 << 6;
+    }
+    let tie_to_even = (bits >> 16) & 1;
+    (bits.wrapping_add(0x7fff + tie_to_even) >> 16) as u16
+}
+
 /// The tensors of one network, checked.
 #[derive(Clone, Copy)]
 pub(crate) struct NetworkWeights<'a> {
@@ -199,5 +237,28 @@ mod tests {
         let bytes = safetensors::serialize([("low/actor/heads.0.bias", half)], None).unwrap();
         let error = Weights::from_safetensors(&bytes).unwrap_err().to_string();
         assert_eq!(error, "tensor `low/actor/heads.0.bias` holds F16, expected F32");
+    }
+
+    #[test]
+    fn bf16_is_the_nearest_with_ties_to_even() {
+        // 1 + k/256 lies half way between neighbours of 7-bit fractions where k is odd.
+        for (x, expected) in [(1.0, 1.0), (1.0 + 1.0 / 256.0, 1.0), (1.0 + 3.0 / 256.0, 1.0 + 4.0 / 256.0)] {
+            assert_eq!(f32::from_bits(u32::from(bf16(x)) << 16), expected, "{x}");
+        }
+        assert_eq!(bf16(f32::NEG_INFINITY), 0xff80);
+        assert!(f32::from_bits(u32::from(bf16(f32::NAN)) << 16).is_nan());
+    }
+
+    #[test]
+    fn rounded_weights_are_half_as_large_and_within_a_256th() {
+        let weights = Weights::random(&model(), 4);
+        let (whole, half) = (weights.to_safetensors(), to_bf16(&weights.to_safetensors()).unwrap());
+        let back = Weights::from_safetensors(&half).unwrap();
+        assert!(half.len() < whole.len());
+        for (name, tensor) in &weights.tensors {
+            for (x, y) in tensor.data.iter().zip(back.get(name).unwrap()) {
+                assert!((x - y).abs() <= x.abs() / 256.0, "{name}: {x} became {y}");
+            }
+        }
     }
 }

@@ -258,13 +258,19 @@ fn broadcast(config: &Config, world: &World, runtime: &Runtime, machine: &Machin
     let publisher = Publisher::new();
     let mut subscription = {
         let _guard = runtime.enter();
-        let (channel, server) = serve_in_memory(WeightsService::new("bench", &publisher));
+        let (channel, server) = serve_in_memory(WeightsService::new("bench", 0, &publisher));
         runtime.spawn(server);
         let (model, items) = (config.model.clone(), Arc::clone(world.items()));
         let decode = move |version: actor::weights::Version| {
             Policy::from_safetensors(&version.data, &model, Arc::clone(&items)).map(|_| version.version)
         };
-        actor::weights::Subscription::start(runtime.handle(), channel, "bench", "bench", decode)
+        actor::weights::Subscription::start(
+            runtime.handle(),
+            node::Bearer::none(channel),
+            "bench",
+            "bench",
+            decode,
+        )
     };
     publisher.publish(1, 0, engine.weights(false))?;
     runtime.block_on(subscription.first()).context("the first version arrives")?;

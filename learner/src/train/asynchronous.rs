@@ -15,8 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actor::{Actors, Counts, Origin, RolloutThread, VersionedPolicy, weights::Subscription};
+use actor::{Actors, Counts, NewWeights, Origin, RolloutThread, VersionedPolicy, weights::Subscription};
 use anyhow::{Context, Result};
+use node::Bearer;
 use replay::{LocalReplay, Settings, Shards, TransitionSink, Writer, client::Prefetch};
 use tokio::runtime::Runtime;
 
@@ -89,7 +90,7 @@ impl Services {
         };
         let rollouts = (0..trainer.config.actor.actors).map(open).collect::<Result<_>>()?;
         let left = trainer.config.train.steps - trainer.env_steps;
-        let actors = Actors::start(rollouts, Some(subscription.feed()), left)?;
+        let actors = Actors::start(rollouts, Some(NewWeights::local(subscription.feed())), left)?;
         Ok(Self { shards, replay: Some(replay), publisher, subscription, prefetch, actors })
     }
 }
@@ -221,7 +222,7 @@ fn subscribe(
     publisher: &Publisher,
 ) -> Subscription<VersionedPolicy> {
     let _guard = runtime.enter();
-    let (channel, server) = serve_in_memory(WeightsService::new(RUN_ID, publisher));
+    let (channel, server) = serve_in_memory(WeightsService::new(RUN_ID, 0, publisher));
     runtime.spawn(server);
     let (model, items) = (trainer.config.model.clone(), Arc::clone(trainer.world.items()));
     let decode = move |version: actor::weights::Version| {
@@ -229,7 +230,7 @@ fn subscribe(
             VersionedPolicy { version: version.version, learner_step: version.learner_step, policy }
         })
     };
-    Subscription::start(runtime.handle(), channel, RUN_ID, "actors", decode)
+    Subscription::start(runtime.handle(), Bearer::none(channel), RUN_ID, "actors", decode)
 }
 
 fn checkpoint(trainer: &mut Trainer<'_>, runtime: &Runtime, shards: &Shards) -> Result<()> {

@@ -1,9 +1,10 @@
 //! The current version of the weights. In: bytes, from the learner thread; out: a watch that every stream looks at.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use common::PolicyVersion;
+use proto::v1::WeightsFormat;
 use tokio::sync::watch;
 
 /// Largest version that is published: 1 GiB, the limit of `WeightsFrame.total_bytes`.
@@ -25,19 +26,57 @@ pub enum Error {
     Size(usize),
 }
 
-/// One version as it is sent.
+/// Bytes as they are sent.
+#[derive(Clone, Debug)]
+pub(super) struct Encoded {
+    pub(super) data: Bytes,
+    pub(super) crc32c: u32,
+}
+
+impl From<Vec<u8>> for Encoded {
+    fn from(data: Vec<u8>) -> Self {
+        Self { crc32c: crc32c::crc32c(&data), data: data.into() }
+    }
+}
+
+/// One version.
 #[derive(Debug)]
 pub(super) struct Published {
     pub(super) version: PolicyVersion,
     pub(super) learner_step: u64,
-    pub(super) data: Bytes,
-    pub(super) crc32c: u32,
+    whole: Encoded,
+    /// Rounded once, for the first subscriber that wants it so.
+    rounded: OnceLock<Encoded>,
+}
+
+impl Published {
+    /// The bytes in a form. What cannot be rounded is sent whole.
+    pub(super) fn encoded(&self, format: WeightsFormat) -> &Encoded {
+        match format {
+            WeightsFormat::Bf16 => self.rounded.get_or_init(|| match agent::weights::to_bf16(&self.whole.data) {
+                Ok(rounded) => rounded.into(),
+                Err(error) => {
+                    tracing::warn!(%error, version = self.version, "weights are sent as f32, not as bf16");
+                    self.whole.clone()
+                }
+            }),
+            _ => &self.whole,
+        }
+    }
+}
+
+/// What streams look at.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Current {
+    pub(super) newest: Option<Arc<Published>>,
+    /// No other will follow: the run is over.
+    pub(super) finished: bool,
 }
 
 /// Publishes versions; never waits for a subscriber. Streams end when it is dropped, after its last version.
 #[derive(Debug)]
 pub struct Publisher {
-    current: watch::Sender<Option<Arc<Published>>>,
+    current: watch::Sender<Current>,
 }
 
 impl Default for Publisher {
@@ -49,7 +88,7 @@ impl Default for Publisher {
 impl Publisher {
     /// A publisher without a version yet: subscribers wait.
     pub fn new() -> Self {
-        Self { current: watch::Sender::new(None) }
+        Self { current: watch::Sender::default() }
     }
 
     /// Replaces the current version. `data` is one safetensors file; `learner_step` the updates done when it was made.
@@ -61,15 +100,19 @@ impl Publisher {
         if version <= current {
             return Err(Error::NotNewer { found: version, current });
         }
-        let crc32c = crc32c::crc32c(&data);
-        let published = Published { version, learner_step, data: data.into(), crc32c };
-        self.current.send_replace(Some(Arc::new(published)));
+        let published = Published { version, learner_step, whole: data.into(), rounded: OnceLock::new() };
+        self.current.send_modify(|current| current.newest = Some(Arc::new(published)));
         Ok(())
+    }
+
+    /// Tells subscribers, also those to come, that the run is over.
+    pub fn finish(&self) {
+        self.current.send_modify(|current| current.finished = true);
     }
 
     /// The version published last; 0 before the first.
     pub fn version(&self) -> PolicyVersion {
-        self.current.borrow().as_ref().map_or(0, |published| published.version)
+        self.current.borrow().newest.as_ref().map_or(0, |published| published.version)
     }
 
     /// Streams that are open.
@@ -78,7 +121,7 @@ impl Publisher {
         self.current.receiver_count().saturating_sub(1)
     }
 
-    pub(super) fn watch(&self) -> watch::Receiver<Option<Arc<Published>>> {
+    pub(super) fn watch(&self) -> watch::Receiver<Current> {
         self.current.subscribe()
     }
 }

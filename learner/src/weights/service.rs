@@ -1,36 +1,40 @@
-//! `mahrl.v1.Weights`: one stream a subscriber, frames cut from the shared bytes.
+//! `mahrl.v1.Weights`: one stream a subscriber, frames cut from the shared bytes, a sign of life where nothing else is
+//! sent.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, time::Duration};
 
 use futures::{Stream, stream};
 use proto::{
     SCHEMA_VERSION,
     v1::{
-        RunHeader, SubscribeRequest, WeightsFrame,
+        RunHeader, SubscribeRequest, WeightsFormat, WeightsFrame,
         weights_server::{Weights, WeightsServer},
     },
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 use tonic::{Request, Response, Status};
 
-use super::publisher::{Published, Publisher};
+use super::publisher::{Current, Encoded, Publisher};
 
 /// Bytes of a version in one frame, the limit of `WeightsFrame.data`.
 const FRAME_BYTES: usize = 64 * 1024;
 /// Longest subscriber name, in bytes.
 const MAX_NAME_BYTES: usize = 128;
+/// Between two signs of life.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Serves what a [`Publisher`] publishes.
 #[derive(Clone, Debug)]
 pub struct WeightsService {
     run_id: String,
-    current: watch::Receiver<Option<Arc<Published>>>,
+    fence: u64,
+    current: watch::Receiver<Current>,
 }
 
 impl WeightsService {
-    /// The service of a run.
-    pub fn new(run_id: &str, publisher: &Publisher) -> Self {
-        Self { run_id: run_id.to_owned(), current: publisher.watch() }
+    /// The service of a run, led under fencing token `fence` (0: within one process, where nobody else can lead).
+    pub fn new(run_id: &str, fence: u64, publisher: &Publisher) -> Self {
+        Self { run_id: run_id.to_owned(), fence, current: publisher.watch() }
     }
 
     /// For `tonic`'s router.
@@ -53,6 +57,9 @@ impl WeightsService {
         if request.subscriber.len() > MAX_NAME_BYTES {
             return Err(Status::invalid_argument(format!("subscriber: longer than {MAX_NAME_BYTES} bytes")));
         }
+        if WeightsFormat::try_from(request.format).is_err() {
+            return Err(Status::invalid_argument(format!("format: {} is none of f32, bf16", request.format)));
+        }
         Ok(())
     }
 }
@@ -74,21 +81,31 @@ impl Weights for WeightsService {
         let cursor = Cursor {
             current,
             header: RunHeader::current(&self.run_id),
+            fence: self.fence,
+            format: request.format(),
             sending: None,
-            offset: 0,
             have_version: request.have_version,
         };
         Ok(Response::new(Box::pin(stream::unfold(cursor, Cursor::next))))
     }
 }
 
+/// A version on its way.
+struct Sending {
+    version: u64,
+    learner_step: u64,
+    encoded: Encoded,
+    offset: usize,
+}
+
 /// Where a stream is.
 struct Cursor {
-    current: watch::Receiver<Option<Arc<Published>>>,
+    current: watch::Receiver<Current>,
     header: RunHeader,
+    fence: u64,
+    format: WeightsFormat,
     /// The version being sent, to its last frame even when a newer one is out: frames of versions never mix.
-    sending: Option<Arc<Published>>,
-    offset: usize,
+    sending: Option<Sending>,
     have_version: u64,
 }
 
@@ -97,32 +114,60 @@ impl Cursor {
     /// a frame (HTTP/2 flow control), so that a slow one skips versions.
     async fn next(mut self) -> Option<(Result<WeightsFrame, Status>, Self)> {
         loop {
-            if let Some(published) = &self.sending
-                && self.offset < published.data.len()
-            {
-                let end = (self.offset + FRAME_BYTES).min(published.data.len());
-                let frame = WeightsFrame {
-                    run: Some(self.header.clone()),
-                    version: published.version,
-                    learner_step: published.learner_step,
-                    total_bytes: published.data.len() as u64,
-                    offset: self.offset as u64,
-                    data: published.data.slice(self.offset..end),
-                    crc32c: published.crc32c,
-                    fence: 0,
-                };
-                self.offset = end;
+            if let Some(frame) = self.piece() {
                 return Some((Ok(frame), self));
             }
-            self.sending = None;
-            // An error is the end of the publisher; a version not yet sent comes before it.
-            self.current.changed().await.ok()?;
-            let newest = self.current.borrow_and_update().clone();
+            // Err: nothing new for a while. Ok(Err): the end of the publisher; a version not yet sent comes before it.
+            match timeout(HEARTBEAT, self.current.changed()).await {
+                Err(_) => return Some((Ok(self.sign_of_life()), self)),
+                Ok(changed) => changed.ok()?,
+            }
+            let Current { newest, finished } = self.current.borrow_and_update().clone();
             if let Some(newest) = newest.filter(|newest| newest.version > self.have_version) {
                 self.have_version = newest.version;
-                self.offset = 0;
-                self.sending = Some(newest);
+                self.sending = Some(Sending {
+                    version: newest.version,
+                    learner_step: newest.learner_step,
+                    encoded: newest.encoded(self.format).clone(),
+                    offset: 0,
+                });
+            } else if finished {
+                return Some((Ok(self.sign_of_life()), self));
             }
+        }
+    }
+
+    /// The next piece of the version being sent, if one is.
+    fn piece(&mut self) -> Option<WeightsFrame> {
+        let Sending { version, learner_step, encoded, offset } = self.sending.as_mut()?;
+        let end = (*offset + FRAME_BYTES).min(encoded.data.len());
+        let frame = WeightsFrame {
+            run: Some(self.header.clone()),
+            version: *version,
+            learner_step: *learner_step,
+            total_bytes: encoded.data.len() as u64,
+            offset: *offset as u64,
+            data: encoded.data.slice(*offset..end),
+            crc32c: encoded.crc32c,
+            fence: self.fence,
+            finished: false,
+        };
+        *offset = end;
+        if end == encoded.data.len() {
+            self.sending = None;
+        }
+        Some(frame)
+    }
+
+    fn sign_of_life(&self) -> WeightsFrame {
+        let Current { newest, finished } = self.current.borrow().clone();
+        WeightsFrame {
+            run: Some(self.header.clone()),
+            version: newest.as_ref().map_or(0, |newest| newest.version),
+            learner_step: newest.as_ref().map_or(0, |newest| newest.learner_step),
+            fence: self.fence,
+            finished,
+            ..WeightsFrame::default()
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use actor::weights::{Subscription, Version};
+use node::Bearer;
 use proto::v1::{RunHeader, SubscribeRequest, weights_client::WeightsClient};
 use tokio::runtime::Handle;
 use tonic::transport::Channel;
@@ -13,13 +14,13 @@ use super::{Error, Publisher, WeightsService, serve_in_memory};
 const DEADLINE: Duration = Duration::from_secs(20);
 
 fn serve(publisher: &Publisher) -> Channel {
-    let (channel, server) = serve_in_memory(WeightsService::new("run", publisher));
+    let (channel, server) = serve_in_memory(WeightsService::new("run", 0, publisher));
     tokio::spawn(server);
     channel
 }
 
 fn subscribe(channel: &Channel) -> Subscription<Version> {
-    Subscription::start(&Handle::current(), channel.clone(), "run", "test", Ok::<_, Infallible>)
+    Subscription::start(&Handle::current(), Bearer::none(channel.clone()), "run", "test", Ok::<_, Infallible>)
 }
 
 /// A version of more than three frames.
@@ -92,8 +93,13 @@ async fn the_end_of_the_publisher_ends_the_stream_after_its_last_version() {
 async fn another_run_is_refused_by_name() {
     let publisher = Publisher::new();
     let channel = serve(&publisher);
-    let stranger =
-        Subscription::start(&Handle::current(), channel, "other", "test", Ok::<Version, Infallible>);
+    let stranger = Subscription::start(
+        &Handle::current(),
+        Bearer::none(channel),
+        "other",
+        "test",
+        Ok::<Version, Infallible>,
+    );
     let error = stranger.end().await.unwrap_err().to_string();
     assert!(error.contains("run_id") && error.contains("other"), "{error}");
 }
@@ -104,7 +110,8 @@ async fn bytes_that_cannot_be_decoded_end_the_subscription_with_the_version_and_
     publisher.publish(4, 0, data(4)).unwrap();
     let channel = serve(&publisher);
     let decode = |_: Version| Err::<(), _>("tensor `low.actor.bias` is missing");
-    let mut subscription = Subscription::start(&Handle::current(), channel, "run", "test", decode);
+    let mut subscription =
+        Subscription::start(&Handle::current(), Bearer::none(channel), "run", "test", decode);
     assert!(subscription.first().await.is_none());
     let error = subscription.end().await.unwrap_err().to_string();
     assert!(error.contains("version 4") && error.contains("low.actor.bias"), "{error}");
@@ -117,4 +124,46 @@ fn versions_only_rise_and_empty_ones_are_refused() {
     assert!(matches!(publisher.publish(2, 1, data(2)), Err(Error::NotNewer { found: 2, current: 2 })));
     assert!(matches!(publisher.publish(3, 1, Vec::new()), Err(Error::Size(0))));
     assert_eq!(publisher.version(), 2);
+}
+
+#[tokio::test]
+async fn a_stream_without_versions_gives_signs_of_life_and_says_when_the_run_is_over() {
+    let publisher = Publisher::new();
+    publisher.publish(3, 30, data(3)).unwrap();
+    let channel = serve(&publisher);
+    let (_leader, connection) = tokio::sync::watch::channel(Some(Bearer::none(channel)));
+    let learner = actor::weights::Learner {
+        connection,
+        run_id: "run".to_owned(),
+        subscriber: "test".to_owned(),
+        form: common::config::WeightsForm::F32,
+    };
+    let subscription = Subscription::keep(&Handle::current(), learner, Ok::<_, Infallible>);
+    wait_for(&subscription, 3).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(subscription.freshness().age() < Duration::from_millis(1_200));
+    publisher.finish();
+    tokio::time::timeout(DEADLINE, subscription.end()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn weights_are_rounded_once_for_those_who_ask_for_half_the_bytes() {
+    let model = common::config::Config::default().model;
+    let whole = agent::Weights::random(&model, 1).to_safetensors();
+    let publisher = Publisher::new();
+    publisher.publish(1, 1, whole.clone()).unwrap();
+    let request = |format: proto::v1::WeightsFormat| SubscribeRequest {
+        run: Some(RunHeader::current("run")),
+        subscriber: "test".to_owned(),
+        have_version: 0,
+        format: format.into(),
+    };
+    let mut sizes = Vec::new();
+    for format in [proto::v1::WeightsFormat::F32, proto::v1::WeightsFormat::Bf16] {
+        let mut client = WeightsClient::new(serve(&publisher));
+        let mut frames = client.subscribe(request(format)).await.unwrap().into_inner();
+        sizes.push(frames.message().await.unwrap().unwrap().total_bytes);
+    }
+    assert_eq!(sizes[0], whole.len() as u64);
+    assert!((0.45..0.6).contains(&(sizes[1] as f64 / sizes[0] as f64)), "{sizes:?}");
 }
