@@ -4,6 +4,7 @@
 //! Unknown keys are errors. [`Config::validate`] runs before anything starts. Defaults are the preset `tuned`.
 
 mod cluster;
+mod dotted;
 mod preset;
 mod replay;
 mod sections;
@@ -18,6 +19,7 @@ use figment::{
 use serde::{Deserialize, Serialize};
 
 pub use cluster::{ClusterConfig, TlsConfig};
+pub use dotted::{Difference, difference, dotted};
 pub use preset::Preset;
 pub use replay::{ReplayConfig, Sampling, Sync, TableConfig};
 pub use sections::{
@@ -43,6 +45,9 @@ pub enum Error {
     /// The sources do not parse: wrong type, unknown key.
     #[error("{}", one_line(.0))]
     Parse(Box<figment::Error>),
+    /// Settings that a run or another process stated do not parse.
+    #[error("damaged settings")]
+    Stored(#[source] Box<toml::de::Error>),
     /// A value outside its range.
     #[error("setting `{key}` is {value}, expected {expected}")]
     Range {

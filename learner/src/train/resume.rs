@@ -13,10 +13,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 use common::{
     codec,
-    config::{Config, Mode},
+    config::{Config, Difference, Mode},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -37,34 +37,17 @@ pub fn may_change(mode: Mode, key: &str) -> bool {
 
 /// Refuses a checkpoint that was written under other settings than the run's, but for those that [`may_change`].
 pub(super) fn check_settings(config: &Config, path: &Path, stored: &str) -> Result<()> {
-    let damaged = || format!("checkpoint {}: its settings are damaged", path.display());
-    let stored: toml::Table = toml::from_str(stored).with_context(damaged)?;
-    let ours: toml::Table = toml::from_str(&config.to_toml()).with_context(damaged)?;
-    let (mut theirs, mut now) = (BTreeMap::new(), BTreeMap::new());
-    flatten("", &stored, &mut theirs);
-    flatten("", &ours, &mut now);
-    for key in now.keys().chain(theirs.keys()).filter(|key| !may_change(config.train.mode, key)) {
-        let value = |values: &BTreeMap<String, String>| values.get(key).cloned().unwrap_or("absent".into());
-        let (then, now) = (value(&theirs), value(&now));
-        ensure!(
-            then == now,
-            "checkpoint {} was written with {key} = {then}, but the run's config.toml says {now}: put it back, or begin \
-             another run",
+    let differs =
+        common::config::difference(&config.to_toml(), stored, |key| may_change(config.train.mode, key))
+            .with_context(|| format!("checkpoint {}: its settings are damaged", path.display()))?;
+    if let Some(Difference { key, ours, theirs }) = differs {
+        bail!(
+            "checkpoint {} was written with {key} = {theirs}, but the run's config.toml says {ours}: put it back, or \
+             begin another run",
             path.display()
         );
     }
     Ok(())
-}
-
-/// Dotted keys and printed values.
-fn flatten(prefix: &str, table: &toml::Table, out: &mut BTreeMap<String, String>) {
-    for (key, value) in table {
-        let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-        match value {
-            toml::Value::Table(table) => flatten(&key, table, out),
-            value => drop(out.insert(key, value.to_string())),
-        }
-    }
 }
 
 /// Where the loop itself stands.
