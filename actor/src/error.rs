@@ -37,6 +37,14 @@ pub enum Error {
     /// No more weights will come while rollouts go on: stop the rollouts before the publisher.
     #[error("the weight broadcast ended while the rollouts were running")]
     BroadcastEnded,
+    /// The run does not want this actor: its settings, its token or its schema are others.
+    #[error("the run refused this actor: {reason} ({code:?})")]
+    Refused {
+        /// gRPC status code.
+        code: tonic::Code,
+        /// What the learner says.
+        reason: String,
+    },
     /// The system gives no thread.
     #[error("cannot start rollout thread {thread}")]
     Spawn {

@@ -60,6 +60,15 @@ pub struct Step {
     pub ending: Ending,
 }
 
+/// Name of a stored row, to set its priority by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RowKey {
+    /// The shard that holds it, by the name of its contents.
+    pub shard: u64,
+    /// The row in the shard.
+    pub key: u64,
+}
+
 /// A minibatch of low-level transitions, columnar. B rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LowBatch {
@@ -79,6 +88,10 @@ pub struct LowBatch {
     pub terminated: Vec<u8>,
     /// `[B]` version of the weights that set the goals.
     pub policy_versions: Vec<PolicyVersion>,
+    /// `[B]` names of the rows; empty unless they were drawn by priority.
+    pub keys: Vec<RowKey>,
+    /// `[B]` importance weights in (0, 1], the largest of the minibatch 1; empty: all are 1.
+    pub weights: Vec<f32>,
 }
 
 /// A minibatch of high-level transitions, columnar. B rows.
@@ -96,6 +109,10 @@ pub struct HighBatch {
     pub terminated: Vec<u8>,
     /// `[B]` version of the weights that set the goals.
     pub policy_versions: Vec<PolicyVersion>,
+    /// `[B]` names of the rows; empty unless they were drawn by priority.
+    pub keys: Vec<RowKey>,
+    /// `[B]` importance weights in (0, 1], the largest of the minibatch 1; empty: all are 1.
+    pub weights: Vec<f32>,
 }
 
 /// Stands in [`HighBatch::feedback`] where the period had ended before.

@@ -57,6 +57,7 @@ fn batches(config: &Config, sizes: [usize; 2], full: bool, rng: &mut Rng) -> (Hi
         feedback: (0..high * shape.n_steps).map(|i| (i % 7 == 0).into()).collect(),
         terminated: vec![0; high],
         policy_versions: vec![1; high],
+        ..HighBatch::default()
     };
     let low = LowBatch {
         windows: lw,
@@ -67,6 +68,7 @@ fn batches(config: &Config, sizes: [usize; 2], full: bool, rng: &mut Rng) -> (Hi
         positions: (0..low).map(|i| (i % shape.n_steps) as u8).collect(),
         terminated: vec![0; low],
         policy_versions: vec![1; low],
+        ..LowBatch::default()
     };
     (high, low)
 }

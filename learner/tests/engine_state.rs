@@ -29,6 +29,26 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_does_not() {
 }
 
 #[test]
+fn weights_of_one_change_nothing_and_the_errors_of_a_weighted_batch_are_its_priorities() {
+    let config = config();
+    let (h, mut l) = (high(12, &config, 0), low(30, &config, 0));
+    let mut plain = engine(&config);
+    let expected = plain.update(&h, &l).unwrap().low.unwrap();
+    assert!(expected.td_errors.is_empty());
+    l.weights = vec![1.0; 30];
+    let mut weighted = engine(&config);
+    let found = weighted.update(&h, &l).unwrap().low.unwrap();
+    assert_eq!(weighted.state(), plain.state());
+    // The loss is the mean square of the errors: one head.
+    let mean_square = found.td_errors.iter().map(|e| e * e).sum::<f64>() / 30.0;
+    assert!((mean_square - expected.critic_loss[0]).abs() < 1e-5 * mean_square, "{mean_square}");
+    l.weights = vec![0.0; 30];
+    let before = weighted.state();
+    weighted.update(&h, &l).unwrap();
+    assert_ne!(weighted.state(), before, "the actors and the high level still move");
+}
+
+#[test]
 fn a_resumed_engine_goes_on_as_the_uninterrupted_one() {
     let config = config();
     let folder = tempfile::tempdir().unwrap();
@@ -167,6 +187,10 @@ fn bad_batches_are_refused_by_column_and_row() {
             "batch column `low.positions`, row 3: 10 lies outside a period of 10 steps",
         ),
         (refusal(&|_, l| l.terminated[1] = 2), "batch column `low.terminated`, row 1: 2 is neither 0 nor 1"),
+        (
+            refusal(&|_, l| l.weights = vec![1.0, f32::NAN, 1.0, 1.0]),
+            "batch column `low.weights`, row 1: NaN is no importance weight",
+        ),
         (refusal(&|_, l| l.feedback[1] = 255), "batch column `low.feedback`, row 1: 255 is no feedback"),
         (refusal(&|h, _| h.feedback[13] = 3), "batch column `high.feedback`, row 1: 3 is no feedback"),
         (

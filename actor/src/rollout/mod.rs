@@ -54,6 +54,8 @@ pub struct Origin {
     pub first_session: SessionId,
     /// Environment steps of the run before.
     pub steps: u64,
+    /// Steps of the whole run for each of this rollout; 0: as many as there are actors in the share.
+    pub pace: u64,
 }
 
 /// E sessions side by side.
@@ -67,6 +69,8 @@ pub struct Rollout {
     share: Share,
     /// Environment steps of the whole run before this rollout.
     steps_before: u64,
+    /// Steps of the whole run for each of this rollout.
+    pace: u64,
     /// Environment steps of this rollout so far.
     steps: u64,
     times: Times,
@@ -134,6 +138,7 @@ impl Rollout {
             sessions: SessionNumbers::new(0, share.actor, share.n_actors),
             share,
             steps_before: 0,
+            pace: share.n_actors,
             steps: 0,
             times: Times::default(),
             world,
@@ -150,6 +155,7 @@ impl Rollout {
     pub fn begin_at(&mut self, origin: Origin) {
         self.sessions = SessionNumbers::new(origin.first_session, self.share.actor, self.share.n_actors);
         (self.steps_before, self.steps) = (origin.steps, 0);
+        self.pace = if origin.pace == 0 { self.share.n_actors } else { origin.pace };
         for slot in 0..self.n_slots() {
             self.positions[slot] = Position::default();
             self.world.begin(slot, self.sessions.draw());
@@ -276,7 +282,7 @@ impl Rollout {
         let sessions = Sessions::all(self.world.windows());
         self.policy.policy.virtual_actions(sessions, guidance, scratch, virtual_actions);
         // With A actors at an equal pace the run is A times as far as this rollout.
-        let run_step = self.steps_before + self.steps * self.share.n_actors;
+        let run_step = self.steps_before + self.steps * self.pace;
         let turn = Turn { run_step, addresses, recall: self.world.recall() };
         // Eq 9
         let chosen = self.explorer.choose(&self.mapping, turn, virtual_actions, mapping, items);

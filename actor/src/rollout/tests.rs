@@ -211,7 +211,7 @@ fn a_run_that_goes_on_plays_sessions_of_its_own_and_is_as_far_as_it_was() {
         ExplorationConfig { goal_noise: 0.0, action_noise: 0.0, random_items: 0.0, random_steps: 36 };
     rollout.explorer = Explorer::new(&config, 1.94, 7);
     play(&mut rollout, 5);
-    rollout.begin_at(Origin { first_session: 1 << 28, steps: 24 });
+    rollout.begin_at(Origin { first_session: 1 << 28, steps: 24, pace: 0 });
     let mut recorder = Recorder::default();
     let random: Vec<u64> = (0..13).map(|_| rollout.step(&mut recorder).unwrap().random_items).collect();
     // 12 of 36 random steps are left, 6 of the run each time.

@@ -7,11 +7,20 @@ use tch::Tensor;
 
 use super::assert_shape;
 
-/// Mean over the batch of `(y - Q)^2`, a head: `[B, H]` to `[H]`.
-pub fn critic(y: &Tensor, q: &Tensor) -> Tensor {
+/// Mean over the batch of `(y - Q)^2`, a head: `[B, H]` to `[H]`. `weights` `[B]` are the importance weights of rows that
+/// were drawn by priority (Schaul et al. 2016, Sec 3.4); `None`: all are 1.
+pub fn critic(y: &Tensor, q: &Tensor, weights: Option<&Tensor>) -> Tensor {
     assert_shape("q", q, &y.size());
     // Eqs 15, 18
-    (y - q).square().mean_dim([0_i64].as_slice(), false, None)
+    let squares = (y - q).square();
+    let weighted = match weights {
+        Some(weights) => {
+            assert_shape("weights", weights, &[y.size()[0]]);
+            squares * weights.unsqueeze(1)
+        }
+        None => squares,
+    };
+    weighted.mean_dim([0_i64].as_slice(), false, None)
 }
 
 /// Minus the mean value of the actor's own actions, a head: `[B, H]` to `[H]`. The critic that gave `q` is frozen.
@@ -37,7 +46,16 @@ mod tests {
     fn a_critic_is_off_by_its_mean_square() {
         let y = Tensor::from_slice(&[1.0_f64, 0.0, 3.0, 0.0]).view([2, 2]);
         let q = Tensor::from_slice(&[0.0_f64, 2.0, 1.0, 0.0]).view([2, 2]);
-        assert_eq!(critic(&y, &q), Tensor::from_slice(&[2.5_f64, 2.0]));
+        assert_eq!(critic(&y, &q, None), Tensor::from_slice(&[2.5_f64, 2.0]));
+    }
+
+    #[test]
+    fn a_row_counts_with_its_importance_weight() {
+        let y = Tensor::from_slice(&[1.0_f64, 0.0, 3.0, 0.0]).view([2, 2]);
+        let q = Tensor::from_slice(&[0.0_f64, 2.0, 1.0, 0.0]).view([2, 2]);
+        let weights = Tensor::from_slice(&[1.0_f64, 0.25]);
+        // (1 x 1 + .25 x 4) / 2 and (1 x 4 + .25 x 0) / 2
+        assert_eq!(critic(&y, &q, Some(&weights)), Tensor::from_slice(&[1.0_f64, 2.0]));
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct UpdateMetrics {
 /// One level in one update. H heads: M at the high level, 1 at the low one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LevelMetrics {
+    /// `[B]` largest |y - Q| over the heads before the step; empty unless the rows were drawn by priority.
+    pub td_errors: Vec<f64>,
     /// `[H]` mean squared error before the step.
     pub critic_loss: Vec<f64>,
     /// `[H]` mean Q of the batch's actions before the step.

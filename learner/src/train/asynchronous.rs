@@ -202,7 +202,7 @@ fn ended_broadcast(
 
 /// Sessions and steps from which the rollouts of this process go on.
 fn origin(trainer: &Trainer<'_>) -> Origin {
-    Origin { first_session: trainer.state.epoch * SESSIONS_PER_EPOCH, steps: trainer.env_steps }
+    Origin { first_session: trainer.state.epoch * SESSIONS_PER_EPOCH, steps: trainer.env_steps, pace: 0 }
 }
 
 /// Takes up the contents of the replay, dealt out to the shards there are now, without the writers of the last process.

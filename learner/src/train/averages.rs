@@ -129,6 +129,7 @@ mod tests {
 
     fn level(q: f64, actor: bool) -> LevelMetrics {
         LevelMetrics {
+            td_errors: Vec::new(),
             critic_loss: vec![1.0],
             mean_q: vec![q],
             mean_target: vec![0.0],

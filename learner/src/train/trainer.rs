@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     checkpoint::{self, Checkpoint},
-    engine::{Engine, torch::TorchEngine},
+    engine::{Engine, UpdateMetrics, torch::TorchEngine},
     run_dir::{self, JsonLines, RunDir, tensorboard::EventFile},
     world::World,
 };
@@ -152,20 +152,26 @@ impl<'a> Trainer<'a> {
     }
 
     /// One update of both levels (Algorithm 1, lines 24-30).
-    pub(super) fn update(&mut self, high: &HighBatch, low: &LowBatch) -> Result<()> {
+    pub(super) fn update(&mut self, high: &HighBatch, low: &LowBatch) -> Result<UpdateMetrics> {
         self.engine.set_progress(self.env_steps as f64 / self.config.train.steps as f64);
         let metrics = self.timed(Part::Update, |trainer| trainer.engine.update(high, low))?;
         self.averages.add(&metrics);
         let versions = low.policy_versions.iter().map(|&v| self.state.version.saturating_sub(v) as f64);
         self.averages.add_staleness(versions.sum::<f64>() / low.len().max(1) as f64);
-        Ok(())
+        Ok(metrics)
     }
 
     /// The online actors, serialised under the next version.
     pub(super) fn next_broadcast(&mut self) -> (PolicyVersion, Vec<u8>) {
-        self.state.version += 1;
+        let version = self.state.version + 1;
+        (version, self.broadcast_as(version))
+    }
+
+    /// The online actors, serialised under a version above all before.
+    pub(super) fn broadcast_as(&mut self, version: PolicyVersion) -> Vec<u8> {
+        self.state.version = version;
         self.broadcast = self.engine.weights(false);
-        (self.state.version, self.broadcast.clone())
+        self.broadcast.clone()
     }
 
     /// The online actors as rollouts use them, under the next version.

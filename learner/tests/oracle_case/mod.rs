@@ -209,6 +209,7 @@ impl Case {
             goals: column("goals"),
             rewards: column("rewards"),
             terminated: column("terminated"),
+            weights: None,
         }
     }
 
@@ -225,6 +226,7 @@ impl Case {
             positions: positions.into_iter().map(|p| p as usize).collect(),
             reward_external: column("reward_external"),
             terminated: column("terminated"),
+            weights: None,
         }
     }
 
@@ -238,6 +240,7 @@ impl Case {
             reward: &core.high_reward(batch),
             terminated: &batch.terminated,
             mapping: None,
+            weights: None,
         })
     }
 
@@ -251,6 +254,7 @@ impl Case {
             reward: &core.low_reward(batch).unsqueeze(1),
             terminated: &batch.terminated,
             mapping: None,
+            weights: None,
         })
     }
 

@@ -30,6 +30,8 @@ pub struct HighTensors {
     pub rewards: Tensor,
     /// `[B]` 1 where the user left.
     pub terminated: Tensor,
+    /// `[B]` importance weights, if the rows were drawn by priority.
+    pub weights: Option<Tensor>,
 }
 
 /// A batch of low-level transitions. B rows.
@@ -52,6 +54,8 @@ pub struct LowTensors {
     pub reward_external: Tensor,
     /// `[B]` 1 where the user left.
     pub terminated: Tensor,
+    /// `[B]` importance weights, if the rows were drawn by priority.
+    pub weights: Option<Tensor>,
 }
 
 impl HighTensors {
@@ -70,6 +74,7 @@ impl HighTensors {
             goals: goals("high.goals", &batch.goals, n_rows, core)?,
             rewards: column(&rewards, core).view([n_rows as i64, c as i64]),
             terminated: flags("high.terminated", &batch.terminated, n_rows, core)?,
+            weights: weights("high.weights", &batch.weights, n_rows, core)?,
         })
     }
 }
@@ -94,6 +99,7 @@ impl LowTensors {
             positions,
             reward_external: column(&external, core),
             terminated: flags("low.terminated", &batch.terminated, n_rows, core)?,
+            weights: weights("low.weights", &batch.weights, n_rows, core)?,
         })
     }
 }
@@ -210,6 +216,17 @@ fn flags(name: &str, flags: &[u8], n_rows: usize, core: &Core) -> Result<Tensor,
         return Err(value(name, row, format!("{} is neither 0 nor 1", flags[row])));
     }
     Ok(column(&flags.iter().map(|&flag| f32::from(flag)).collect::<Vec<_>>(), core))
+}
+
+fn weights(name: &str, weights: &[f32], n_rows: usize, core: &Core) -> Result<Option<Tensor>, Error> {
+    if weights.is_empty() {
+        return Ok(None);
+    }
+    check_length(name, weights.len(), n_rows)?;
+    if let Some(row) = weights.iter().position(|&weight| !(weight.is_finite() && weight >= 0.0)) {
+        return Err(value(name, row, format!("{} is no importance weight", weights[row])));
+    }
+    Ok(Some(column(weights, core)))
 }
 
 fn reward(name: &str, row: usize, code: u8) -> Result<f32, Error> {

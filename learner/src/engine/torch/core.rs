@@ -159,6 +159,7 @@ impl Core {
                 reward: &reward,
                 terminated: &batch.terminated,
                 mapping: None,
+                weights: batch.weights.as_ref(),
             };
             metrics.high = Some(step(&mut self.high, &batch, actors_move));
         }
@@ -177,6 +178,7 @@ impl Core {
                 reward: &reward.unsqueeze(1),
                 terminated: &batch.terminated,
                 mapping: self.mapping.as_ref(),
+                weights: batch.weights.as_ref(),
             };
             metrics.low = Some(step(&mut self.low, &batch, actors_move));
         }

@@ -43,6 +43,8 @@ pub struct LevelBatch<'a> {
     pub terminated: &'a Tensor,
     /// Maps the target actor's output to items, if it shall be.
     pub mapping: Option<&'a Mapping>,
+    /// `[B]` importance weights, if the rows were drawn by priority.
+    pub weights: Option<&'a Tensor>,
 }
 
 /// One DDPG pair with targets.
@@ -161,7 +163,7 @@ impl Level {
         for (groups, head) in self.steps() {
             let graph = self.critic.network.differentiate(batch.now, batch.features);
             let q = graph.value(batch.action);
-            let losses = losses::critic(y, &q);
+            let losses = losses::critic(y, &q, batch.weights);
             let gradient = graph.gradient(&driving(&losses, head));
             norm = Some(self.critic.step(&groups, gradient, self.clip));
             collect(&mut critic_loss, &losses, head);
@@ -170,7 +172,10 @@ impl Level {
         let q = first_q.expect("a level has a head");
         let dead =
             if self.is_relu { q.eq(0.0).to_kind(Kind::Double).mean(None).double_value(&[]) } else { 0.0 };
+        // A row with several heads has the priority of the worst.
+        let errors = batch.weights.map(|_| (y - &q).abs().amax([1_i64].as_slice(), false));
         LevelMetrics {
+            td_errors: errors.map_or_else(Vec::new, |errors| to_f64s(&errors)),
             critic_loss,
             mean_q: by_head(&q),
             mean_target: by_head(y),
@@ -232,6 +237,10 @@ fn collect(noted: &mut Vec<f64>, losses: &Tensor, head: Option<i64>) {
         Some(head) => noted.push(losses.double_value(&[head])),
         None => noted.extend((0..losses.size()[0]).map(|i| losses.double_value(&[i]))),
     }
+}
+
+fn to_f64s(values: &Tensor) -> Vec<f64> {
+    Vec::try_from(values.to_device(Device::Cpu).to_kind(Kind::Double)).expect("a vector of f64")
 }
 
 /// Means over the batch: `[B, H]` to `[H]`.
