@@ -11,7 +11,8 @@
 //!   goes on; but it may have come back for others only, or its own process may have been stopped. Its token decides:
 //!   shards and actors refuse any that is lower than one they have seen. A new leader must therefore show its token to
 //!   every shard before it writes anything else, and a learner must stop when a shard refuses its own.
-//! - `Superseded`: a higher token was given. The holder must stop, and will never hold this lease again.
+//! - `Superseded`: a higher token was given. The holder must stop, and will never hold this lease again. `Released`: the
+//!   same, by its own will.
 //!
 //! Tokens: one more than the highest of the store's counter and the bidder's floor. The counter is written again by every
 //! renewal. One that is missing begins at the store's clock in milliseconds, so that it lies above what was given before
@@ -51,6 +52,15 @@ pub enum Standing {
         /// Its token.
         by: u64,
     },
+    /// Given back: stop.
+    Released,
+}
+
+impl Standing {
+    /// Whether the holder must stop.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Superseded { .. } | Self::Released)
+    }
 }
 
 /// A lease as seen by whoever works under it, on any thread.
@@ -64,7 +74,6 @@ struct Shared {
     /// Start of the last renewal that succeeded.
     confirmed: Mutex<Instant>,
     missed: AtomicU64,
-    /// Written by the renewing task only.
     standing: watch::Sender<Standing>,
 }
 
@@ -86,7 +95,7 @@ impl LeaseView {
     /// What the holder may believe now.
     pub fn standing(&self) -> Standing {
         match *self.0.standing.borrow() {
-            Standing::Superseded { by } => Standing::Superseded { by },
+            over if over.is_over() => over,
             _ if Instant::now() < self.0.ends() => Standing::Held,
             _ => Standing::Unconfirmed,
         }
@@ -98,8 +107,8 @@ impl LeaseView {
     }
 
     /// Whether the holder must stop.
-    pub fn is_superseded(&self) -> bool {
-        matches!(self.standing(), Standing::Superseded { .. })
+    pub fn is_over(&self) -> bool {
+        self.standing().is_over()
     }
 
     /// Changes of the standing. `Unconfirmed` arrives at the lease's end.
@@ -107,15 +116,10 @@ impl LeaseView {
         self.0.standing.subscribe()
     }
 
-    /// Waits until another leads; its token.
-    pub async fn superseded(&self) -> u64 {
+    /// Waits until the holder must stop; why.
+    pub async fn over(&self) -> Standing {
         let mut standing = self.watch();
-        loop {
-            if let Standing::Superseded { by } = *standing.borrow_and_update() {
-                return by;
-            }
-            standing.changed().await.expect("the view holds the sender");
-        }
+        *standing.wait_for(|now| now.is_over()).await.expect("the view holds the sender")
     }
 
     /// Renewals that failed since the lease was won.
@@ -152,9 +156,15 @@ impl Leadership {
         self.view.is_held()
     }
 
+    /// Nobody works under the lease any more, before the store hears of it.
+    fn end(&self) {
+        self.view.0.stand(Standing::Released);
+        self.heart.abort();
+    }
+
     /// Gives the lease back, so that a standby need not wait for its end; as far as the store answers.
     pub async fn release(self) {
-        self.heart.abort();
+        self.end();
         if let Err(error) = self.control.release(&self.holder).await {
             tracing::debug!(%error, "the lease runs out by itself");
         }
@@ -163,7 +173,7 @@ impl Leadership {
 
 impl Drop for Leadership {
     fn drop(&mut self) {
-        self.heart.abort();
+        self.end();
         let (control, holder) = (self.control.clone(), self.holder.clone());
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             // Repeated after `release`, which changes nothing.
@@ -243,10 +253,10 @@ impl Shared {
         *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) + self.lease.mul_f64(0.999)
     }
 
-    /// Unless superseded, which is final.
+    /// Unless it is over, which is final.
     fn stand(&self, now: Standing) {
         self.standing.send_if_modified(|standing| {
-            let changes = *standing != now && !matches!(standing, Standing::Superseded { .. });
+            let changes = *standing != now && !standing.is_over();
             if changes {
                 *standing = now;
             }
@@ -255,12 +265,12 @@ impl Shared {
     }
 }
 
-/// Renews until superseded, as the store or a [`LeaseView::report`] says.
+/// Renews until it is over, as the store or a [`LeaseView::report`] says.
 async fn renew(control: Control, holder: String, address: String, shared: Arc<Shared>) {
     let mut renewed = true;
     loop {
         until_ended(&shared, sleep(crate::pause(shared.lease, renewed))).await;
-        if matches!(*shared.standing.borrow(), Standing::Superseded { .. }) {
+        if shared.standing.borrow().is_over() {
             return;
         }
         let start = Instant::now();

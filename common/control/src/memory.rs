@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,13 +16,16 @@ use crate::{
     records::{Bid, Claim, Kept, Renewal, catalogue},
 };
 
-/// A store that the [`crate::Control`]s of one process share. Owner: whoever holds a clone; the last ends it.
+/// A connection to a store that the [`crate::Control`]s of one process share. Owner: whoever holds a clone; the last ends
+/// the store.
 #[derive(Clone, Debug, Default)]
-pub struct Memory(Arc<Mutex<State>>);
+pub struct Memory {
+    state: Arc<Mutex<State>>,
+    cut: Arc<AtomicBool>,
+}
 
 #[derive(Debug, Default)]
 struct State {
-    away: bool,
     /// Highest token ever given. Stands in for Redis's clock: it outlives [`Memory::clear`].
     ever: u64,
     contents: Contents,
@@ -54,21 +60,25 @@ impl Memory {
         self.lock().contents = Contents::default();
     }
 
-    /// Answers no call any more, or again.
+    /// Another connection to the same store; clones share theirs.
+    pub fn another(&self) -> Self {
+        Self { state: self.state.clone(), cut: Arc::default() }
+    }
+
+    /// Whether the store answers on this connection.
     pub fn set_reachable(&self, reachable: bool) {
-        self.lock().away = !reachable;
+        self.cut.store(!reachable, Ordering::SeqCst);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> Result<MutexGuard<'_, State>, Error> {
-        let mut state = self.lock();
-        if state.away {
-            let reason = "switched off".into();
-            return Err(Error::Unreachable { address: "memory".into(), reason });
+        if self.cut.load(Ordering::SeqCst) {
+            return Err(Error::Unreachable { address: "memory".into(), reason: "cut off".into() });
         }
+        let mut state = self.lock();
         let now = Instant::now();
         let contents = &mut state.contents;
         contents.shards.retain(|_, (_, ends)| *ends > now);

@@ -63,9 +63,9 @@ struct State {
     connection: Option<MultiplexedConnection>,
     /// Connections made so far: tells the one that failed from one made since.
     made: u64,
-    /// Attempts in a row that failed, and when the next is due.
+    /// Attempts in a row that failed; when the next is due, and what to say until then.
     failed: u32,
-    due: Option<Instant>,
+    due: Option<(Instant, Failure)>,
 }
 
 impl Link {
@@ -103,14 +103,15 @@ impl Link {
         match answer {
             Ok(answer) => Ok(answer),
             Err(error) => {
+                let failure = Failure::of(&error);
                 let lost = !matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
-                    || refuses(&error)
+                    || failure.refused
                     || error.is_unrecoverable_error();
                 if lost {
                     self.drop_connection(number).await;
                 }
                 let closed = !fresh && error.is_io_error() && !error.is_timeout();
-                Err((self.error(&error), closed))
+                Err((self.error(failure), closed))
             }
         }
     }
@@ -121,8 +122,10 @@ impl Link {
         if let Some(connection) = &state.connection {
             return Ok((connection.clone(), state.made, false));
         }
-        if state.due.is_some_and(|due| Instant::now() < due) {
-            return Err(self.away("not reachable a moment ago".into()));
+        if let Some((due, failure)) = &state.due
+            && Instant::now() < *due
+        {
+            return Err(self.error(failure.clone()));
         }
         let limit = self.timing.command;
         let config = AsyncConnectionConfig::new()
@@ -131,8 +134,8 @@ impl Link {
         let made =
             match timeout(limit, self.client.get_multiplexed_async_connection_with_config(&config)).await {
                 Ok(Ok(connection)) => Ok(connection),
-                Ok(Err(error)) => Err(self.error(&error)),
-                Err(_) => Err(self.away(format!("no connection within {limit:?}"))),
+                Ok(Err(error)) => Err(Failure::of(&error)),
+                Err(_) => Err(Failure { refused: false, reason: format!("no connection within {limit:?}") }),
             };
         match made {
             Ok(connection) => {
@@ -144,13 +147,13 @@ impl Link {
                 };
                 Ok((connection, state.made, true))
             }
-            Err(error) => {
+            Err(failure) => {
                 state.failed = (state.failed + 1).min(16);
                 let pause = (FIRST_BACKOFF * (1 << state.failed)).min(self.timing.backoff);
                 // Jitter from half to all of it: those who lost the same server do not return in step.
-                state.due =
-                    Some(Instant::now() + pause.mul_f64(0.5 + 0.5 * (unique() as f64 / u64::MAX as f64)));
-                Err(error)
+                let pause = pause.mul_f64(0.5 + 0.5 * (unique() as f64 / u64::MAX as f64));
+                state.due = Some((Instant::now() + pause, failure.clone()));
+                Err(self.error(failure))
             }
         }
     }
@@ -162,15 +165,29 @@ impl Link {
         }
     }
 
-    pub(crate) fn away(&self, reason: String) -> Error {
-        Error::Unreachable { address: self.address.clone(), reason }
+    fn away(&self, reason: String) -> Error {
+        self.error(Failure { refused: false, reason })
     }
 
-    fn error(&self, error: &RedisError) -> Error {
-        if refuses(error) {
-            return Error::Refused { address: self.address.clone(), reason: error.to_string() };
-        }
-        self.away(error.to_string())
+    fn error(&self, Failure { refused, reason }: Failure) -> Error {
+        let address = self.address.clone();
+        if refused { Error::Refused { address, reason } } else { Error::Unreachable { address, reason } }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Clone)]
+struct Failure {
+    /// Redis is there and does not want us, which no repetition changes.
+    refused: bool,
+    reason: String,
+}
+
+impl Failure {
+    fn of(error: &RedisError) -> Self {
+        let refused = error.kind() == ErrorKind::AuthenticationFailed
+            || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED"));
+        Self { refused, reason: error.to_string() }
     }
 }
 
@@ -182,10 +199,4 @@ async fn send<T: FromRedisValue>(
         Request::Command(command) => command.query_async(connection).await,
         Request::Script(script) => script.invoke_async(connection).await,
     }
-}
-
-/// Whether Redis is there and does not want us, which no repetition changes.
-fn refuses(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::AuthenticationFailed
-        || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED"))
 }
