@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use common::SessionId;
+
 /// An error of the replay service or its client.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -25,8 +27,8 @@ pub enum Error {
     /// The shard refused or failed a call. Its status says why.
     #[error("replay shard {shard}: {message} ({code:?})")]
     Shard {
-        /// Index of the shard.
-        shard: usize,
+        /// Its address; within a process its index.
+        shard: String,
         /// gRPC status code.
         code: tonic::Code,
         /// What the shard says.
@@ -35,6 +37,16 @@ pub enum Error {
     /// The connection or the task behind it has ended: open again.
     #[error("{0} has ended")]
     Closed(String),
+    /// The shard that held a session in progress is gone, or has lost a part of it: the session cannot go on. Begin
+    /// another one. Said once a session.
+    #[error("session {session} was lost with its replay shard: begin another one")]
+    SessionLost {
+        /// The session.
+        session: SessionId,
+    },
+    /// A newer learner leads the run: this one must end.
+    #[error("a newer learner leads the run: {0}")]
+    Fenced(String),
     /// A snapshot that is damaged, or of another run, shape or size.
     #[error("the snapshot cannot be restored: {0}")]
     Snapshot(String),

@@ -33,3 +33,4 @@ pub use local::LocalReplay;
 pub use settings::{Ratio, Settings, TableSettings};
 pub use shard::reshard::reshard;
 pub use sink::TransitionSink;
+pub use table::Level;

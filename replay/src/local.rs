@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
+use node::connection::{Bearer, Connection};
 use tokio::{
     io::DuplexStream,
     runtime::Handle,
@@ -13,7 +14,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
-use tonic::transport::{Channel, Endpoint, Server, Uri};
+use tonic::transport::{Endpoint, Server, Uri};
 
 use crate::{
     Error, Settings,
@@ -41,9 +42,10 @@ impl LocalReplay {
         let _guard = runtime.enter();
         let (services, gate) = ReplayService::all(settings, n_shards);
         let (stop, stopped) = watch::channel(false);
-        let (channels, servers) = services.into_iter().map(|service| serve(service, stopped.clone())).unzip();
+        let (connections, servers) =
+            services.into_iter().map(|service| serve(service, stopped.clone())).unzip();
         let shards =
-            Shards::new(channels, &settings.run_id, settings.shape, settings.n_items, runtime.clone());
+            Shards::new(connections, &settings.run_id, settings.shape, settings.n_items, runtime.clone());
         Ok((shards, Self { gate, stop, servers }))
     }
 
@@ -73,7 +75,7 @@ impl Drop for LocalReplay {
 fn serve(
     service: ReplayService,
     mut stopped: watch::Receiver<bool>,
-) -> (Channel, JoinHandle<Result<(), tonic::transport::Error>>) {
+) -> (Connection, JoinHandle<Result<(), tonic::transport::Error>>) {
     let (connections, incoming) = mpsc::channel::<DuplexStream>(1);
     let incoming = ReceiverStream::new(incoming).map(Ok::<_, std::io::Error>);
     let server = Server::builder()
@@ -96,5 +98,5 @@ fn serve(
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1)
         .connect_with_connector_lazy(connect);
-    (channel, tokio::spawn(server))
+    (Bearer::none(channel), tokio::spawn(server))
 }

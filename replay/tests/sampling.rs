@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use common::config::Batch;
 use replay::{
     LocalReplay, Shards,
-    client::{Request, shard_of},
+    client::{Request, shard_at},
 };
 use support::*;
 use tokio::runtime::Handle;
@@ -21,7 +21,7 @@ async fn unequal() -> (Shards, LocalReplay, usize) {
     let mut writer = shards.writer(writer(1)).await.unwrap();
     let mut rows = 0;
     for (shard, sessions) in [2, 8, 20].into_iter().enumerate() {
-        for session in (0..).filter(|&session| shard_of(session, 3) == shard).take(sessions) {
+        for session in (0..).filter(|&session| shard_at(session, 3) == shard).take(sessions) {
             let mut session = Session::new(session, 20);
             while !session.is_over() {
                 session.step(&mut writer);

@@ -1,35 +1,33 @@
-//! A writer's stream to one shard.
+//! A writer's way to one shard.
 //!
 //! In: frames of packed records; out: batches by sequence, bounded in flight. The protobuf and HTTP/2 framing happens
-//! on the runtime, a task reads the acknowledgements. When the stream fails, all later calls fail with its error: what
-//! was not acknowledged is not sent again from here.
+//! on the runtime; a [`Link`] keeps the stream open and reads the acknowledgements. Once the link has ended, all later
+//! calls fail.
 
-use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use proto::v1::{self, append_request, append_response, replay_client::ReplayClient};
-use tokio::{
-    sync::{Semaphore, mpsc, watch},
-    time::Instant,
+use proto::v1;
+use tokio::sync::watch;
+
+use super::{
+    Shards,
+    link::{self, End, Link, Progress, Shared},
+    members::Member,
+    millis,
+    writer::WriterSettings,
 };
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Streaming, transport::Channel};
-
-use super::{millis, shard_error, writer::WriterSettings};
 use crate::Error;
-
-/// How far the shard is.
-#[derive(Clone, Debug, Default)]
-struct Progress {
-    /// Highest stored sequence.
-    stored: u64,
-    /// Why the stream has ended.
-    failed: Option<Error>,
-}
 
 /// See the module.
 pub(super) struct Feed {
-    shard: usize,
+    pub(super) uid: u64,
+    address: String,
     wait: Duration,
     /// Records that were not handed over yet.
     pub(super) frame: Vec<u8>,
@@ -40,9 +38,7 @@ pub(super) struct Feed {
     frame_bytes: usize,
     /// Last sequence handed over.
     sequence: u64,
-    requests: mpsc::Sender<v1::AppendRequest>,
-    /// A permit for each batch that may still go into flight.
-    room: Arc<Semaphore>,
+    shared: Arc<Shared>,
     progress: watch::Receiver<Progress>,
     /// Lanes that were given back, lowest first.
     free_lanes: BinaryHeap<Reverse<u16>>,
@@ -53,55 +49,39 @@ pub(super) struct Feed {
 impl Feed {
     /// Opens the stream. Yields also the sessions of this writer that are in progress.
     pub(super) async fn open(
-        mut client: ReplayClient<Channel>,
-        shard: usize,
+        shards: Shards,
+        member: Member,
         open: v1::AppendOpen,
-        settings: &WriterSettings,
+        settings: WriterSettings,
+        attention: Arc<AtomicBool>,
     ) -> Result<(Self, Vec<v1::OpenSession>), Error> {
-        let begun = Instant::now();
-        // Room for every batch in flight and the opening: sending never waits, only `room` does.
-        let (requests, receiver) = mpsc::channel(settings.in_flight + 1);
-        let open = v1::AppendRequest {
-            kind: Some(append_request::Kind::Open(v1::AppendOpen { wait_ms: millis(settings.wait), ..open })),
-        };
-        requests.try_send(open).expect("the channel is empty");
-        let connect = async {
-            let mut answers = client.append(ReceiverStream::new(receiver)).await?.into_inner();
-            let first = answers.message().await?;
-            Ok((answers, first))
-        };
-        let (answers, first) = tokio::time::timeout(settings.wait, connect)
-            .await
-            .map_err(|_| Error::Deadline {
-                waited: begun.elapsed(),
-                reason: format!("replay shard {shard} does not open the stream"),
-            })?
-            .map_err(|status| shard_error(shard, begun, status))?;
-        let Some(append_response::Kind::Opened(opened)) = first.and_then(|first| first.kind) else {
-            return Err(Error::invalid("opened", format!("replay shard {shard} began with something else")));
-        };
-        let stored = opened.stored_sequence;
-        let (sender, progress) = watch::channel(Progress { stored, failed: None });
-        let room = Arc::new(Semaphore::new(settings.in_flight));
-        tokio::spawn(read_acks(shard, answers, sender, room.clone()));
-        let used: Vec<u16> = opened.sessions.iter().map(|session| session.lane as u16).collect();
+        let open = v1::AppendOpen { wait_ms: millis(settings.wait), ..open };
+        let opened = link::open(&member, open.clone(), settings.in_flight, settings.wait).await?;
+        let v1::AppendOpened { stored_sequence, largest_batch_steps, sessions, shard_uid } =
+            opened.message.clone();
+        if shards.is_discovered() && ![0, member.uid].contains(&shard_uid) {
+            return Err(Error::Closed(format!("the replay shard that was at {}", member.address)));
+        }
+        let used: Vec<u16> = sessions.iter().map(|session| session.lane as u16).collect();
         let next_lane = used.iter().max().map_or(0, |&lane| u32::from(lane) + 1);
         let free_lanes = (0..next_lane as u16).filter(|lane| !used.contains(lane)).map(Reverse).collect();
+        let (uid, address) = (member.uid, member.address.clone());
+        let (shared, progress) = Link::start(shards, member, (open, settings.in_flight), opened, attention);
         let feed = Self {
-            shard,
+            uid,
+            address,
             wait: settings.wait,
             frame: Vec::new(),
             steps: 0,
-            most_steps: settings.frame_steps.min(opened.largest_batch_steps as usize).max(1),
+            most_steps: settings.frame_steps.min(largest_batch_steps as usize).max(1),
             frame_bytes: settings.frame_bytes,
-            sequence: stored,
-            requests,
-            room,
+            sequence: stored_sequence,
+            shared,
             progress,
             free_lanes,
             next_lane,
         };
-        Ok((feed, opened.sessions))
+        Ok((feed, sessions))
     }
 
     /// A lane for a new session: the lowest free one.
@@ -125,16 +105,32 @@ impl Feed {
         self.steps >= self.most_steps || self.frame.len() >= self.frame_bytes
     }
 
+    /// Whether the stream is open now.
+    pub(super) fn is_connected(&self) -> bool {
+        self.progress.borrow().connected
+    }
+
+    /// Why the sessions of this feed cannot go on, if they cannot.
+    pub(super) fn lost(&self) -> Option<String> {
+        match &self.progress.borrow().ended {
+            Some(End::Lost(why)) => Some(why.clone()),
+            _ => None,
+        }
+    }
+
     /// Hands the frame over if there is room in flight; says whether it is empty now.
     pub(super) fn try_submit(&mut self) -> Result<bool, Error> {
         if self.frame.is_empty() {
             return Ok(true);
         }
-        let Ok(permit) = self.room.try_acquire() else {
-            return self.failure().map_or(Ok(false), Err);
+        let Ok(permit) = self.shared.room.try_acquire() else {
+            return match self.progress.borrow().ended {
+                Some(_) => Err(self.ended()),
+                None => Ok(false),
+            };
         };
         permit.forget();
-        self.send()?;
+        self.send();
         Ok(true)
     }
 
@@ -143,30 +139,29 @@ impl Feed {
         if self.try_submit()? {
             return Ok(());
         }
-        match tokio::time::timeout(self.wait, self.room.acquire()).await {
+        match tokio::time::timeout(self.wait, self.shared.room.acquire()).await {
             Ok(Ok(permit)) => permit.forget(),
             Ok(Err(_)) => return Err(self.ended()),
             Err(_) => return Err(self.late("has room for a batch")),
         }
-        self.send()
+        self.send();
+        Ok(())
     }
 
-    fn send(&mut self) -> Result<(), Error> {
+    fn send(&mut self) {
         // A little more than a full frame, so that it does not grow.
         let next = Vec::with_capacity(self.frame_bytes + self.frame_bytes / 8);
         let records = Bytes::from(std::mem::replace(&mut self.frame, next));
         self.steps = 0;
         self.sequence += 1;
-        let batch = v1::AppendBatch { sequence: self.sequence, records };
-        let request = v1::AppendRequest { kind: Some(append_request::Kind::Batch(batch)) };
-        self.requests.try_send(request).map_err(|_| self.ended())
+        self.shared.send(v1::AppendBatch { sequence: self.sequence, records });
     }
 
     /// Waits until everything handed over is stored.
     pub(super) async fn settle(&mut self) -> Result<(), Error> {
         let sequence = self.sequence;
         let settled = async {
-            let reached = |progress: &Progress| progress.stored >= sequence || progress.failed.is_some();
+            let reached = |progress: &Progress| progress.stored >= sequence || progress.ended.is_some();
             self.progress.wait_for(reached).await.is_ok_and(|progress| progress.stored >= sequence)
         };
         match tokio::time::timeout(self.wait, settled).await {
@@ -176,49 +171,32 @@ impl Feed {
         }
     }
 
-    fn failure(&self) -> Option<Error> {
-        self.progress.borrow().failed.clone()
-    }
-
     fn ended(&self) -> Error {
-        self.failure().unwrap_or_else(|| Error::Closed(format!("the stream to replay shard {}", self.shard)))
+        match &self.progress.borrow().ended {
+            Some(End::Failed(error)) => error.clone(),
+            Some(End::Lost(why)) => Error::Closed(format!("{why}: its stream")),
+            None => Error::Closed(format!("the stream to replay shard {}", self.address)),
+        }
     }
 
     fn late(&self, goal: &str) -> Error {
+        let progress = self.progress.borrow();
         let reason = format!(
-            "replay shard {} does not say that it {goal}: {} of {} batches are stored",
-            self.shard,
-            self.progress.borrow().stored,
-            self.sequence
+            "replay shard {} does not say that it {goal}: {} of {} batches are stored{}",
+            self.address,
+            progress.stored,
+            self.sequence,
+            progress
+                .trouble
+                .as_ref()
+                .map_or_else(String::new, |error| format!("; its stream broke last: {error}"))
         );
         Error::Deadline { waited: self.wait, reason }
     }
 }
 
-/// Notes acknowledgements until the stream ends, and why it did.
-async fn read_acks(
-    shard: usize,
-    mut answers: Streaming<v1::AppendResponse>,
-    progress: watch::Sender<Progress>,
-    room: Arc<Semaphore>,
-) {
-    // Of the answer that is waited for, not of the stream.
-    let mut begun = Instant::now();
-    let failed = loop {
-        match answers.message().await {
-            Ok(Some(v1::AppendResponse { kind: Some(append_response::Kind::Ack(ack)) })) => {
-                let before = progress.borrow().stored;
-                progress.send_modify(|progress| progress.stored = ack.stored_sequence);
-                room.add_permits(ack.stored_sequence.saturating_sub(before) as usize);
-                begun = Instant::now();
-            }
-            Ok(Some(_)) => {
-                break Error::invalid("ack", format!("replay shard {shard} answers with something else"));
-            }
-            Ok(None) => break Error::Closed(format!("the stream to replay shard {shard}")),
-            Err(status) => break shard_error(shard, begun, status),
-        }
-    };
-    progress.send_modify(|progress| progress.failed = Some(failed));
-    room.close();
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
 }

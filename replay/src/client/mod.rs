@@ -1,11 +1,18 @@
 //! The client side: all shards as one replay.
 //!
-//! In: a channel a shard; out: [`Writer`]s for rollout threads, [`Sampler`]s for learners, information and snapshots.
-//! Sessions are spread over shards by rendezvous hashing; minibatches are split by the sizes of the shards, so that
-//! their union is uniform.
+//! In: connections to shards, a fixed set or one that is discovered; out: [`Writer`]s for rollout threads, [`Sampler`]s
+//! and the [`Pacer`] for learners, information and snapshots. Sessions are spread over shards by rendezvous hashing;
+//! minibatches are split by what the shards hold, so that their union is sampled exactly.
 
+mod draw;
 mod feed;
+mod importance;
+mod link;
+pub mod members;
+mod pacer;
+mod picture;
 mod prefetch;
+mod roster;
 mod route;
 mod sampler;
 mod split;
@@ -15,16 +22,22 @@ use std::sync::Arc;
 
 use common::transition::Shape;
 use futures::future::try_join_all;
-use proto::v1::{self, replay_client::ReplayClient};
-use tokio::{runtime::Handle, time::Instant};
-use tonic::{Code, Status, transport::Channel};
+use node::connection::Connection;
+use proto::v1;
+#[cfg(test)]
+use proto::v1::replay_client::ReplayClient;
+use tokio::{runtime::Handle, sync::watch, time::Instant};
+use tonic::{Code, Status};
 
+pub use members::{Connector, Member};
+pub use pacer::{Pace, Pacer, ShardState, Totals};
 pub use prefetch::{Minibatch, Prefetch, Request};
-pub use route::shard_of;
+pub use route::{shard_at, shard_of};
 pub use sampler::{Sampler, Sizes};
 pub use writer::{Writer, WriterSettings};
 
-use crate::{Error, wire};
+use crate::{Error, Settings, wire};
+use members::{AbortOnDrop, Directory, Members};
 
 /// All shards of a replay service. Cheap to clone.
 #[derive(Clone)]
@@ -36,27 +49,63 @@ struct Inner {
     run: v1::RunHeader,
     shape: Shape,
     n_items: usize,
-    clients: Vec<ReplayClient<Channel>>,
+    members: Members,
+    /// Of a set that is discovered. Without it, shards are those of this process: a stream that breaks stays broken.
+    directory: Option<(Arc<Directory>, AbortOnDrop)>,
     runtime: Handle,
 }
 
 impl Shards {
-    /// The shards behind `channels`, of which every client of the run must have the same in the same order. `runtime`
-    /// must be multi-threaded: writers block on it from their own threads.
-    pub fn new(channels: Vec<Channel>, run_id: &str, shape: Shape, n_items: usize, runtime: Handle) -> Self {
-        let client = |channel| {
-            ReplayClient::new(channel)
-                .max_decoding_message_size(wire::MAX_SAMPLE_BYTES + (1 << 10))
-                .max_encoding_message_size(wire::MAX_MESSAGE_BYTES)
-        };
-        let clients = channels.into_iter().map(client).collect();
+    /// The shards of one process, in order. `runtime` must be multi-threaded: writers block on it from their own
+    /// threads.
+    pub fn new(
+        connections: Vec<Connection>,
+        run_id: &str,
+        shape: Shape,
+        n_items: usize,
+        runtime: Handle,
+    ) -> Self {
         let run = v1::RunHeader::current(run_id);
-        Self { inner: Arc::new(Inner { run, shape, n_items, clients, runtime }) }
+        let members = members::fixed(connections);
+        Self { inner: Arc::new(Inner { run, shape, n_items, members, directory: None, runtime }) }
     }
 
-    /// Number of shards.
+    /// The shards at the listed addresses, which come and go with the list and are known by the names of their
+    /// contents. Of the settings run, shape and catalogue count. `runtime` as in [`Self::new`].
+    pub fn discover<E: std::fmt::Display>(
+        addresses: watch::Receiver<Vec<String>>,
+        connect: impl Fn(&str) -> Result<Connection, E> + Send + Sync + 'static,
+        settings: &Settings,
+        runtime: Handle,
+    ) -> Self {
+        let _guard = runtime.enter();
+        let run = v1::RunHeader::current(&settings.run_id);
+        let connect = Box::new(move |address: &str| connect(address).map_err(|error| error.to_string()));
+        let (directory, members, task) = Directory::follow(addresses, connect, run.clone());
+        let inner = Inner {
+            run,
+            shape: settings.shape,
+            n_items: settings.n_items,
+            members,
+            directory: Some((directory, task)),
+            runtime: runtime.clone(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Number of shards known now.
     pub fn n_shards(&self) -> usize {
-        self.inner.clients.len()
+        self.inner.members.borrow().len()
+    }
+
+    /// The shards known now, ascending by uid.
+    pub fn members(&self) -> Arc<[Member]> {
+        self.inner.members.borrow().clone()
+    }
+
+    /// Listed addresses that have not said who they are, each with the reason.
+    pub fn missing(&self) -> Vec<String> {
+        self.inner.directory.as_ref().map_or_else(Vec::new, |(directory, _)| directory.missing())
     }
 
     /// Sizes of records and batches.
@@ -64,33 +113,43 @@ impl Shards {
         self.inner.shape
     }
 
-    /// How every shard is, now.
+    /// How every shard that is up is, now, ascending by uid.
     pub async fn info(&self) -> Result<Vec<v1::InfoResponse>, Error> {
-        let request =
-            v1::InfoRequest { run: Some(self.run()), ready: v1::Table::Unspecified as i32, wait_ms: 0 };
-        try_join_all((0..self.n_shards()).map(|shard| self.info_of(shard, request.clone()))).await
+        let infos = self.info_when(v1::Table::Unspecified, 0).await?;
+        Ok(infos.into_iter().map(|(_, info)| info).collect())
     }
 
-    pub(crate) async fn info_of(
+    /// ... once a table may be sampled.
+    pub(crate) async fn info_when(
         &self,
-        shard: usize,
-        request: v1::InfoRequest,
-    ) -> Result<v1::InfoResponse, Error> {
-        let begun = Instant::now();
-        let response = self.client(shard).info(request).await;
-        Ok(response.map_err(|status| shard_error(shard, begun, status))?.into_inner())
+        ready: v1::Table,
+        wait_ms: u32,
+    ) -> Result<Vec<(Member, v1::InfoResponse)>, Error> {
+        let request = v1::InfoRequest { run: Some(self.run()), ready: ready as i32, wait_ms };
+        let members = self.members();
+        let ask = |member: &Member| {
+            let (member, request) = (member.clone(), request.clone());
+            async move {
+                let begun = Instant::now();
+                let response = member.client.clone().info(request).await;
+                let info =
+                    response.map_err(|status| shard_error(&member.address, begun, status))?.into_inner();
+                Ok((member, info))
+            }
+        };
+        try_join_all(members.iter().filter(|member| member.up).map(ask)).await
     }
 
     /// The contents of every shard, as opaque bytes. Consistent with each other only while nobody writes or samples.
     pub async fn snapshot(&self) -> Result<Vec<Vec<u8>>, Error> {
-        try_join_all((0..self.n_shards()).map(|shard| self.snapshot_of(shard))).await
+        try_join_all(self.members().iter().map(|member| self.snapshot_of(member.clone()))).await
     }
 
-    async fn snapshot_of(&self, shard: usize) -> Result<Vec<u8>, Error> {
+    async fn snapshot_of(&self, mut member: Member) -> Result<Vec<u8>, Error> {
         let begun = Instant::now();
-        let error = |status| shard_error(shard, begun, status);
+        let error = |status| shard_error(&member.address, begun, status);
         let request = v1::SnapshotRequest { run: Some(self.run()) };
-        let mut frames = self.client(shard).snapshot(request).await.map_err(error)?.into_inner();
+        let mut frames = member.client.snapshot(request).await.map_err(error)?.into_inner();
         let mut bytes = Vec::new();
         while let Some(frame) = frames.message().await.map_err(error)? {
             bytes.extend_from_slice(&frame.data);
@@ -101,27 +160,34 @@ impl Shards {
     /// Puts the contents that [`Self::snapshot`] gave in place of those of every shard. Writers that are open fail;
     /// open them again. On an error some shards may have theirs and others not.
     pub async fn restore(&self, snapshots: Vec<Vec<u8>>) -> Result<(), Error> {
-        if snapshots.len() != self.n_shards() {
-            let problem = format!("it has {} shards, not {}", snapshots.len(), self.n_shards());
+        let members = self.members();
+        if snapshots.len() != members.len() {
+            let problem = format!("it has {} shards, not {}", snapshots.len(), members.len());
             return Err(Error::Snapshot(problem));
         }
-        let restore = |(shard, bytes)| self.restore_of(shard, bytes);
-        try_join_all(snapshots.into_iter().enumerate().map(restore)).await.map(drop)
+        let restore = |(member, bytes): (&Member, _)| self.restore_of(member.clone(), bytes);
+        try_join_all(members.iter().zip(snapshots).map(restore)).await.map(drop)
     }
 
-    async fn restore_of(&self, shard: usize, bytes: Vec<u8>) -> Result<(), Error> {
+    async fn restore_of(&self, mut member: Member, bytes: Vec<u8>) -> Result<(), Error> {
         let (begun, mut run, mut rest) = (Instant::now(), Some(self.run()), bytes::Bytes::from(bytes));
         let frames = std::iter::from_fn(move || {
             let run = run.take();
             let data = rest.split_to(rest.len().min(wire::SNAPSHOT_FRAME_BYTES));
             (run.is_some() || !data.is_empty()).then_some(v1::RestoreRequest { run, data })
         });
-        let response = self.client(shard).restore(tokio_stream::iter(frames)).await;
-        response.map(drop).map_err(|status| shard_error(shard, begun, status))
+        let response = member.client.restore(tokio_stream::iter(frames)).await;
+        response.map(drop).map_err(|status| shard_error(&member.address, begun, status))
     }
 
-    pub(crate) fn client(&self, shard: usize) -> ReplayClient<Channel> {
-        self.inner.clients[shard].clone()
+    #[cfg(test)]
+    pub(crate) fn client(&self, shard: usize) -> ReplayClient<Connection> {
+        self.members()[shard].client.clone()
+    }
+
+    /// Whether shards come and go.
+    fn is_discovered(&self) -> bool {
+        self.inner.directory.is_some()
     }
 
     fn run(&self) -> v1::RunHeader {
@@ -130,13 +196,13 @@ impl Shards {
 }
 
 /// What a shard's status says, for callers.
-fn shard_error(shard: usize, begun: Instant, status: Status) -> Error {
+fn shard_error(shard: &str, begun: Instant, status: Status) -> Error {
     let message = status.message().to_owned();
     match status.code() {
         Code::DeadlineExceeded => {
             Error::Deadline { waited: begun.elapsed(), reason: format!("replay shard {shard}: {message}") }
         }
-        code => Error::Shard { shard, code, message },
+        code => Error::Shard { shard: shard.to_owned(), code, message },
     }
 }
 

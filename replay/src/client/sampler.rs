@@ -1,24 +1,33 @@
 //! The sampler of a learner.
 //!
-//! In: rows and the key of a draw; out: a minibatch, uniform with replacement over the union of all shards. The same
-//! contents and key yield the same minibatch. Within one, rows are in the order of the shards.
+//! In: rows and the key of a draw; out: a minibatch, drawn with replacement over the union of all shards in proportion
+//! to their mass (uniform, where shards sample uniformly). The same contents and key yield the same minibatch. Within
+//! one, rows are in the order of the shards. Within a process the shards' own gate grants draws; in a cluster the
+//! [`Pacer`]'s, and shards that do not answer are left out.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use common::{
-    seed::Streams,
-    transition::{HighBatch, LowBatch},
-};
-use futures::future::try_join_all;
+use common::transition::{HighBatch, LowBatch, RowKey};
+use futures::future::join_all;
 use proto::v1;
-use rand::RngExt;
-use tokio::{runtime::Handle, time::Instant};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout},
+};
 
-use super::{Shards, millis, shard_error, split::split};
+use super::{
+    Pacer, Shards,
+    draw::{Draw, Part, Source, table},
+    importance, millis, shard_error,
+};
 use crate::{
     Error,
+    table::Level,
     wire::{self, columns},
 };
+
+/// How long a shard may take to note priorities.
+const NOTE: Duration = Duration::from_secs(1);
 
 /// Transitions held over all shards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,24 +41,55 @@ pub struct Sizes {
 /// See the module. Cheap to clone.
 #[derive(Clone)]
 pub struct Sampler {
-    shards: Shards,
-    wait: Duration,
+    pub(super) shards: Shards,
+    pub(super) wait: Duration,
+    pub(super) pacer: Option<Pacer>,
+    /// Power of the importance weights, beta.
+    importance_exponent: f64,
 }
 
 impl Shards {
-    /// A sampler whose calls wait at most `wait`, each time they wait, for the rate limiter.
+    /// A sampler whose calls wait at most `wait`, each time they wait, for the shards' rate limiter. Importance weights
+    /// are those of the power 1.
     pub fn sampler(&self, wait: Duration) -> Sampler {
-        Sampler { shards: self.clone(), wait }
+        Sampler { shards: self.clone(), wait, pacer: None, importance_exponent: 1.0 }
+    }
+}
+
+/// Rows that a pacer has granted: given back unless they were drawn.
+struct Grant<'a> {
+    pacer: &'a Pacer,
+    level: Level,
+    rows: u64,
+}
+
+impl Drop for Grant<'_> {
+    fn drop(&mut self) {
+        if self.rows > 0 {
+            self.pacer.undo_sample(self.level, self.rows);
+        }
     }
 }
 
 impl Sampler {
+    pub(super) fn paced(shards: Shards, wait: Duration, importance_exponent: f64, pacer: Pacer) -> Self {
+        Self { shards, wait, pacer: Some(pacer), importance_exponent }
+    }
+
+    /// The same with another power of the importance weights.
+    pub fn with_importance_exponent(self, importance_exponent: f64) -> Self {
+        Self { importance_exponent, ..self }
+    }
+
     pub(super) fn runtime(&self) -> Handle {
         self.shards.inner.runtime.clone()
     }
 
-    /// What the tables hold now.
+    /// What the tables hold now; in a cluster, as far as the learner knows.
     pub async fn sizes(&self) -> Result<Sizes, Error> {
+        if let Some(pacer) = &self.pacer {
+            return Ok(pacer.totals().sizes);
+        }
         let add = |sizes: Sizes, info: v1::InfoResponse| Sizes {
             low: sizes.low + info.low.map_or(0, |table| table.size),
             high: sizes.high + info.high.map_or(0, |table| table.size),
@@ -59,86 +99,130 @@ impl Sampler {
 
     /// A minibatch of low-level transitions.
     pub async fn sample_low(&self, rows: usize, key: u64) -> Result<LowBatch, Error> {
-        let (mut batch, shape) = (LowBatch::default(), self.shards.inner.shape);
-        for part in self.sample(v1::Table::Low, rows, key).await? {
-            columns::extend_low(&mut batch, &part, &shape)?;
+        let (mut batch, shape) = (LowBatch::default(), self.shards.shape());
+        let (parts, n_rows) = self.sample(Level::Low, rows, key).await?;
+        for part in &parts {
+            columns::extend_low(&mut batch, &part.rows, &shape)?;
         }
+        (batch.keys, batch.weights) = importance::of(&parts, n_rows, self.importance_exponent)?;
         Ok(batch)
     }
 
     /// A minibatch of high-level transitions.
     pub async fn sample_high(&self, rows: usize, key: u64) -> Result<HighBatch, Error> {
-        let (mut batch, shape) = (HighBatch::default(), self.shards.inner.shape);
-        for part in self.sample(v1::Table::High, rows, key).await? {
-            columns::extend_high(&mut batch, &part, &shape)?;
+        let (mut batch, shape) = (HighBatch::default(), self.shards.shape());
+        let (parts, n_rows) = self.sample(Level::High, rows, key).await?;
+        for part in &parts {
+            columns::extend_high(&mut batch, &part.rows, &shape)?;
         }
+        (batch.keys, batch.weights) = importance::of(&parts, n_rows, self.importance_exponent)?;
         Ok(batch)
     }
 
-    async fn sample(
-        &self,
-        table: v1::Table,
-        rows: usize,
-        key: u64,
-    ) -> Result<Vec<v1::SampleResponse>, Error> {
-        // One shard needs no sizes.
-        let counts = match self.shards.n_shards() {
-            1 => vec![rows],
-            _ => split(&self.ready_sizes(table).await?, rows, key),
+    /// The parts of a minibatch, and how many rows they were drawn from.
+    async fn sample(&self, level: Level, rows: usize, key: u64) -> Result<(Vec<Part>, u64), Error> {
+        let draw = Draw { level, rows, key, round: 0 };
+        let held = |sources: &[Source], parts: &[Part]| {
+            let mut sizes: BTreeMap<u64, u64> =
+                sources.iter().map(|source| (source.member.uid, source.size)).collect();
+            sizes.extend(parts.iter().map(|part| (part.uid, part.rows.size)));
+            sizes.values().sum()
         };
-        let fits = wire::MAX_SAMPLE_BYTES / columns::row_bytes(&self.shards.inner.shape);
-        let most = wire::MAX_SAMPLE_ROWS.min(fits);
-        let streams = Streams::new(key, "replay/request");
-        let mut parts = Vec::new();
-        for (shard, mut rows) in counts.into_iter().enumerate() {
-            for part in 0.. {
-                if rows == 0 {
-                    break;
-                }
-                let now = rows.min(most);
-                parts.push(self.sample_part(shard, table, now, streams.at(shard as u64, part).random()));
-                rows -= now;
+        let Some(pacer) = &self.pacer else {
+            let sources = self.sources(level).await?;
+            let parts = self.draw(draw, &sources).await?;
+            let n_rows = held(&sources, &parts);
+            return Ok((parts, n_rows));
+        };
+        let begun = Instant::now();
+        let sources = pacer.admit_sample(level, rows as u64, self.wait).await?;
+        let mut grant = Grant { pacer, level, rows: rows as u64 };
+        let parts = self.draw_paced(pacer, draw, sources.clone(), begun + self.wait).await?;
+        grant.rows = 0;
+        let n_rows = held(&sources, &parts);
+        Ok((parts, n_rows))
+    }
+
+    /// What can be drawn from, once the shards' own limiter lets a table be sampled.
+    async fn sources(&self, level: Level) -> Result<Vec<Source>, Error> {
+        let members = self.shards.members();
+        if let [member] = &*members {
+            // One shard needs no sizes.
+            return Ok(vec![Source { member: member.clone(), mass: 1.0, size: 1 }]);
+        }
+        let infos = self.shards.info_when(table(level), millis(self.wait)).await?;
+        let source = |(member, info): (super::Member, v1::InfoResponse)| {
+            let table = if level == Level::Low { info.low } else { info.high }.unwrap_or_default();
+            Source { member, mass: table.mass, size: table.size }
+        };
+        let sources: Vec<_> = infos.into_iter().map(source).collect();
+        match sources.iter().any(|source| source.mass > 0.0) {
+            true => Ok(sources),
+            false => Err(Error::Closed("every replay shard that can be sampled".into())),
+        }
+    }
+
+    /// Sets the priorities of rows that were sampled; how many of them were still there. Shards that do not answer are
+    /// left out: their rows keep their priorities.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for priorities that are none; [`Error::Fenced`].
+    pub async fn update_priorities(
+        &self,
+        level: Level,
+        keys: &[RowKey],
+        priorities: &[f64],
+    ) -> Result<u64, Error> {
+        if keys.len() != priorities.len() {
+            let problem = format!("{} are not {}, a row each", priorities.len(), keys.len());
+            return Err(Error::invalid("priorities", problem));
+        }
+        if let Some(bad) = priorities.iter().find(|priority| !(priority.is_finite() && **priority >= 0.0)) {
+            return Err(Error::invalid("priorities", format!("{bad} is no finite number of at least 0")));
+        }
+        let mut by_shard: BTreeMap<u64, (Vec<u64>, Vec<f64>)> = BTreeMap::new();
+        for (key, priority) in keys.iter().zip(priorities) {
+            let (keys, priorities) = by_shard.entry(key.shard).or_default();
+            keys.push(key.key);
+            priorities.push(*priority);
+        }
+        let members = self.shards.members();
+        let mut calls = Vec::new();
+        for (uid, (keys, priorities)) in &by_shard {
+            let Some(member) = members.iter().find(|member| member.uid == *uid) else {
+                continue;
+            };
+            let most = wire::MAX_SAMPLE_ROWS;
+            for (keys, priorities) in keys.chunks(most).zip(priorities.chunks(most)) {
+                let request = v1::UpdatePrioritiesRequest {
+                    run: Some(self.shards.run()),
+                    table: table(level) as i32,
+                    keys: bytemuck::cast_slice(keys).to_vec().into(),
+                    priorities: bytemuck::cast_slice(priorities).to_vec().into(),
+                    fence: self.pacer.as_ref().map_or(0, Pacer::fence),
+                };
+                let mut client = member.client.clone();
+                calls.push(async move {
+                    let answer = timeout(NOTE, client.update_priorities(request)).await;
+                    (member, answer)
+                });
             }
         }
-        try_join_all(parts).await
-    }
-
-    /// Transitions of a table in every shard, once it may be sampled.
-    async fn ready_sizes(&self, table: v1::Table) -> Result<Vec<u64>, Error> {
-        let ready =
-            v1::InfoRequest { run: Some(self.shards.run()), ready: table as i32, wait_ms: millis(self.wait) };
-        let infos = (0..self.shards.n_shards()).map(|shard| self.shards.info_of(shard, ready.clone()));
-        let size = |info: v1::InfoResponse| {
-            let table = if table == v1::Table::Low { info.low } else { info.high };
-            table.map_or(0, |table| table.size)
-        };
-        Ok(try_join_all(infos).await?.into_iter().map(size).collect())
-    }
-
-    async fn sample_part(
-        &self,
-        shard: usize,
-        table: v1::Table,
-        rows: usize,
-        key: u64,
-    ) -> Result<v1::SampleResponse, Error> {
-        let begun = Instant::now();
-        let request = v1::SampleRequest {
-            run: Some(self.shards.run()),
-            table: table as i32,
-            rows: rows as u32,
-            key,
-            wait_ms: millis(self.wait),
-            fence: 0,
-        };
-        let response = self.shards.client(shard).sample(request).await;
-        let part = response.map_err(|status| shard_error(shard, begun, status))?.into_inner();
-        if part.rows as usize != rows {
-            return Err(Error::invalid(
-                "rows",
-                format!("replay shard {shard} sent {} for {rows}", part.rows),
-            ));
+        let (begun, mut updated) = (Instant::now(), 0);
+        for (member, answer) in join_all(calls).await {
+            match answer {
+                Ok(Ok(answer)) => updated += u64::from(answer.into_inner().updated),
+                Ok(Err(status)) if status.code() == tonic::Code::FailedPrecondition => {
+                    return Err(Error::Fenced(status.message().to_owned()));
+                }
+                Ok(Err(status)) if status.code() == tonic::Code::InvalidArgument => {
+                    return Err(shard_error(&member.address, begun, status));
+                }
+                Ok(Err(_)) | Err(_) => {
+                    tracing::debug!(shard = member.address, "priorities could not be set");
+                }
+            }
         }
-        Ok(part)
+        Ok(updated)
     }
 }

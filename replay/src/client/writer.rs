@@ -3,9 +3,13 @@
 //! In: periods and steps of many sessions; out: packed frames, a stream a shard. A record is a few bytes copied into
 //! its shard's frame on the rollout thread (cheaper than passing it to another one); everything else happens on the
 //! runtime. Owner: one thread that is not the runtime's, as calls may block (or async code through the `_async` ones).
+//!
+//! A session stays on its shard. Where shards come and go, new sessions go to those that are connected, and a session
+//! whose shard is gone (or has lost what it acknowledged) ends with [`Error::SessionLost`], said once by the next call
+//! for it.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     time::{Duration, Instant},
 };
 
@@ -14,11 +18,11 @@ use common::{
     history::N_WINDOWS,
     transition::{Ending, PeriodStart, Shape, Step},
 };
-use futures::future::try_join_all;
+use futures::future::join_all;
 use proto::v1;
 use tokio::runtime::Handle;
 
-use super::{Shards, feed::Feed, route::shard_of};
+use super::{Shards, feed::Feed, roster::Roster};
 use crate::{
     Error, TransitionSink,
     wire::{self, StepRecord, put_period, put_step},
@@ -65,7 +69,8 @@ impl WriterSettings {
 /// Where a session in progress is written to.
 #[derive(Clone, Copy, Debug)]
 struct Route {
-    shard: usize,
+    /// Place of its feed in the roster.
+    feed: usize,
     lane: u16,
     period: u32,
     /// Steps of the period; c: the next one may begin.
@@ -77,13 +82,16 @@ struct Route {
 pub struct Writer {
     shape: Shape,
     runtime: Handle,
-    feeds: Vec<Feed>,
+    roster: Roster,
     routes: HashMap<SessionId, Route>,
+    /// Sessions that were lost and not asked for since.
+    lost: BTreeSet<SessionId>,
     waited: Duration,
 }
 
 impl Shards {
-    /// Opens a writer. Sessions that a writer of this number has in progress are known to it.
+    /// Opens a writer. Sessions that a writer of this number has in progress are known to it. Where shards come and go,
+    /// at least one of them must be there within the writer's wait.
     pub async fn writer(&self, settings: WriterSettings) -> Result<Writer, Error> {
         settings.validate()?;
         let open = v1::AppendOpen {
@@ -93,18 +101,20 @@ impl Shards {
             writer: settings.writer,
             wait_ms: 0,
         };
-        let open = |shard| Feed::open(self.client(shard), shard, open.clone(), &settings);
-        let opened = try_join_all((0..self.n_shards()).map(open)).await?;
-        let (mut feeds, mut routes) = (Vec::new(), HashMap::new());
-        for (shard, (feed, sessions)) in opened.into_iter().enumerate() {
-            feeds.push(feed);
-            for v1::OpenSession { lane, session, period, n_steps } in sessions {
-                let route = Route { shard, lane: lane as u16, period, n_steps: n_steps as u8 };
-                routes.insert(session, route);
-            }
+        let (roster, opened) = Roster::open(self.clone(), open, settings).await?;
+        let mut writer = Writer {
+            shape: self.inner.shape,
+            runtime: self.inner.runtime.clone(),
+            roster,
+            routes: HashMap::new(),
+            lost: BTreeSet::new(),
+            waited: Duration::ZERO,
+        };
+        for (feed, v1::OpenSession { lane, session, period, n_steps }) in opened {
+            let route = Route { feed, lane: lane as u16, period, n_steps: n_steps as u8 };
+            writer.routes.insert(session, route);
         }
-        let runtime = self.inner.runtime.clone();
-        Ok(Writer { shape: self.inner.shape, runtime, feeds, routes, waited: Duration::ZERO })
+        Ok(writer)
     }
 }
 
@@ -117,27 +127,103 @@ impl Writer {
         sessions
     }
 
+    /// Waits until a new session can begin: until a shard is connected.
+    pub async fn ready_async(&mut self) -> Result<(), Error> {
+        loop {
+            self.tend();
+            if self.roster.choose(0).is_some() {
+                return Ok(());
+            }
+            self.roster.ready().await?;
+        }
+    }
+
     /// [`TransitionSink::submit`] for async code.
     pub async fn submit_async(&mut self) -> Result<(), Error> {
-        try_join_all(self.feeds.iter_mut().map(Feed::submit)).await.map(drop)
+        self.tend();
+        let ended = join_all(self.roster.feeds_mut().map(Feed::submit)).await;
+        self.settled(ended)
     }
 
     /// [`TransitionSink::flush`] for async code.
     pub async fn flush_async(&mut self) -> Result<(), Error> {
         self.submit_async().await?;
-        try_join_all(self.feeds.iter_mut().map(Feed::settle)).await.map(drop)
+        let ended = join_all(self.roster.feeds_mut().map(Feed::settle)).await;
+        self.settled(ended)
     }
 
-    /// Makes room in a full frame. After an error nothing was taken.
-    fn make_room(&mut self, shard: usize) -> Result<(), Error> {
-        let feed = &mut self.feeds[shard];
-        if feed.is_full() && !feed.try_submit()? {
-            let (_guard, begun) = (self.runtime.enter(), Instant::now());
-            let submitted = futures::executor::block_on(feed.submit());
-            self.waited += begun.elapsed();
-            submitted?;
+    /// What was lost with a shard is no error here: its sessions will say so. What they had ended has been logged.
+    fn settled(&mut self, ended: Vec<Result<(), Error>>) -> Result<(), Error> {
+        if ended.iter().all(Result::is_ok) {
+            return Ok(());
         }
-        Ok(())
+        let is_lost: Vec<bool> = self.roster.feeds_mut().map(|feed| feed.lost().is_some()).collect();
+        self.tend();
+        let failed = ended.into_iter().zip(is_lost).find(|(ended, is_lost)| ended.is_err() && !is_lost);
+        failed.map_or(Ok(()), |(ended, _)| ended)
+    }
+
+    /// Takes note of shards that have come, and of those that are lost with their sessions.
+    fn tend(&mut self) {
+        for feed in self.roster.tend() {
+            let lost: Vec<SessionId> = self
+                .routes
+                .iter()
+                .filter(|(_, route)| route.feed == feed)
+                .map(|(session, _)| *session)
+                .collect();
+            for session in lost {
+                self.routes.remove(&session);
+                self.lost.insert(session);
+            }
+        }
+    }
+
+    /// Says once that a session is lost.
+    fn check_lost(&mut self, session: SessionId) -> Result<(), Error> {
+        match self.lost.remove(&session) {
+            true => Err(Error::SessionLost { session }),
+            false => Ok(()),
+        }
+    }
+
+    /// The feed of a session (a new one's is chosen), with room in its frame. After an error nothing was taken.
+    fn make_room(&mut self, session: SessionId) -> Result<usize, Error> {
+        loop {
+            self.tend();
+            self.check_lost(session)?;
+            let known = self.routes.get(&session).map(|route| route.feed);
+            let place = match known.or_else(|| self.roster.choose(session)) {
+                Some(place) => place,
+                None => {
+                    let (_guard, begun) = (self.runtime.enter(), Instant::now());
+                    let ready = futures::executor::block_on(self.roster.ready());
+                    self.waited += begun.elapsed();
+                    ready?;
+                    continue;
+                }
+            };
+            let feed = self.roster.feed(place);
+            if !feed.is_full() {
+                return Ok(place);
+            }
+            let submitted = match feed.try_submit() {
+                Ok(true) => return Ok(place),
+                Ok(false) => {
+                    let (_guard, begun) = (self.runtime.enter(), Instant::now());
+                    let submitted = futures::executor::block_on(feed.submit());
+                    self.waited += begun.elapsed();
+                    submitted
+                }
+                Err(error) => Err(error),
+            };
+            match submitted {
+                Ok(()) => return Ok(place),
+                // The session hears of it, or is sent elsewhere.
+                Err(_) if self.roster.feed(place).lost().is_some() => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     fn check_lengths(&self, start: &PeriodStart) -> Result<(), Error> {
@@ -158,7 +244,6 @@ impl TransitionSink for Writer {
     fn begin_period(&mut self, start: &PeriodStart) -> Result<(), Error> {
         self.check_lengths(start)?;
         let known = self.routes.get(&start.session).copied();
-        let shard = known.map_or_else(|| shard_of(start.session, self.feeds.len()), |route| route.shard);
         if let Some(Route { period, n_steps, .. }) = known {
             let c = self.shape.n_steps;
             if usize::from(n_steps) < c {
@@ -171,21 +256,22 @@ impl TransitionSink for Writer {
                 return Err(Error::invalid("period", problem));
             }
         }
-        self.make_room(shard)?;
-        let feed = &mut self.feeds[shard];
+        let place = self.make_room(start.session)?;
+        let feed = self.roster.feed(place);
         let lane = known.map_or_else(|| feed.take_lane(), |route| Ok(route.lane))?;
         put_period(&mut feed.frame, lane, start);
-        self.routes.insert(start.session, Route { shard, lane, period: start.period, n_steps: 0 });
+        self.routes.insert(start.session, Route { feed: place, lane, period: start.period, n_steps: 0 });
         Ok(())
     }
 
     fn step(&mut self, session: SessionId, step: Step) -> Result<(), Error> {
         let open = self.routes.get(&session).copied().filter(|r| usize::from(r.n_steps) < self.shape.n_steps);
-        let Some(Route { shard, lane, n_steps, .. }) = open else {
+        let Some(Route { lane, n_steps, .. }) = open else {
+            self.check_lost(session)?;
             return Err(Error::invalid("session", format!("session {session} has no open period")));
         };
-        self.make_room(shard)?;
-        let feed = &mut self.feeds[shard];
+        let place = self.make_room(session)?;
+        let feed = self.roster.feed(place);
         put_step(&mut feed.frame, StepRecord { lane, position: n_steps, step });
         feed.steps += 1;
         if let Entry::Occupied(mut route) = self.routes.entry(session) {
@@ -198,7 +284,10 @@ impl TransitionSink for Writer {
         }
         if feed.is_full() {
             // Without waiting: if there is no room, the next record of this shard waits.
-            feed.try_submit()?;
+            match feed.try_submit() {
+                Err(error) if feed.lost().is_none() => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
         }
         Ok(())
     }
@@ -219,7 +308,7 @@ impl TransitionSink for Writer {
     }
 
     fn discard(&mut self) {
-        for feed in &mut self.feeds {
+        for feed in self.roster.feeds_mut() {
             feed.frame.clear();
             feed.steps = 0;
         }
@@ -232,7 +321,7 @@ impl TransitionSink for Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        let steps: usize = self.feeds.iter().map(|feed| feed.steps).sum();
+        let steps: usize = self.roster.feeds_mut().map(|feed| feed.steps).sum();
         if steps > 0 {
             tracing::warn!(steps, "a writer was dropped before it was flushed");
         }

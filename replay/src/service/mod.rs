@@ -32,6 +32,7 @@ impl From<Error> for Status {
             Error::Invalid { .. } | Error::Snapshot(_) => Self::invalid_argument(message),
             Error::Deadline { .. } => Self::deadline_exceeded(message),
             Error::Closed(_) => Self::unavailable(message),
+            Error::SessionLost { .. } | Error::Fenced(_) => Self::failed_precondition(message),
             Error::Shard { code, .. } => Self::new(code, message),
         }
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::{Shard, insert};
 use crate::{
     Error,
-    client::shard_of,
+    client::shard_at,
     settings::Settings,
     storage::Slot,
     table::{Row, limiter::Level},
@@ -32,7 +32,7 @@ pub fn reshard(settings: &Settings, snapshots: &[Vec<u8>], n_shards: usize) -> R
     for level in [Level::Low, Level::High] {
         for (k, row) in by_age(&old, level) {
             let (to, slot) = *places.entry((k, row.slot)).or_insert_with(|| {
-                let to = shard_of(old[k].periods.session(row.slot), n_shards);
+                let to = shard_at(old[k].periods.session(row.slot), n_shards);
                 (to, new[to].periods.copy(&old[k].periods, row.slot))
             });
             let Shard { periods, low, high, .. } = &mut new[to];
@@ -73,7 +73,7 @@ mod tests {
         let mut shards: Vec<_> = (0..n_shards).map(|k| Shard::new(settings, k, n_shards)).collect();
         for (k, shard) in shards.iter_mut().enumerate() {
             let Opened { generation, .. } = shard.open(1).unwrap();
-            let mine: Vec<u64> = (0..30).filter(|session| shard_of(*session, n_shards) == k).collect();
+            let mine: Vec<u64> = (0..30).filter(|session| shard_at(*session, n_shards) == k).collect();
             for (i, session) in mine.iter().enumerate() {
                 let n_steps = if i + 1 == mine.len() { 7 } else { 8 };
                 let mut bytes = Vec::new();
@@ -128,7 +128,7 @@ mod tests {
                 assert!(
                     rows(std::slice::from_ref(shard), Level::Low)
                         .iter()
-                        .all(|row| shard_of(row.0, after) == k)
+                        .all(|row| shard_at(row.0, after) == k)
                 );
                 assert_eq!(shard.n_writers(), 0);
             }

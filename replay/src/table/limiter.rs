@@ -34,8 +34,10 @@ pub(crate) struct Totals {
 
 /// Which table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Level {
+pub enum Level {
+    /// One transition a step.
     Low,
+    /// One transition a period.
     High,
 }
 
@@ -45,8 +47,9 @@ pub(crate) struct Limiter {
     min_sizes: [u64; 2],
     ratio: Option<Ratio>,
     totals: [Totals; 2],
-    /// Low-level (inserted, sampled) from which the balance counts.
-    base: (u64, u64),
+    /// Low-level (inserted, sampled) from which the balance counts. May lie ahead of the counts: a grant from before it
+    /// may be taken back after it.
+    base: (i64, i64),
 }
 
 impl Limiter {
@@ -67,9 +70,7 @@ impl Limiter {
     /// samples_per_insert x inserted - sampled, since the tables are open; 0 without a ratio.
     pub(crate) fn balance(&self) -> f64 {
         let low = &self.totals[0];
-        // Saturating: a grant from before the base may have been taken back after it.
-        let inserted = low.inserted.saturating_sub(self.base.0);
-        let sampled = low.sampled.saturating_sub(self.base.1);
+        let (inserted, sampled) = (low.inserted as i64 - self.base.0, low.sampled as i64 - self.base.1);
         self.ratio.map_or(0.0, |ratio| ratio.samples_per_insert * inserted as f64 - sampled as f64)
     }
 
@@ -146,13 +147,58 @@ impl Limiter {
             total.sampled = total.sampled + after.sampled - before.sampled;
         }
         // What the balance was is not part of a snapshot: it counts from here.
-        self.base = (self.totals[0].inserted, self.totals[0].sampled);
+        self.base = self.now();
+    }
+
+    fn now(&self) -> (i64, i64) {
+        (self.totals[0].inserted as i64, self.totals[0].sampled as i64)
     }
 
     fn rebase(&mut self) {
         if !self.is_open() {
-            self.base = (self.totals[0].inserted, self.totals[0].sampled);
+            self.base = self.now();
         }
+    }
+
+    /// The client's side, where shards store by themselves what they were allowed to: (size, inserted) of the low and
+    /// the high level as far as is known, and how many low-level rows there may be by now.
+    pub(crate) fn observe(&mut self, low: (u64, u64), high: (u64, u64), exposed: u64) {
+        for (total, (size, inserted)) in self.totals.iter_mut().zip([low, high]) {
+            (total.size, total.inserted) = (size, inserted);
+        }
+        if !self.is_open() {
+            // What may be stored already is within the window of the base, however much of it is known.
+            let ahead = self.ratio.map_or(0.0, |ratio| ratio.error_window / ratio.samples_per_insert) as i64;
+            let (inserted, sampled) = self.now();
+            self.base = (inserted.max(exposed as i64 - ahead), sampled);
+        }
+    }
+
+    /// Most low-level rows there may be, so that the balance stays in its window.
+    pub(crate) fn insert_limit(&self) -> u64 {
+        self.ratio.map_or(u64::MAX, |ratio| {
+            let samples = ratio.error_window + (self.totals[0].sampled as i64 - self.base.1) as f64;
+            let rows = (samples / ratio.samples_per_insert).floor() as i64;
+            self.base.0.saturating_add(rows).max(0) as u64
+        })
+    }
+
+    /// Rows were found, or are missing, for which nobody is to be held back: the balance stays as it is.
+    pub(crate) fn shift_base(&mut self, rows: i64) {
+        self.base.0 += rows;
+    }
+
+    /// (inserted, sampled) from which the balance counts.
+    pub(crate) fn base(&self) -> (i64, i64) {
+        self.base
+    }
+
+    /// Goes on from a state that was kept: rows sampled by level, and the base.
+    pub(crate) fn resume(&mut self, sampled: [u64; 2], base: (i64, i64)) {
+        for (total, sampled) in self.totals.iter_mut().zip(sampled) {
+            total.sampled = sampled;
+        }
+        self.base = base;
     }
 
     pub(crate) fn min_size(&self, level: Level) -> u64 {

@@ -13,6 +13,7 @@ use common::seed::{Rng, Streams};
 use serde::{Deserialize, Serialize};
 
 pub use fifo::Fifo;
+pub use limiter::Level;
 pub use selector::{Selected, Selector, SelectorState};
 pub use uniform::Uniform;
 

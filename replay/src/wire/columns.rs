@@ -68,6 +68,14 @@ fn check_length(field: &'static str, found: usize, rows: usize, row_bytes: usize
     Err(Error::invalid(field, format!("{found} bytes are not {rows} rows of {row_bytes}")))
 }
 
+/// A column of `rows` values.
+pub(crate) fn column<T: Pod>(field: &'static str, bytes: &[u8], rows: usize) -> Result<Vec<T>, Error> {
+    check_length(field, bytes.len(), rows, size_of::<T>())?;
+    let mut column = Vec::new();
+    extend(&mut column, bytes);
+    Ok(column)
+}
+
 /// Appends a column; its length has been checked.
 fn extend<T: Pod>(column: &mut Vec<T>, bytes: &[u8]) {
     let before = column.len();

@@ -1,0 +1,278 @@
+//! Which shards there are.
+//!
+//! In: addresses as they are discovered, a way to connect to one; out: the shards that have said who they are, by the
+//! name (uid) of their contents. A shard that comes back at another address under the same uid is the same shard; one
+//! that comes back at the same address under another uid is another one. Owner: a task, which ends with the last
+//! handle. Invariants: one member a uid; members ascend by uid.
+//!
+//! A shard leaves when its address is no longer listed, or another uid answers there; one that does not answer, when it
+//! has been silent for [`GONE_AFTER`] (listed or not: its address may have changed).
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use node::connection::Connection;
+use proto::v1::{self, replay_client::ReplayClient};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::wire;
+
+/// How long a shard that does not answer stays a member.
+pub const GONE_AFTER: Duration = Duration::from_secs(30);
+/// Between two questions to a shard that answers.
+const PERIOD: Duration = Duration::from_secs(1);
+/// ... to one that does not: doubled from the first to the second.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// Connects to `HOST:PORT` (lazily), or says why that cannot be.
+pub type Connector = dyn Fn(&str) -> Result<Connection, String> + Send + Sync;
+
+/// A shard as a client knows it.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Name of its contents; within a process its position, from 1.
+    pub uid: u64,
+    /// `HOST:PORT`; within a process its index.
+    pub address: String,
+    /// Whether it answered when it was last asked.
+    pub up: bool,
+    pub(crate) client: ReplayClient<Connection>,
+}
+
+/// All members, ascending by uid. Cheap to clone.
+pub(crate) type Members = watch::Receiver<Arc<[Member]>>;
+
+/// The client of one connection, with its limits on message sizes.
+pub(super) fn client(connection: Connection) -> ReplayClient<Connection> {
+    ReplayClient::new(connection)
+        .max_decoding_message_size(wire::MAX_SAMPLE_BYTES + (1 << 10))
+        .max_encoding_message_size(wire::MAX_MESSAGE_BYTES)
+}
+
+/// The shards of a process: always these, always up.
+pub(super) fn fixed(connections: Vec<Connection>) -> Members {
+    let member = |(k, connection): (usize, _)| Member {
+        uid: k as u64 + 1,
+        address: k.to_string(),
+        up: true,
+        client: client(connection),
+    };
+    watch::channel(connections.into_iter().enumerate().map(member).collect()).1
+}
+
+/// Ends a task with the last handle.
+#[derive(Debug)]
+pub(super) struct AbortOnDrop(pub(super) JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What the tasks of a discovery share.
+pub(super) struct Directory {
+    run: v1::RunHeader,
+    connect: Box<Connector>,
+    books: Mutex<Books>,
+    members: watch::Sender<Arc<[Member]>>,
+}
+
+#[derive(Default)]
+struct Books {
+    /// By uid.
+    shards: BTreeMap<u64, Entry>,
+    /// Listed addresses that have not said who they are, and why not.
+    missing: BTreeMap<String, String>,
+}
+
+struct Entry {
+    member: Member,
+    /// When it last answered.
+    answered: Instant,
+    listed: bool,
+}
+
+impl Directory {
+    /// Follows `addresses` on the current runtime.
+    pub(super) fn follow(
+        mut addresses: watch::Receiver<Vec<String>>,
+        connect: Box<Connector>,
+        run: v1::RunHeader,
+    ) -> (Arc<Self>, Members, AbortOnDrop) {
+        let (members, receiver) = watch::channel(Vec::new().into());
+        let directory = Arc::new(Self { run, connect, books: Mutex::default(), members });
+        let ours = Arc::clone(&directory);
+        let task = tokio::spawn(async move {
+            let mut probes: BTreeMap<String, AbortOnDrop> = BTreeMap::new();
+            loop {
+                let listed = addresses.borrow_and_update().clone();
+                probes.retain(|address, _| listed.contains(address) || ours.unlisted(address));
+                for address in listed {
+                    probes
+                        .entry(address.clone())
+                        .or_insert_with(|| AbortOnDrop(tokio::spawn(Arc::clone(&ours).probe(address))));
+                }
+                // A list that no longer changes still loses its silent members.
+                while !matches!(timeout(PERIOD, addresses.changed()).await, Ok(Ok(()))) {
+                    ours.forget_silent();
+                    if addresses.has_changed().is_err() {
+                        sleep(PERIOD).await;
+                    }
+                }
+            }
+        });
+        (directory, receiver, AbortOnDrop(task))
+    }
+
+    /// Listed addresses that have not said who they are, each with the reason.
+    pub(super) fn missing(&self) -> Vec<String> {
+        self.books().missing.iter().map(|(address, why)| format!("{address} ({why})")).collect()
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        // Changed by single insertions and removals: whole after a panic elsewhere.
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the shard at an address for its name, again and again.
+    async fn probe(self: Arc<Self>, address: String) {
+        self.books().missing.insert(address.clone(), "not asked yet".into());
+        let mut client = None;
+        let mut pause = RETRY.0;
+        loop {
+            match self.ask(&address, &mut client).await {
+                Ok((uid, client)) => {
+                    self.answered(&address, uid, client);
+                    pause = RETRY.0;
+                    sleep(PERIOD).await;
+                }
+                Err(why) => {
+                    self.silent(&address, why);
+                    sleep(pause).await;
+                    pause = (2 * pause).min(RETRY.1);
+                }
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        address: &str,
+        kept: &mut Option<ReplayClient<Connection>>,
+    ) -> Result<(u64, ReplayClient<Connection>), String> {
+        if kept.is_none() {
+            *kept = Some(client((self.connect)(address)?));
+        }
+        let client = kept.clone().ok_or("no connection")?;
+        let request =
+            v1::InfoRequest { run: Some(self.run.clone()), ready: v1::Table::Unspecified as i32, wait_ms: 0 };
+        let answer = timeout(ANSWER, client.clone().info(request)).await;
+        let answer = answer.map_err(|_| format!("no answer within {ANSWER:?}"))?;
+        match answer.map_err(|status| format!("{:?}: {}", status.code(), status.message()))?.into_inner() {
+            v1::InfoResponse { shard_uid: 0, .. } => Err("it does not say its name".into()),
+            v1::InfoResponse { shard_uid, .. } => Ok((shard_uid, client)),
+        }
+    }
+
+    fn answered(&self, address: &str, uid: u64, client: ReplayClient<Connection>) {
+        let mut books = self.books();
+        books.missing.remove(address);
+        let before = books.shards.len();
+        books.shards.retain(|known, entry| *known == uid || entry.member.address != address);
+        let mut changed = books.shards.len() != before;
+        let now = Instant::now();
+        match books.shards.get_mut(&uid) {
+            // Listed twice: the first address stays while it answers.
+            Some(entry) if entry.member.address != address && entry.listed && entry.member.up => {}
+            Some(entry) => {
+                let moved = entry.member.address != address;
+                changed |= moved || !entry.member.up;
+                if moved {
+                    tracing::info!(
+                        uid,
+                        from = entry.member.address,
+                        to = address,
+                        "a replay shard has moved"
+                    );
+                    entry.member.client = client;
+                    entry.member.address = address.to_owned();
+                }
+                (entry.member.up, entry.answered, entry.listed) = (true, now, true);
+            }
+            None => {
+                tracing::info!(uid, address, "a replay shard joins");
+                let member = Member { uid, address: address.to_owned(), up: true, client };
+                books.shards.insert(uid, Entry { member, answered: now, listed: true });
+                changed = true;
+            }
+        }
+        if changed {
+            self.publish(&books);
+        }
+    }
+
+    fn silent(&self, address: &str, why: String) {
+        let mut books = self.books();
+        let known = books.shards.values_mut().find(|entry| entry.member.address == address);
+        let Some(entry) = known else {
+            books.missing.insert(address.to_owned(), why);
+            return;
+        };
+        if std::mem::replace(&mut entry.member.up, false) {
+            tracing::warn!(uid = entry.member.uid, address, why, "a replay shard does not answer");
+            self.publish(&books);
+        }
+    }
+
+    /// An address is not listed any more. Always false: nobody asks there again.
+    fn unlisted(&self, address: &str) -> bool {
+        let mut books = self.books();
+        books.missing.remove(address);
+        let left: Vec<u64> = books
+            .shards
+            .iter_mut()
+            .filter(|(_, entry)| entry.member.address == address)
+            .filter_map(|(uid, entry)| {
+                entry.listed = false;
+                entry.member.up.then_some(*uid)
+            })
+            .collect();
+        for uid in &left {
+            tracing::info!(uid, address, "a replay shard leaves");
+            books.shards.remove(uid);
+        }
+        if !left.is_empty() {
+            self.publish(&books);
+        }
+        false
+    }
+
+    fn forget_silent(&self) {
+        let mut books = self.books();
+        let before = books.shards.len();
+        books.shards.retain(|uid, entry| {
+            let stays = entry.member.up || entry.answered.elapsed() < GONE_AFTER;
+            if !stays {
+                tracing::warn!(uid, address = entry.member.address, "a replay shard is given up");
+            }
+            stays
+        });
+        if books.shards.len() != before {
+            self.publish(&books);
+        }
+    }
+
+    fn publish(&self, books: &Books) {
+        self.members.send_replace(books.shards.values().map(|entry| entry.member.clone()).collect());
+    }
+}
