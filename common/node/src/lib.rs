@@ -2,8 +2,25 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`cli`] | `--config`, `--set`, `--log` |
+//! | [`security`] | certificates, the run's token, and what is closed by default |
+//! | [`server`] | sockets with limits, TLS, token check, health, reflection |
 //! | [`connection`] | a channel that carries the run's token |
+//! | [`health`] | the question whether a process is ready |
+//! | [`shutdown`] | SIGTERM and SIGINT |
+//! | [`metrics`] | every Prometheus metric of every role, and where they are served |
 
+pub mod cli;
 pub mod connection;
+mod error;
+pub mod health;
+pub mod metrics;
+pub mod security;
+pub mod server;
+pub mod shutdown;
 
-pub use connection::{Bearer, Connection};
+pub use connection::{Bearer, Connection, connect};
+pub use error::Error;
+pub use security::Security;
+pub use server::{Health, Limits, Server};
+pub use shutdown::Shutdown;

@@ -62,18 +62,7 @@ pub(super) struct Args {
 impl Args {
     /// The flags as dotted settings.
     fn flags(&self) -> Result<Vec<(String, toml::Value)>> {
-        let mut flags: Vec<(String, toml::Value)> = Vec::new();
-        for text in &self.settings {
-            let Some((key, value)) = text.split_once('=') else {
-                bail!("`--set {text}` is no KEY=VALUE, e.g. `--set algorithm.discount=0.9`");
-            };
-            // A bare word is a string: `--set train.mode=lockstep`.
-            let value = toml::from_str::<toml::Table>(&format!("v = {value}"))
-                .ok()
-                .and_then(|mut table| table.remove("v"))
-                .unwrap_or_else(|| toml::Value::String(value.to_owned()));
-            flags.push((key.trim().to_owned(), value));
-        }
+        let mut flags = node::cli::parse_set(&self.settings)?;
         let mut flag = |key: &str, value: Option<toml::Value>| {
             if let Some(value) = value {
                 flags.push((key.to_owned(), value));

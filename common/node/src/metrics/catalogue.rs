@@ -1,0 +1,142 @@
+//! The catalogue: name, kind, labels and help of every metric. docs/metrics.md has the same table; a test compares them.
+//!
+//! Names are `mahrl_ROLE_WHAT[_UNIT][_total]`. Values of labels come from small fixed sets, never from a peer.
+
+use super::{Counter, Gauge, Histogram, Kind, Metric};
+
+macro_rules! catalogue {
+    ($(#[doc = $help:literal] $name:ident: $kind:ident = $key:literal [$($label:literal),*];)+) => {
+        $(
+            #[doc = $help]
+            pub const $name: $kind<{ <[&str]>::len(&[$($label),*]) }> = $kind::new($key, [$($label),*]);
+        )+
+
+        /// All of them, in the order of docs/metrics.md.
+        pub const CATALOGUE: &[Metric] = &[$(Metric {
+            name: $key,
+            kind: Kind::$kind,
+            help: $help.trim_ascii(),
+            labels: &[$($label),*],
+        }),+];
+    };
+}
+
+catalogue! {
+    // Every process.
+    /// 1; its labels say who this is
+    PROCESS_INFO: Gauge = "mahrl_process_info" ["role", "version"];
+    /// 1 if the process is ready, 0 if not
+    READY: Gauge = "mahrl_ready" [];
+    /// connections open now, by listener (`grpc`, `metrics`)
+    CONNECTIONS: Gauge = "mahrl_connections" ["listener"];
+    /// connections closed at once because of the limit, by listener
+    CONNECTIONS_REFUSED: Counter = "mahrl_connections_refused_total" ["listener"];
+    /// requests refused for their token, by reason (`missing`, `wrong`)
+    AUTH_FAILURES: Counter = "mahrl_auth_failures_total" ["reason"];
+    /// operations on the control plane (Redis) that failed, by operation
+    CONTROL_FAILURES: Counter = "mahrl_control_failures_total" ["operation"];
+
+    // A shard of the replay service.
+    /// transitions held, by table (`low`, `high`)
+    REPLAY_SIZE: Gauge = "mahrl_replay_size" ["table"];
+    /// transitions that may be held, by table
+    REPLAY_CAPACITY: Gauge = "mahrl_replay_capacity" ["table"];
+    /// memory of the records held and of the tables
+    REPLAY_BYTES: Gauge = "mahrl_replay_bytes" [];
+    /// memory that they may take; 0: no limit
+    REPLAY_CAPACITY_BYTES: Gauge = "mahrl_replay_capacity_bytes" [];
+    /// transitions stored, by table
+    REPLAY_INSERTED: Counter = "mahrl_replay_inserted_total" ["table"];
+    /// rows sent in minibatches, by table
+    REPLAY_SAMPLED: Counter = "mahrl_replay_sampled_total" ["table"];
+    /// transitions that gave way to newer ones, by table
+    REPLAY_EVICTED: Counter = "mahrl_replay_evicted_total" ["table"];
+    /// batches that came again after a lost acknowledgement, and were not stored again
+    REPLAY_DUPLICATES: Counter = "mahrl_replay_duplicates_total" [];
+    /// requests and batches refused, by reason
+    REPLAY_REJECTED: Counter = "mahrl_replay_rejected_total" ["reason"];
+    /// writers with an open stream
+    REPLAY_WRITERS: Gauge = "mahrl_replay_writers" [];
+    /// writers that wait for the rate limiter
+    REPLAY_WAITING_WRITERS: Gauge = "mahrl_replay_waiting_writers" [];
+    /// time from a batch's arrival to its acknowledgement
+    REPLAY_APPEND_SECONDS: Histogram = "mahrl_replay_append_seconds" [];
+    /// time of a minibatch, waits included
+    REPLAY_SAMPLE_SECONDS: Histogram = "mahrl_replay_sample_seconds" [];
+    /// bytes written to the journal
+    REPLAY_JOURNAL_BYTES: Counter = "mahrl_replay_journal_bytes_total" [];
+    /// operations on the data directory that failed, by operation (`write`, `sync`, `snapshot`)
+    REPLAY_JOURNAL_FAILURES: Counter = "mahrl_replay_journal_failures_total" ["operation"];
+    /// time of an fdatasync of the journal
+    REPLAY_SYNC_SECONDS: Histogram = "mahrl_replay_sync_seconds" [];
+    /// time of a snapshot
+    REPLAY_SNAPSHOT_SECONDS: Histogram = "mahrl_replay_snapshot_seconds" [];
+    /// time that the last start took to bring the contents back
+    REPLAY_RECOVERY_SECONDS: Gauge = "mahrl_replay_recovery_seconds" [];
+
+    // The learner.
+    /// updates of both levels, over the whole run
+    LEARNER_STEP: Gauge = "mahrl_learner_step" [];
+    /// updates of both levels by this process
+    LEARNER_UPDATES: Counter = "mahrl_learner_updates_total" [];
+    /// environment steps, over the whole run and all actors
+    LEARNER_ENV_STEPS: Gauge = "mahrl_learner_env_steps" [];
+    /// rows sampled for every transition inserted, by table, over the whole run
+    LEARNER_SAMPLES_PER_INSERT: Gauge = "mahrl_learner_samples_per_insert" ["table"];
+    /// mean of the weight broadcasts between the choice of the goals and the update, over recent minibatches
+    LEARNER_STALENESS_VERSIONS: Gauge = "mahrl_learner_staleness_versions" [];
+    /// share of the Q values that are exactly 0 behind a ReLU and pass no gradient, by level
+    LEARNER_DEAD_SHARE: Gauge = "mahrl_learner_dead_share" ["level"];
+    /// time of an update of both levels
+    LEARNER_UPDATE_SECONDS: Histogram = "mahrl_learner_update_seconds" [];
+    /// time that the learner waits for a minibatch
+    LEARNER_SAMPLE_WAIT_SECONDS: Histogram = "mahrl_learner_sample_wait_seconds" [];
+    /// 1 if this process leads, 0 if it stands by
+    LEARNER_LEADER: Gauge = "mahrl_learner_leader" [];
+    /// actors that have joined and are alive
+    LEARNER_ACTORS: Gauge = "mahrl_learner_actors" [];
+    /// shards by state (`live`, `down`)
+    LEARNER_SHARDS: Gauge = "mahrl_learner_shards" ["state"];
+    /// actors that were not admitted, by reason
+    LEARNER_JOINS_REFUSED: Counter = "mahrl_learner_joins_refused_total" ["reason"];
+    /// updates in the last checkpoint
+    CHECKPOINT_STEP: Gauge = "mahrl_checkpoint_step" [];
+    /// time of a checkpoint
+    CHECKPOINT_SECONDS: Histogram = "mahrl_checkpoint_seconds" [];
+    /// checkpoints that could not be written
+    CHECKPOINT_FAILURES: Counter = "mahrl_checkpoint_failures_total" [];
+    /// mean total reward of a session in the last evaluation
+    EVALUATION_RETURN: Gauge = "mahrl_evaluation_return" [];
+    /// environment steps at the last evaluation
+    EVALUATION_ENV_STEPS: Gauge = "mahrl_evaluation_env_steps" [];
+
+    // Weights.
+    /// newest version: published by the learner, or received by the actor
+    WEIGHTS_VERSION: Gauge = "mahrl_weights_version" [];
+    /// versions published
+    WEIGHTS_PUBLISHED: Counter = "mahrl_weights_published_total" [];
+    /// bytes of weights sent to subscribers
+    WEIGHTS_SENT_BYTES: Counter = "mahrl_weights_sent_bytes_total" [];
+    /// actors that hold a stream of weights
+    WEIGHTS_SUBSCRIBERS: Gauge = "mahrl_weights_subscribers" [];
+    /// age of the policy that the actor acts by
+    WEIGHTS_STALENESS_SECONDS: Gauge = "mahrl_weights_staleness_seconds" [];
+    /// time from a version's publication to its first use by the actor
+    WEIGHTS_LATENCY_SECONDS: Histogram = "mahrl_weights_latency_seconds" [];
+
+    // An actor.
+    /// environment steps
+    ACTOR_STEPS: Counter = "mahrl_actor_steps_total" [];
+    /// sessions begun
+    ACTOR_SESSIONS: Counter = "mahrl_actor_sessions_total" [];
+    /// sessions abandoned because their shard was lost
+    ACTOR_SESSIONS_LOST: Counter = "mahrl_actor_sessions_lost_total" [];
+    /// version of the policy that it acts by
+    ACTOR_POLICY_VERSION: Gauge = "mahrl_actor_policy_version" [];
+    /// pauses of a rollout thread, by reason (`staleness`, `replay`, `learner`); their time is the sum
+    ACTOR_PAUSED_SECONDS: Histogram = "mahrl_actor_paused_seconds" ["reason"];
+    /// streams opened again after a failure, by peer (`learner`, `replay`)
+    ACTOR_RECONNECTS: Counter = "mahrl_actor_reconnects_total" ["peer"];
+    /// batches sent again after a reconnect
+    ACTOR_RESENT_BATCHES: Counter = "mahrl_actor_resent_batches_total" [];
+}
