@@ -11,7 +11,10 @@ ARGS ?=
 CARGO_FLAGS ?=
 RUN ?=
 
-.PHONY: help setup train test check bench bench-all report clean distclean
+ACTORS ?= 4
+SHARDS ?= 3
+
+.PHONY: help setup train cluster-local test check bench bench-all report clean distclean
 
 help: ## list the targets
 	@printf 'make TARGET, where TARGET is\n'
@@ -23,6 +26,9 @@ setup: ## fetch libtorch once into .libtorch (CPU: 540 MB; with CUDA=1 2.5 GB), 
 train: setup ## train on the built-in world; ends with a table and a report (ARGS="--steps N --env LOG --run-dir DIR ...")
 	@echo "train: building the learner in release mode (ten minutes or so the first time on 2 cores), then training for about as long"
 	cargo run --release $(CARGO_FLAGS) -p learner -- $(ARGS)
+
+cluster-local: setup ## a cluster on this machine: redis, SHARDS replay shards, ACTORS actors, a learner (ACTORS=4 SHARDS=3)
+	@ACTORS=$(ACTORS) SHARDS=$(SHARDS) CARGO_FLAGS="$(CARGO_FLAGS)" scripts/cluster-local.sh $(ARGS)
 
 test: setup ## all that CI runs: formatting, lints, every test, docs
 	@CARGO_FLAGS="$(CARGO_FLAGS)" scripts/test.sh formatting lints tests docs

@@ -61,6 +61,21 @@ impl Counts {
         }
     }
 
+    /// Field by field the larger: what was counted once is not taken back, though a part of the sum may be out of reach.
+    #[must_use]
+    pub fn at_least(self, earlier: Self) -> Self {
+        Self {
+            steps: self.steps.max(earlier.steps),
+            clicks_only: self.clicks_only.max(earlier.clicks_only),
+            orders: self.orders.max(earlier.orders),
+            sessions: self.sessions.max(earlier.sessions),
+            left: self.left.max(earlier.left),
+            random_items: self.random_items.max(earlier.random_items),
+            noise_sampled: self.noise_sampled.max(earlier.noise_sampled),
+            noise_changed: self.noise_changed.max(earlier.noise_changed),
+        }
+    }
+
     /// Σ r_ex.
     pub fn reward(&self) -> f64 {
         self.clicks_only as f64 * f64::from(Feedback::Click.reward())

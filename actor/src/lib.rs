@@ -6,14 +6,20 @@
 //! | [`run`] | rollout threads that run freely, with a budget, a stop flag and hot-swapped weights |
 //! | [`weights`] | the subscription to the learner's weights |
 //! | [`sessions`] | which sessions an actor plays |
+//! | [`process`] | the life of an actor process: it joins, rolls out, and joins again after whatever breaks |
+//! | `join` | how an actor enters a run |
+//! | [`cli`] | the command line of `actor` |
 //! | [`counts`] | what rollouts bring, counted |
 //! | [`times`] | where their time goes |
 //!
 //! In mode `lockstep` the learner calls [`Rollout::step`] itself; in mode `async` [`Actors`] do.
 
+pub mod cli;
 pub mod counts;
 mod error;
+mod join;
 mod policy;
+pub mod process;
 pub mod rollout;
 pub mod run;
 pub mod sessions;

@@ -96,14 +96,18 @@ fn bar(what: &'static str) -> indicatif::ProgressBar {
 
 /// Parses the arguments of this process and runs the command.
 pub fn main() -> ExitCode {
-    telemetry::init(telemetry::Format::Pretty, "warn");
     // Two spinning OpenMP threads cost 15 times on shared cores; one owner thread computes.
     tch::set_num_threads(1);
     let cli = match Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    let outcome = match cli.command.unwrap_or(Command::Train(cli.train)) {
+    let command = cli.command.unwrap_or(Command::Train(cli.train));
+    match &command {
+        Command::Train(args) => args.start_logs(),
+        _ => telemetry::init(telemetry::Format::Pretty, "warn"),
+    }
+    let outcome = match command {
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::World(args) => world::run(&args),

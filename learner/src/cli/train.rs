@@ -1,9 +1,9 @@
 //! `learner [train]`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use common::config::Config;
+use common::{config::Config, telemetry};
 
 use super::{Outcome, say};
 use crate::{
@@ -48,6 +48,13 @@ pub(super) struct Args {
     /// lockstep --actors and --shards too.
     #[arg(long, requires = "run_dir", conflicts_with = "config")]
     resume: bool,
+    /// Lead a cluster: serve weights to `actor` processes and learn from `replay` processes (docs/cluster.md). The run goes
+    /// on by itself if --run-dir [default: runs/NAME, by cluster.run] holds one.
+    #[arg(long, conflicts_with = "resume")]
+    cluster: bool,
+    /// With --cluster: how log lines look, `pretty` or `json`. RUST_LOG sets what is logged.
+    #[arg(long, value_name = "FORM", value_enum, default_value_t, env = "MAHRL_LOG")]
+    log: node::cli::Log,
     /// A TOML file of settings (docs/configuration.md).
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -60,6 +67,15 @@ pub(super) struct Args {
 }
 
 impl Args {
+    /// Starts the logs: a cluster's operator wants more of them than who looks at a progress bar.
+    pub(super) fn start_logs(&self) {
+        if self.cluster {
+            node::cli::Settings { log: self.log, ..Default::default() }.start_logs();
+        } else {
+            telemetry::init(telemetry::Format::Pretty, "warn");
+        }
+    }
+
     /// The flags as dotted settings.
     fn flags(&self) -> Result<Vec<(String, toml::Value)>> {
         let mut flags = node::cli::parse_set(&self.settings)?;
@@ -88,6 +104,9 @@ impl Args {
 pub(super) fn run(args: &Args) -> Result<Outcome> {
     let flags = args.flags()?;
     let flags: Vec<_> = flags.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    if args.cluster {
+        return lead(args, &Config::load(args.config.as_deref(), &flags)?);
+    }
     let (config, world, run_dir, _lock) = if args.resume {
         let path = args.run_dir.as_deref().context("--resume needs --run-dir")?;
         let run_dir = RunDir::open(path)?;
@@ -105,18 +124,47 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         (config, world, run_dir, lock)
     };
     say(&introduction(&config, &run_dir, args.resume));
-    let interrupt =
-        Interrupt::on_ctrl_c(|| eprintln!("\nending with a checkpoint; once more ends at once, without"));
+    let interrupt = interrupt();
     let finished = train::run(&config, &world, &run_dir, args.resume, &interrupt)?;
+    let go_on = format!("learner --run-dir {} --resume", run_dir.path().display());
+    conclude(args, (&config, &run_dir), finished, &interrupt, &go_on)
+}
+
+/// Leads a cluster.
+fn lead(args: &Args, config: &Config) -> Result<Outcome> {
+    let world = train::prepare(config)?;
+    if !config.cluster.metrics_listen.is_empty() {
+        let address = node::metrics::serve(&config.cluster.metrics_listen, "learner")?;
+        say(&format!("metrics  http://{address}/metrics"));
+    }
+    let path = args.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(&config.cluster.run));
+    let interrupt = interrupt();
+    let train::Ended { run_dir, finished } = train::run_cluster(config, &world, &path, &interrupt)?;
+    let Some(run_dir) = run_dir else { return Ok(Outcome::Interrupted) };
+    conclude(args, (config, &run_dir), finished, &interrupt, "the same command")
+}
+
+fn interrupt() -> Interrupt {
+    Interrupt::on_ctrl_c(|| eprintln!("\nending with a checkpoint; once more ends at once, without"))
+}
+
+/// The table and the report of a run that has ended.
+fn conclude(
+    args: &Args,
+    (config, run_dir): (&Config, &RunDir),
+    finished: bool,
+    interrupt: &Interrupt,
+    go_on: &str,
+) -> Result<Outcome> {
     // From here on Ctrl-C ends the process at once: the run is on disk.
     let asked_to_end = interrupt.nothing_to_save();
     let report_without_table = || -> Result<()> {
-        super::print_lines(&format!("report  {}", report::write(&run_dir, &config, None)?.display()));
+        super::print_lines(&format!("report  {}", report::write(run_dir, config, None)?.display()));
         Ok(())
     };
     if !finished {
         report_without_table()?;
-        eprintln!("interrupted; go on with: learner --run-dir {} --resume", run_dir.path().display());
+        eprintln!("interrupted; go on with: {go_on}");
         return Ok(Outcome::Interrupted);
     }
     if asked_to_end {
@@ -131,11 +179,11 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         report_without_table()?;
     } else {
         let comparison =
-            super::evaluate::compare(&config, &run_dir, &super::evaluate::Scope::final_table(&config))?;
+            super::evaluate::compare(config, run_dir, &super::evaluate::Scope::final_table(config))?;
         super::evaluate::show(&comparison);
         super::print_lines(&format!(
             "report  {}",
-            super::evaluate::keep(&config, &run_dir, &comparison)?.display()
+            super::evaluate::keep(config, run_dir, &comparison)?.display()
         ));
     }
     super::print_lines(&format!("policy  {}", run_dir.policy_path().display()));

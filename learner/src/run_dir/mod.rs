@@ -7,6 +7,7 @@
 //! | `timing.jsonl` | what depends on the machine: rates and shares of time |
 //! | `events/` | the same for TensorBoard |
 //! | `checkpoints/` | see [`crate::checkpoint`] |
+//! | `numbers.json` | cluster: numbers that no process of the run may use again |
 //! | `policy.safetensors` | the newest weights of all four online networks |
 //! | `history_greedy.safetensors` | the supervised reference, once trained |
 //! | `evaluation.json` | the final table |
@@ -132,6 +133,16 @@ impl RunDir {
             return Err(Error::NoRun { path: path.to_owned(), missing: CONFIG });
         }
         Ok(run_dir)
+    }
+
+    /// Where the numbers of a cluster's run are.
+    pub fn numbers_of(path: &Path) -> PathBuf {
+        path.join("numbers.json")
+    }
+
+    /// Whether a folder holds a run.
+    pub fn holds_run(path: &Path) -> bool {
+        path.join(CONFIG).is_file()
     }
 
     /// Keeps other processes from training in it until what it returns is dropped. The folder itself is locked: its files

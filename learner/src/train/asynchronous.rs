@@ -236,5 +236,5 @@ fn subscribe(
 fn checkpoint(trainer: &mut Trainer<'_>, runtime: &Runtime, shards: &Shards) -> Result<()> {
     let mut extra = BTreeMap::new();
     put_all(&mut extra, "replay", runtime.block_on(shards.snapshot())?);
-    trainer.checkpoint(extra)
+    trainer.checkpoint(extra).map(drop)
 }

@@ -6,6 +6,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`lockstep`] | Algorithm 1 serially; bitwise reproducible, also across a resume |
+//! | [`cluster`] | the learner of a cluster: actors and shards are processes of their own |
 //! | [`asynchronous`] | actor threads and the learner running freely under the rate limiter |
 //! | [`trainer`] | what both share: engine, schedule of evaluations and checkpoints |
 //! | [`records`] | what is measured and written |
@@ -19,6 +20,7 @@
 mod asynchronous;
 mod averages;
 mod clock;
+mod cluster;
 mod interrupt;
 mod lockstep;
 mod progress;
@@ -30,6 +32,7 @@ mod trainer;
 use anyhow::{Context, Result};
 use common::config::{Config, Mode};
 
+pub use cluster::{Ended, run_cluster};
 pub use interrupt::Interrupt;
 pub use resume::may_change;
 
@@ -52,16 +55,21 @@ pub fn run(
     resume: bool,
     interrupt: &Interrupt,
 ) -> Result<bool> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("services")
-        .enable_all()
-        .build()
-        .context("cannot start the services' threads")?;
+    let runtime = runtime()?;
     let (mut trainer, resumed) = Trainer::new(config, world, run_dir, interrupt, resume)?;
     match config.train.mode {
         Mode::Lockstep => lockstep::run(&mut trainer, &runtime, resumed)?,
         Mode::Async => asynchronous::run(&mut trainer, &runtime, resumed)?,
     }
     trainer.finish()
+}
+
+/// The threads of everything beside the learner's own.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("services")
+        .enable_all()
+        .build()
+        .context("cannot start the services' threads")
 }

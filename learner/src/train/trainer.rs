@@ -2,7 +2,7 @@
 //!
 //! Owner: the learner's thread, the only one that touches tensors.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 
 use actor::{Counts, VersionedPolicy};
 use agent::{Explorer, Policy};
@@ -54,6 +54,8 @@ pub(super) struct Trainer<'a> {
     pub(super) reward: Option<f64>,
     /// Mean low-level Q of the last record.
     pub(super) mean_q: Option<f64>,
+    /// Versions by which the last low-level minibatch was behind.
+    pub(super) staleness: Option<f64>,
     next_record: u64,
     next_evaluation: u64,
     next_checkpoint: u64,
@@ -103,6 +105,7 @@ impl<'a> Trainer<'a> {
             broadcast: Vec::new(),
             reward: None,
             mean_q: None,
+            staleness: None,
             next_record: 0,
             next_evaluation: next(env_steps, config.train.evaluate_every),
             next_checkpoint: next(env_steps, config.train.checkpoint_every),
@@ -138,6 +141,11 @@ impl<'a> Trainer<'a> {
         self.interrupt.raised()
     }
 
+    /// What asks the run to end.
+    pub(super) fn interrupt(&self) -> &'a Interrupt {
+        self.interrupt
+    }
+
     /// Whether all environment steps are done.
     pub(super) fn all_steps_done(&self) -> bool {
         self.env_steps >= self.config.train.steps
@@ -157,7 +165,9 @@ impl<'a> Trainer<'a> {
         let metrics = self.timed(Part::Update, |trainer| trainer.engine.update(high, low))?;
         self.averages.add(&metrics);
         let versions = low.policy_versions.iter().map(|&v| self.state.version.saturating_sub(v) as f64);
-        self.averages.add_staleness(versions.sum::<f64>() / low.len().max(1) as f64);
+        let staleness = versions.sum::<f64>() / low.len().max(1) as f64;
+        self.averages.add_staleness(staleness);
+        self.staleness = Some(staleness);
         Ok(metrics)
     }
 
@@ -228,8 +238,8 @@ impl<'a> Trainer<'a> {
         Ok(false)
     }
 
-    /// Writes a checkpoint with the parts that the mode needs besides, and the policy.
-    pub(super) fn checkpoint(&mut self, mut extra: BTreeMap<String, Vec<u8>>) -> Result<()> {
+    /// Writes a checkpoint with the parts that the mode needs besides, and the policy; the checkpoint's path.
+    pub(super) fn checkpoint(&mut self, mut extra: BTreeMap<String, Vec<u8>>) -> Result<PathBuf> {
         // What the checkpoint counts on must not be lost behind it.
         self.metrics.sync()?;
         self.state.metrics_bytes = self.metrics.bytes();
@@ -243,9 +253,9 @@ impl<'a> Trainer<'a> {
             extra,
         };
         let folder = self.run_dir.checkpoints_path();
-        checkpoint::write(&folder, &checkpoint, self.config.train.keep_checkpoints)?;
+        let path = checkpoint::write(&folder, &checkpoint, self.config.train.keep_checkpoints)?;
         run_dir::write_whole(&self.run_dir.policy_path(), &self.engine.weights(true))?;
-        Ok(())
+        Ok(path)
     }
 
     /// Ends the run; true if all environment steps are done.

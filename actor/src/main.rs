@@ -1,0 +1,17 @@
+//! `actor`: rolls out the learner's policy and streams what happens to the replay shards. `actor --help` says how.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = actor::cli::Cli::parse();
+    match actor::cli::run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // `{:#}` is the whole chain on one line: what failed, and why.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

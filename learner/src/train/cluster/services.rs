@@ -1,0 +1,263 @@
+//! What stands around the learner's thread: the shards as one replay, and what is served to actors.
+//!
+//! In: a lead; out: minibatches, totals, broadcasts. Owner: the learner's thread; everything else runs on the runtime.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actor::Counts;
+use anyhow::{Context, Result};
+use common::config::Config;
+use control::{CheckpointEntry, Control};
+use node::{Health, Limits, Security, Server, Shutdown, metrics};
+use proto::v1::control_server::ControlServer;
+use replay::{
+    Settings, Shards,
+    client::{Pace, Pacer, Prefetch, Sampler, Totals},
+};
+use sha2::{Digest, Sha256};
+use tokio::{runtime::Runtime, task::JoinHandle};
+use tonic::service::Routes;
+
+use super::{
+    admission::{Admission, AdmissionService},
+    lead::Lead,
+};
+use crate::{
+    engine::{Engine, UpdateMetrics},
+    train::{
+        services::{LONG, request},
+        trainer::Trainer,
+    },
+    weights::{Publisher, WeightsService},
+};
+
+/// Minibatches sampled ahead.
+const PREFETCH: usize = 2;
+/// How long subscribers may take to hear that the run is over.
+const FAREWELL: Duration = Duration::from_secs(3);
+/// Between two tries to end the services.
+const LOOK_AROUND: Duration = Duration::from_millis(20);
+/// How long the shards may take to note priorities.
+const PRIORITIES: Duration = Duration::from_secs(2);
+/// Added to a row's error: none becomes impossible to draw (Schaul et al. 2016, Sec 3.3).
+const LEAST_PRIORITY: f64 = 1e-6;
+
+/// What a cluster's processes reach each other by.
+pub(super) struct Links {
+    pub(super) control: Control,
+    pub(super) shards: Shards,
+    settings: Settings,
+    /// Bound, not serving yet.
+    server: Server,
+}
+
+impl Links {
+    /// Finds the shards, and binds the learner's own address.
+    pub(super) fn open(config: &Config, n_items: usize, runtime: &Runtime) -> Result<Self> {
+        let _guard = runtime.enter();
+        let security = Security::load(&config.cluster)?;
+        let control = Control::open(&config.cluster)?;
+        let settings = Settings::from_config(config, &config.cluster.run, n_items);
+        let addresses = control::Discovery::start(&config.cluster, &control);
+        let connect = {
+            let security = security.clone();
+            move |address: &str| node::connect(address, &security)
+        };
+        let shards = Shards::discover(addresses, connect, &settings, runtime.handle().clone());
+        let bound = Server::bind(&config.cluster.learner_listen, &security, Limits::default());
+        Ok(Self { control, shards, settings, server: runtime.block_on(bound)? })
+    }
+
+    /// Where others find this learner.
+    pub(super) fn address(&self, config: &Config) -> String {
+        match config.cluster.advertise.as_str() {
+            "" => self.server.address().to_string(),
+            advertised => advertised.to_owned(),
+        }
+    }
+}
+
+/// Everything that runs beside the learner's thread.
+pub(super) struct Services {
+    pub(super) prefetch: Prefetch,
+    pub(super) pacer: Pacer,
+    pub(super) admission: Arc<Admission>,
+    sampler: Sampler,
+    publisher: Publisher,
+    control: Control,
+    fence: u64,
+    health: Health,
+    shutdown: Shutdown,
+    server: JoinHandle<Result<(), node::Error>>,
+    /// Updates that the counters of the control plane know.
+    counted: u64,
+}
+
+impl Services {
+    /// Starts to serve and to ask the shards; `saved` is the pacer's part of a checkpoint. Waits until the shards have
+    /// answered.
+    pub(super) fn start(
+        trainer: &Trainer<'_>,
+        runtime: &Runtime,
+        links: Links,
+        lead: &mut Lead,
+        saved: &[u8],
+    ) -> Result<Self> {
+        let _guard = runtime.enter();
+        let Links { control, shards, settings, server } = links;
+        let config = trainer.config;
+        let pace =
+            Pace { budget: config.train.steps, fence: lead.fence, expected_shards: config.replay.shards };
+        let pacer = Pacer::start(&shards, &settings, pace, (!saved.is_empty()).then_some(saved))
+            .context("cannot pace the replay shards")?;
+        let numbers = lead.numbers.take().context("the numbers are taken once")?;
+        let admission = Arc::new(Admission::new(&config.cluster.run, config.to_toml(), numbers));
+        let publisher = Publisher::new();
+        let weights = WeightsService::new(&config.cluster.run, lead.fence, &publisher);
+        let routes = Routes::new(weights.into_server())
+            .add_service(ControlServer::new(AdmissionService(Arc::clone(&admission))));
+        let (shutdown, health) = (Shutdown::new(), server.health());
+        let grace = Duration::from_secs_f64(config.cluster.grace_seconds);
+        let server = runtime.spawn(server.serve(routes, shutdown.clone(), grace));
+        let sampler = pacer.sampler(LONG, config.replay.importance_exponent);
+        let (requests, first) = (config.clone(), trainer.engine.updates());
+        let prefetch =
+            sampler.clone().prefetch(first, PREFETCH, move |number| request(&requests, number));
+        Ok(Self {
+            prefetch,
+            pacer,
+            admission,
+            sampler,
+            publisher,
+            control,
+            fence: lead.fence,
+            health,
+            shutdown,
+            server,
+            counted: first,
+        })
+    }
+
+    /// The shards have answered, the weights are out: actors may come.
+    pub(super) fn ready(&self) {
+        self.health.set_ready(true);
+        metrics::LEARNER_LEADER.set(1.0, []);
+    }
+
+    pub(super) fn publish(&self, version: u64, updates: u64, weights: Vec<u8>) -> Result<()> {
+        self.publisher.publish(version, updates, weights)?;
+        self.pacer.set_policy_version(version);
+        metrics::WEIGHTS_VERSION.set(version as f64, []);
+        metrics::WEIGHTS_PUBLISHED.increment(1, []);
+        Ok(())
+    }
+
+    /// Tells the shards how wrong the critics were about rows that were drawn by priority.
+    pub(super) fn update_priorities(
+        &self,
+        runtime: &Runtime,
+        batch: &replay::client::Minibatch,
+        metrics: &UpdateMetrics,
+    ) -> Result<()> {
+        use replay::table::Level;
+        let levels = [(Level::High, &metrics.high, &batch.high.keys), (Level::Low, &metrics.low, &batch.low.keys)];
+        for (level, metrics, keys) in levels {
+            let Some(metrics) = metrics.as_ref().filter(|_| !keys.is_empty()) else { continue };
+            let priorities: Vec<f64> = metrics.td_errors.iter().map(|error| error + LEAST_PRIORITY).collect();
+            let update = self.sampler.update_priorities(level, keys, &priorities);
+            match runtime.block_on(async { tokio::time::timeout(PRIORITIES, update).await }) {
+                Ok(Err(error @ replay::Error::Fenced(_))) => return Err(error.into()),
+                // Old priorities do no harm beyond a slower start.
+                Ok(Err(error)) => tracing::warn!(%error, "priorities were not updated"),
+                Err(_) => tracing::warn!("priorities were not updated in time"),
+                Ok(Ok(_)) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What the shards have stored.
+    pub(super) fn totals(&self) -> Totals {
+        self.pacer.totals()
+    }
+
+    /// Notes how far the run is, for actors and for operators.
+    pub(super) fn note(&mut self, trainer: &Trainer<'_>, totals: &Totals) {
+        let subscribers = self.publisher.n_subscribers();
+        self.admission.note(totals.env_steps, subscribers);
+        metrics::LEARNER_STEP.set(trainer.engine.updates() as f64, []);
+        metrics::LEARNER_ENV_STEPS.set(totals.env_steps as f64, []);
+        metrics::LEARNER_ACTORS.set(subscribers as f64, []);
+        for (table, sampled) in ["low", "high"].into_iter().zip(totals.sampled) {
+            let ratio = sampled as f64 / totals.env_steps.max(1) as f64;
+            metrics::LEARNER_SAMPLES_PER_INSERT.set(ratio, [table]);
+        }
+        let up = totals.shards.iter().filter(|shard| shard.up).count();
+        metrics::LEARNER_SHARDS.set(up as f64, ["up"]);
+        metrics::LEARNER_SHARDS.set((totals.shards.len() - up) as f64, ["down"]);
+        if let Some(staleness) = trainer.staleness {
+            metrics::LEARNER_STALENESS_VERSIONS.set(staleness, []);
+        }
+        if let Some(reward) = trainer.reward {
+            metrics::EVALUATION_RETURN.set(reward, []);
+        }
+    }
+
+    /// Enters a checkpoint into the catalogue of the control plane; Redis may be away.
+    pub(super) fn catalogue(&mut self, trainer: &Trainer<'_>, path: &std::path::Path, runtime: &Runtime) {
+        metrics::CHECKPOINT_STEP.set(trainer.env_steps as f64, []);
+        let Ok(bytes) = std::fs::read(path) else { return };
+        let entry = CheckpointEntry {
+            step: trainer.env_steps,
+            updates: trainer.engine.updates(),
+            path: path.display().to_string(),
+            sha256: Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+            fence: self.fence,
+        };
+        let new = entry.updates.saturating_sub(std::mem::replace(&mut self.counted, entry.updates));
+        let keep = trainer.config.train.keep_checkpoints;
+        let control = self.control.clone();
+        let noted = runtime.block_on(async {
+            control.publish_checkpoint(entry, keep).await?;
+            control.add("updates", new).await
+        });
+        if let Err(error) = noted {
+            tracing::warn!(%error, "the control plane is away; it will know of the checkpoint later");
+        }
+    }
+
+    /// Ends everything; subscribers hear whether the run is over.
+    pub(super) fn stop(self, runtime: &Runtime, finished: bool) {
+        self.health.set_ready(false);
+        metrics::LEARNER_LEADER.set(0.0, []);
+        drop(self.prefetch);
+        if finished {
+            self.publisher.finish();
+            let begun = Instant::now();
+            while self.publisher.n_subscribers() > 0 && begun.elapsed() < FAREWELL {
+                std::thread::sleep(LOOK_AROUND);
+            }
+        }
+        // Ends the streams.
+        drop(self.publisher);
+        self.shutdown.begin();
+        if let Ok(Err(error)) = runtime.block_on(self.server) {
+            tracing::warn!(%error, "the learner's server ended with an error");
+        }
+    }
+}
+
+/// What the shards have stored, as rollouts count it. Shards do not know which items were random.
+pub(super) fn counts(totals: &Totals) -> Counts {
+    Counts {
+        steps: totals.env_steps,
+        clicks_only: totals.feedback.clicks,
+        orders: totals.feedback.orders,
+        sessions: totals.feedback.sessions,
+        left: totals.feedback.left,
+        ..Counts::default()
+    }
+}
