@@ -22,6 +22,8 @@ pub struct Control(Arc<Inner>);
 
 struct Inner {
     store: Store,
+    /// Whether nobody else can reach the store.
+    alone: bool,
     /// Whose counters these are: one handle's.
     process: u64,
     local: Mutex<Local>,
@@ -56,18 +58,18 @@ impl Control {
     /// Fails where the password file or a certificate cannot be read.
     pub fn open(config: &ClusterConfig) -> Result<Self, Error> {
         if config.redis.is_empty() {
-            return Ok(Self::in_memory(&Memory::new()));
+            return Ok(Self::of(Store::Memory(Memory::new()), true));
         }
-        Ok(Self::of(Store::Redis(Box::new(Redis::new(config)?))))
+        Ok(Self::of(Store::Redis(Box::new(Redis::new(config)?)), false))
     }
 
     /// A handle of its own, as of another process, on a store within this one.
     pub fn in_memory(memory: &Memory) -> Self {
-        Self::of(Store::Memory(memory.clone()))
+        Self::of(Store::Memory(memory.clone()), false)
     }
 
-    fn of(store: Store) -> Self {
-        Self(Arc::new(Inner { store, process: unique(), local: Mutex::default() }))
+    fn of(store: Store, alone: bool) -> Self {
+        Self(Arc::new(Inner { store, alone, process: unique(), local: Mutex::default() }))
     }
 
     fn local(&self) -> MutexGuard<'_, Local> {
@@ -127,6 +129,10 @@ impl Control {
     /// The catalogue, ascending by step.
     pub async fn checkpoints(&self) -> Result<Vec<CheckpointEntry>, Error> {
         ask!(self.checkpoints())
+    }
+
+    pub(crate) fn is_alone(&self) -> bool {
+        self.0.alone
     }
 
     pub(crate) async fn put_shard(&self, entry: &ShardEntry, lease: Duration) -> Result<(), Error> {

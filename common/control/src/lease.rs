@@ -6,7 +6,8 @@
 //! What a holder may believe ([`Standing`]), measured on its own monotonic clock from the start of its last renewal that
 //! succeeded, which is before the store began to count:
 //! - `Held`: less than a lease ago. Nobody else holds it, not even where the store lost its contents since: a campaigner
-//!   that knows of any token lets a whole lease pass in an empty store first, in which the holder writes itself in again.
+//!   that knows of a higher token than the store does lets a whole lease pass first, in which the holder writes itself in
+//!   again. (One that knows of none does not wait; its token is the higher.)
 //! - `Unconfirmed`: the store has been away for longer. Nobody can have taken the lease through it meanwhile, so the holder
 //!   goes on; but it may have come back for others only, or its own process may have been stopped. Its token decides:
 //!   shards and actors refuse any that is lower than one they have seen. A new leader must therefore show its token to
@@ -14,11 +15,13 @@
 //! - `Superseded`: a higher token was given. The holder must stop, and will never hold this lease again. `Released`: the
 //!   same, by its own will.
 //!
-//! Tokens: one more than the highest of the store's counter and the bidder's floor. The counter is written again by every
-//! renewal. One that is missing begins at the store's clock in milliseconds, so that it lies above what was given before
-//! even where nobody is left who knows. A holder whose token is above the lease's takes it back: the higher token leads.
+//! Tokens: above the store's counter, above the bidder's floor, and not below the store's clock in microseconds, so that a
+//! token lies above those before it also where the counter was lost, or an old one restored, and nobody is left who knows.
+//! Every renewal writes the counter again. A holder whose token is above the lease's takes it back: the higher token leads.
 //!
-//! Assumed: clocks run at the same rate to one part in a thousand, on average over a lease. What they show does not matter.
+//! Assumed: over a lease, the clocks of the holder and the store run at the same rate to one part in a thousand. What they
+//! show does not matter to the holder. A store whose clock jumps ahead ends leases early, and two may hold for a moment, of
+//! whom the fence stops one; one whose clock goes back *and* that loses its counter relies on the floors.
 
 use std::{
     sync::{
@@ -186,7 +189,7 @@ impl Control {
     /// Waits until the lease is free, also while the store is away, and takes it. In: where actors find this learner, a
     /// lease above 0, and the highest token known from elsewhere (checkpoint, shards), 0 if none.
     ///
-    /// A store that has lost its counter, where a token is known, is given one lease for its leader to return. Fails only
+    /// A store that knows of no token as high as the floor is given one lease for its leader to return, unless it is this process's own. Fails only
     /// where the store refuses this process, or the token is no token. Dropped while waiting, it may leave a lease behind that
     /// runs out.
     pub async fn campaign(&self, address: &str, lease: Duration, floor: u64) -> Result<Leadership, Error> {
@@ -197,7 +200,7 @@ impl Control {
         let (mut floor, mut blank_since, mut away) = (floor, None, false);
         loop {
             let start = Instant::now();
-            let settled = blank_since.is_some_and(|since| start - since >= lease);
+            let settled = self.is_alone() || blank_since.is_some_and(|since| start - since >= lease);
             let bid = Bid { holder: &holder, address, lease, floor, settled };
             match self.claim(bid).await {
                 Ok(Claim::Won { fence }) => {

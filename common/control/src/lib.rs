@@ -50,7 +50,7 @@ pub use crate::{
     settings::settings_difference,
 };
 
-/// Highest fencing token: Redis's scripts count in f64.
+/// Highest fencing token: Redis's scripts count in f64. Its clock in microseconds gets there in the year 2255.
 pub const MAX_FENCE: u64 = 1 << 53;
 
 /// A number that no other process or call has, for names; nothing is drawn by it.

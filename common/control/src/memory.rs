@@ -132,13 +132,12 @@ impl Memory {
             let highest = contents.fence.unwrap_or(0).max(lease.leader.fence);
             return Ok(Claim::Held { highest, free_in: lease.ends - now });
         }
-        let highest = match contents.fence {
-            Some(highest) => highest,
-            None if bid.floor > 0 && !bid.settled => return Ok(Claim::Blank),
-            None => *ever,
-        };
-        let fence = highest.max(bid.floor) + 1;
-        *ever = fence.max(*ever);
+        let known = contents.fence.unwrap_or(0);
+        if known < bid.floor && !bid.settled {
+            return Ok(Claim::Blank);
+        }
+        let fence = known.max(bid.floor).max(*ever) + 1;
+        *ever = fence;
         contents.fence = Some(fence);
         contents.lease = Some(Lease::of(bid.holder, bid.address, fence, now + bid.lease));
         Ok(Claim::Won { fence })

@@ -67,7 +67,7 @@ pub(crate) struct Bid<'a> {
     pub(crate) lease: Duration,
     /// Highest token known to the bidder.
     pub(crate) floor: u64,
-    /// Whether a store that knows no token, where the bidder knows one, has stayed so for a whole lease.
+    /// Whether a store that knows of no token as high as the bidder's floor has stayed so for a whole lease.
     pub(crate) settled: bool,
 }
 

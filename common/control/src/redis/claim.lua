@@ -12,14 +12,14 @@ if holder then
   if highest and tonumber(highest) > tonumber(theirs) then theirs = highest end
   return {'held', theirs, redis.call('PTTL', KEYS[1])}
 end
-local floor = tonumber(ARGV[4])
-if not highest then
-  if floor > 0 and ARGV[5] ~= '1' then return {'blank', '0', 0} end
-  -- The counter begins at the server's clock, so that it lies above the tokens that a lost counter gave.
-  local now = redis.call('TIME')
-  highest = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
-end
-local fence = string.format('%.0f', math.max(tonumber(highest), floor) + 1)
+-- A store that knows less than the bidder has lost something.
+local known, floor = tonumber(highest or '0'), tonumber(ARGV[4])
+if known < floor and ARGV[5] ~= '1' then return {'blank', '0', 0} end
+-- The server's clock, in microseconds, lies above the tokens of a counter that was lost. In ms, two claims around a
+-- FLUSHALL have met.
+local now = redis.call('TIME')
+local us = tonumber(now[1]) * 1000000 + tonumber(now[2])
+local fence = string.format('%.0f', math.max(known + 1, floor + 1, us))
 redis.call('SET', KEYS[2], fence)
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'fence', fence, 'address', ARGV[2])

@@ -5,7 +5,8 @@ use std::{
     time::Duration,
 };
 
-use control::{CheckpointEntry, Error, LeaseView, RunRecord, ShardEntry, Standing};
+use common::config::ClusterConfig;
+use control::{CheckpointEntry, Control, Error, LeaseView, RunRecord, ShardEntry, Standing};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::world::{World, ends, until};
@@ -38,7 +39,7 @@ cases!(
     a_leader_outlives_its_store_and_writes_everything_again,
     a_wiped_store_is_filled_again_before_a_standby_may_lead,
     a_fence_never_goes_back_though_nobody_remembers,
-    a_known_fence_is_passed_at_once_where_the_counter_is_there,
+    a_store_that_knows_less_than_the_bidder_is_given_a_lease,
     a_shard_is_listed_while_its_lease_holds,
     what_others_report_ends_a_leadership,
 );
@@ -93,6 +94,16 @@ async fn a_lower_fence_publishes_nothing(world: World) {
     process.control.publish_checkpoint(checkpoint(5, fence), 3).await.unwrap();
     let absurd = process.control.campaign("l:1", world.lease(), u64::MAX).await;
     assert!(matches!(absurd, Err(Error::Fence { .. })), "{absurd:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_without_redis_leads_at_once() {
+    let control = Control::open(&ClusterConfig::default()).unwrap();
+    let (start, lease) = (Instant::now(), Duration::from_secs(5));
+    let leadership = control.campaign("l:1", lease, 41).await.unwrap();
+    assert_eq!((leadership.fence(), start.elapsed()), (42, Duration::ZERO));
+    sleep(lease * 10).await;
+    assert!(leadership.is_held());
 }
 
 /// Three processes lead in turn; every third time, the leader is cut off instead of giving back.
@@ -253,15 +264,19 @@ async fn a_fence_never_goes_back_though_nobody_remembers(world: World) {
     assert!(third.fence() > fence && start.elapsed() >= lease, "an emptied store is given a lease");
 }
 
-async fn a_known_fence_is_passed_at_once_where_the_counter_is_there(world: World) {
+async fn a_store_that_knows_less_than_the_bidder_is_given_a_lease(world: World) {
     let lease = world.lease();
     let process = world.process().await;
     let first = process.control.campaign("l:1", lease, 0).await.unwrap();
     let fence = first.fence();
     first.release().await;
-    let floor = fence + 1_000;
-    let second = timeout(lease, process.control.campaign("l:1", lease, floor)).await.unwrap().unwrap();
-    assert_eq!(second.fence(), floor + 1);
+    let second = timeout(lease, process.control.campaign("l:1", lease, fence)).await.unwrap().unwrap();
+    assert!(second.fence() > fence, "it knows as much: at once");
+    second.release().await;
+    let (start, floor) = (Instant::now(), fence + 1_000_000_000);
+    let third = ends("the wait", process.control.campaign("l:1", lease, floor)).await.unwrap();
+    assert_eq!(third.fence(), floor + 1);
+    assert!(start.elapsed() >= lease);
 }
 
 async fn a_shard_is_listed_while_its_lease_holds(world: World) {

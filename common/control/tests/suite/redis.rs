@@ -37,6 +37,32 @@ async fn a_hung_server_holds_nobody_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_old_state_gives_no_fence_twice() {
+    let Some(mut world) = World::redis() else { return };
+    let lease = world.lease();
+    let mut last = 0;
+    for restore in [false, true, true] {
+        let World::Redis(server) = &mut world else { unreachable!("it is a Redis") };
+        if restore {
+            server.kill();
+            server.start_again();
+        }
+        // Nobody who leads now knows of those before.
+        let process = world.process().await;
+        for _ in 0..2 {
+            let leadership = ends("the campaign", process.control.campaign("l:1", lease, 0)).await.unwrap();
+            assert!(leadership.fence() > last, "{} after {last}", leadership.fence());
+            last = leadership.fence();
+            leadership.release().await;
+            let World::Redis(server) = &world else { unreachable!("it is a Redis") };
+            if !restore && !server.dump().exists() {
+                assert!(server.command("SAVE").starts_with("+OK"));
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_starts_before_its_redis_does() {
     let Some(mut world) = World::redis() else { return };
     let (lease, process) = (world.lease(), world.process().await);

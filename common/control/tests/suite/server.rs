@@ -58,7 +58,12 @@ impl Server {
         self.child.wait().unwrap();
     }
 
-    /// Starts again on the same port after [`Self::kill`], empty.
+    /// What `SAVE` writes, and the next start reads.
+    pub(crate) fn dump(&self) -> std::path::PathBuf {
+        self.folder.path().join("dump.rdb")
+    }
+
+    /// Starts again on the same port after [`Self::kill`]: empty, but for what was saved.
     pub(crate) fn start_again(&mut self) {
         let started = launch(self.port, &self.extra, self.folder.path());
         self.child = started.expect("the port is free again");
