@@ -121,7 +121,9 @@ fn connections(
             if let Some(leader) = leader {
                 match node::connect(&leader.address, &security) {
                     Ok(connection) => drop(sender.send_replace(Some(connection))),
-                    Err(error) => tracing::error!(%error, address = leader.address, "cannot connect to the learner"),
+                    Err(error) => {
+                        tracing::error!(%error, address = leader.address, "cannot connect to the learner")
+                    }
                 }
             }
             if leaders.changed().await.is_err() {

@@ -61,5 +61,10 @@ fn is_final(code: Code) -> bool {
 
 /// What this actor says of itself.
 pub(crate) fn request(run: &str, name: &str, settings: String, threads: usize) -> JoinRequest {
-    JoinRequest { run: Some(RunHeader::current(run)), actor: name.to_owned(), settings, threads: threads as u32 }
+    JoinRequest {
+        run: Some(RunHeader::current(run)),
+        actor: name.to_owned(),
+        settings,
+        threads: threads as u32,
+    }
 }

@@ -67,10 +67,8 @@ impl Process {
     pub fn run(mut self) -> Result<(), Error> {
         let (model, items) = (self.config.model.clone(), Arc::clone(self.world.items()));
         let decode = move |version: crate::weights::Version| {
-            Policy::from_safetensors(&version.data, &model, Arc::clone(&items)).map(|policy| VersionedPolicy {
-                version: version.version,
-                learner_step: version.learner_step,
-                policy,
+            Policy::from_safetensors(&version.data, &model, Arc::clone(&items)).map(|policy| {
+                VersionedPolicy { version: version.version, learner_step: version.learner_step, policy }
             })
         };
         // Joined first: a run that refuses this actor says why at once.
@@ -142,7 +140,8 @@ impl Process {
         let rollouts = self.rollouts(joined, &policy)?;
         (self.on_ready)();
         let limit = Duration::from_secs_f64(self.config.actor.max_staleness_seconds);
-        let weights_in = NewWeights { feed: weights.feed(), max_staleness: Some((weights.freshness(), limit)) };
+        let weights_in =
+            NewWeights { feed: weights.feed(), max_staleness: Some((weights.freshness(), limit)) };
         // A session has at least one step: the sessions of this incarnation cannot run out before its steps do.
         let slots = (self.config.actor.sessions * self.config.actor.actors) as u64;
         let actors = Actors::start(rollouts, Some(weights_in), joined.sessions.saturating_sub(slots))?;
@@ -192,7 +191,8 @@ impl Process {
             let mut rollout =
                 Rollout::new(world, Arc::clone(policy), explorer, config.period_layout(), share)?;
             rollout.begin_at(origin);
-            let settings = WriterSettings { wait: PATIENCE, ..WriterSettings::new(joined.first_writer + thread) };
+            let settings =
+                WriterSettings { wait: PATIENCE, ..WriterSettings::new(joined.first_writer + thread) };
             let writer = self.runtime.block_on(self.shards.writer(settings))?;
             Ok(RolloutThread { rollout, sink: Box::new(writer) })
         };

@@ -64,16 +64,18 @@ impl Admission {
     fn check(&self, request: &JoinRequest) -> Result<(), Status> {
         let run = request.run.as_ref().ok_or_else(|| Status::invalid_argument("run: is missing"))?;
         if run.schema_version != SCHEMA_VERSION {
-            let problem = format!("run.schema_version: {}, this learner speaks {SCHEMA_VERSION}", run.schema_version);
+            let problem =
+                format!("run.schema_version: {}, this learner speaks {SCHEMA_VERSION}", run.schema_version);
             return Err(Status::invalid_argument(problem));
         }
         if run.run_id != self.run_id {
             let problem = format!("run.run_id: `{}`, this run is `{}`", run.run_id, self.run_id);
             return Err(Status::invalid_argument(problem));
         }
-        for (field, found, most) in
-            [("actor", request.actor.len(), MAX_NAME_BYTES), ("settings", request.settings.len(), MAX_SETTINGS_BYTES)]
-        {
+        for (field, found, most) in [
+            ("actor", request.actor.len(), MAX_NAME_BYTES),
+            ("settings", request.settings.len(), MAX_SETTINGS_BYTES),
+        ] {
             if found > most {
                 return Err(Status::invalid_argument(format!("{field}: {found} bytes are more than {most}")));
             }

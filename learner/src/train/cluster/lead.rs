@@ -73,7 +73,9 @@ impl Lead {
         let lock = match lock(&run_dir, Duration::from_secs_f64(config.cluster.lease_seconds), interrupt) {
             Ok(None) if interrupt.raised() => return Ok(None),
             Ok(None) if lease.is_some() => {
-                tracing::warn!("the run directory is still locked by a learner whose lease has ended; going on without");
+                tracing::warn!(
+                    "the run directory is still locked by a learner whose lease has ended; going on without"
+                );
                 None
             }
             Ok(None) => return Err(RunDirError::InUse { path: path.to_owned() }.into()),
@@ -118,7 +120,9 @@ fn highest_of(shards: &Shards, runtime: &Runtime) -> u64 {
             tokio::time::sleep(LOOK_AROUND).await;
         }
         let answers = tokio::time::timeout(SHARDS_ANSWER, shards.info()).await;
-        answers.map_or(0, |infos| infos.map_or(0, |infos| infos.iter().map(|info| info.fence).max().unwrap_or(0)))
+        answers.map_or(0, |infos| {
+            infos.map_or(0, |infos| infos.iter().map(|info| info.fence).max().unwrap_or(0))
+        })
     })
 }
 
@@ -134,7 +138,9 @@ fn lock(run_dir: &RunDir, patience: Duration, interrupt: &Interrupt) -> Result<O
     let begun = Instant::now();
     loop {
         match run_dir.lock() {
-            Err(RunDirError::InUse { .. }) if interrupt.raised() || begun.elapsed() >= patience => return Ok(None),
+            Err(RunDirError::InUse { .. }) if interrupt.raised() || begun.elapsed() >= patience => {
+                return Ok(None);
+            }
             Err(RunDirError::InUse { .. }) => std::thread::sleep(LOOK_AROUND),
             locked => return Ok(Some(locked?)),
         }

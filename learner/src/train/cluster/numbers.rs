@@ -99,8 +99,9 @@ impl Numbers {
 
 fn read(path: &Path) -> Result<Reserved> {
     match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .with_context(|| format!("{} is damaged: it must name fence, version, incarnation", path.display())),
+        Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
+            format!("{} is damaged: it must name fence, version, incarnation", path.display())
+        }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Reserved::default()),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
@@ -143,7 +144,10 @@ mod tests {
         assert!(Numbers::lead(&path, 4).unwrap_err().to_string().contains("not above 4"));
         let new = Numbers::lead(&path, Numbers::last_fence(&path).unwrap() + 1).unwrap();
         let message = old.check_lead().unwrap_err().to_string();
-        assert!(message.contains("token 5 has taken over") && message.contains("this one has 4"), "{message}");
+        assert!(
+            message.contains("token 5 has taken over") && message.contains("this one has 4"),
+            "{message}"
+        );
         new.check_lead().unwrap();
     }
 }

@@ -124,8 +124,7 @@ impl Services {
         let server = runtime.spawn(server.serve(routes, shutdown.clone(), grace));
         let sampler = pacer.sampler(LONG, config.replay.importance_exponent);
         let (requests, first) = (config.clone(), trainer.engine.updates());
-        let prefetch =
-            sampler.clone().prefetch(first, PREFETCH, move |number| request(&requests, number));
+        let prefetch = sampler.clone().prefetch(first, PREFETCH, move |number| request(&requests, number));
         Ok(Self {
             prefetch,
             pacer,
@@ -163,7 +162,8 @@ impl Services {
         metrics: &UpdateMetrics,
     ) -> Result<()> {
         use replay::table::Level;
-        let levels = [(Level::High, &metrics.high, &batch.high.keys), (Level::Low, &metrics.low, &batch.low.keys)];
+        let levels =
+            [(Level::High, &metrics.high, &batch.high.keys), (Level::Low, &metrics.low, &batch.low.keys)];
         for (level, metrics, keys) in levels {
             let Some(metrics) = metrics.as_ref().filter(|_| !keys.is_empty()) else { continue };
             let priorities: Vec<f64> = metrics.td_errors.iter().map(|error| error + LEAST_PRIORITY).collect();
