@@ -78,7 +78,10 @@ pub fn run(cli: &Cli) -> Result<()> {
     let health = cli.health.as_deref().map(|listen| serve_health(listen, &security, &runtime, &shutdown));
     let health = health.transpose()?;
     let process = assemble(cli.name(), config, &security, world, &runtime, shutdown, health)?;
-    process.run().context("the actor failed")
+    let ended = process.run().context("the actor failed");
+    // Not dropped: a rollout thread that waits for a shard still waits on it, until the process is gone.
+    std::mem::forget(runtime);
+    ended
 }
 
 fn assemble(

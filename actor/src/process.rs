@@ -26,6 +26,8 @@ use crate::{
 const LOOK_AROUND: Duration = Duration::from_millis(100);
 /// Longest wait of a writer: shards may be away for a long time, and a session waits for its own.
 const PATIENCE: Duration = Duration::from_secs(3600);
+/// How long threads may take to end when the run is over.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// Before the next incarnation, after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -161,7 +163,7 @@ impl Process {
         };
         actors.stop();
         self.report(&actors, weights, &mut last);
-        self.end(actors)?;
+        self.end(actors, &ended)?;
         Ok(ended)
     }
 
@@ -199,17 +201,21 @@ impl Process {
         (0..threads).map(open).collect()
     }
 
-    /// Waits for the threads and hands over what they hold, for as long as the process may take.
-    fn end(&self, actors: Actors) -> Result<(), Error> {
-        let grace = Duration::from_secs_f64(self.config.cluster.grace_seconds);
-        let (ended, done) = std::sync::mpsc::channel();
+    /// Waits for the threads and hands over what they hold, for as long as the process may take. When the run is over
+    /// nobody takes it any more.
+    fn end(&self, actors: Actors, ended: &Ended) -> Result<(), Error> {
+        let grace = match ended {
+            Ended::Finished => FAREWELL,
+            Ended::Stopped | Ended::UsedUp => Duration::from_secs_f64(self.config.cluster.grace_seconds),
+        };
+        let (sender, done) = std::sync::mpsc::channel();
         // On a thread of its own: one that waits for a shard cannot be hurried.
         let flush = move || {
             let joined = actors.join().and_then(|parts| {
                 parts.into_iter().try_for_each(|mut part| part.sink.flush()).map_err(Error::from)
             });
             // The receiver gives up after the grace.
-            let _late = ended.send(joined);
+            let _late = sender.send(joined);
         };
         std::thread::Builder::new()
             .name("flush".into())
@@ -218,6 +224,7 @@ impl Process {
         let begun = Instant::now();
         match done.recv_timeout(grace) {
             Ok(joined) => joined,
+            Err(_) if matches!(ended, Ended::Finished) => Ok(()),
             Err(_) => {
                 tracing::warn!(
                     waited_seconds = begun.elapsed().as_secs_f64(),

@@ -10,7 +10,9 @@ use common::{
     transition::{Ending, PeriodStart, Shape, Step},
 };
 use divan::{Bencher, counter::ItemsCount};
-use replay::{LocalReplay, Settings, Shards, TableSettings, TransitionSink, Writer, WriterSettings};
+use replay::{
+    LocalReplay, Sampling, Settings, Shards, TableSettings, TransitionSink, Writer, WriterSettings,
+};
 use tokio::runtime::Runtime;
 
 const SHAPE: Shape = Shape { window: 10, n_steps: 10, n_goals: 2, n_dims: 50 };
@@ -32,6 +34,8 @@ fn start(n_shards: usize, capacity: usize) -> (Runtime, Shards, LocalReplay) {
         low: TableSettings { capacity, min_size: 1 },
         high: TableSettings { capacity: capacity / 10, min_size: 1 },
         ratio: None,
+        sampling: Sampling::Uniform,
+        memory_bytes: 0,
     };
     let (shards, replay) =
         LocalReplay::start(&settings, n_shards, runtime.handle()).expect("the settings are valid");

@@ -5,6 +5,8 @@
 //! | [`sink`] | where a rollout puts its transitions |
 //! | [`client`] | all shards as one replay: writers, samplers, prefetch |
 //! | [`local`] | the service of one process, over in-memory streams |
+//! | [`server`] | one shard as a process of its own serves it: `ShardServer::in_memory(..)`, then `.routes()` into any
+//! tonic server (in tests `local::serve`), `.uid()`, `.stop()` |
 //! | [`settings`] | capacities, least sizes, the samples-per-insert ratio; refuses what must deadlock |
 //! | [`table`] | table, selector (sampler and remover), rate limiter |
 //! | `storage` | periods in flat columns, windows not repeated |
@@ -14,9 +16,11 @@
 //!
 //! No tensors and no tch in this crate.
 
+pub mod cli;
 pub mod client;
 mod error;
 pub mod local;
+pub mod server;
 mod service;
 pub mod settings;
 mod shard;
@@ -30,7 +34,8 @@ pub mod wire;
 pub use client::{Sampler, Shards, Writer, WriterSettings};
 pub use error::Error;
 pub use local::LocalReplay;
-pub use settings::{Ratio, Settings, TableSettings};
+pub use server::ShardServer;
+pub use settings::{Ratio, Sampling, Settings, TableSettings};
 pub use shard::reshard::reshard;
 pub use sink::TransitionSink;
 pub use table::Level;

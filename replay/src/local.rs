@@ -14,7 +14,10 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
-use tonic::transport::{Endpoint, Server, Uri};
+use tonic::{
+    service::Routes,
+    transport::{Endpoint, Server, Uri},
+};
 
 use crate::{
     Error, Settings,
@@ -43,7 +46,7 @@ impl LocalReplay {
         let (services, gate) = ReplayService::all(settings, n_shards);
         let (stop, stopped) = watch::channel(false);
         let (connections, servers) =
-            services.into_iter().map(|service| serve(service, stopped.clone())).unzip();
+            services.into_iter().map(|service| serve(Routes::new(service.server()), stopped.clone())).unzip();
         let shards =
             Shards::new(connections, &settings.run_id, settings.shape, settings.n_items, runtime.clone());
         Ok((shards, Self { gate, stop, servers }))
@@ -71,9 +74,9 @@ impl Drop for LocalReplay {
     }
 }
 
-/// Serves one shard; every connection of the channel is a new pair of pipes.
-fn serve(
-    service: ReplayService,
+/// Serves routes until `stopped` is true or its sender gone; every connection of the channel is a new pair of pipes.
+pub fn serve(
+    routes: Routes,
     mut stopped: watch::Receiver<bool>,
 ) -> (Connection, JoinHandle<Result<(), tonic::transport::Error>>) {
     let (connections, incoming) = mpsc::channel::<DuplexStream>(1);
@@ -81,7 +84,7 @@ fn serve(
     let server = Server::builder()
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1)
-        .add_service(service.server())
+        .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, async move {
             // An error: the LocalReplay is gone, which means the same.
             let _gone = stopped.wait_for(|stopped| *stopped).await;

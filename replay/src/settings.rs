@@ -1,12 +1,29 @@
 //! What a replay service is set to. All sizes are over all shards; [`Settings::share`] divides them.
 
 use common::{
-    config::{Config, Mode, PartialPeriods, TableConfig},
+    config::{Config, Mode, PartialPeriods, Sampling as SamplingConfig, TableConfig},
     history::N_WINDOWS,
     transition::Shape,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Error, wire};
+
+/// How rows are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum Sampling {
+    /// All alike.
+    #[default]
+    Uniform,
+    /// In proportion to priority^`exponent`; new rows have the highest priority seen.
+    Prioritised {
+        /// Finite, at least 0.
+        exponent: f64,
+    },
+    /// The oldest first, again and again from the start.
+    Fifo,
+}
 
 /// Settings of one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +101,8 @@ pub struct Settings {
     pub run_id: String,
     /// Sizes of records and batches.
     pub shape: Shape,
-    /// Size of the catalogue; item ids are `0..n_items`.
+    /// Size of the catalogue; item ids are `0..n_items`. 0, in a [`ShardServer`](crate::ShardServer) only: that of the
+    /// first writer.
     pub n_items: usize,
     /// What becomes of a period whose session ended before its c steps.
     pub partial_periods: PartialPeriods,
@@ -94,6 +112,10 @@ pub struct Settings {
     pub high: TableSettings,
     /// `None` (lockstep): only the least sizes hold.
     pub ratio: Option<Ratio>,
+    /// How both tables are drawn from.
+    pub sampling: Sampling,
+    /// Bytes of records and tables in one shard, beyond which the oldest rows give way; 0: the capacities alone hold.
+    pub memory_bytes: u64,
 }
 
 impl Settings {
@@ -115,14 +137,43 @@ impl Settings {
             low: table(low),
             high: table(&config.replay.high),
             ratio,
+            sampling: match config.replay.sampling {
+                SamplingConfig::Uniform => Sampling::Uniform,
+                SamplingConfig::Prioritised => {
+                    Sampling::Prioritised { exponent: config.replay.priority_exponent }
+                }
+                SamplingConfig::Fifo => Sampling::Fifo,
+            },
+            memory_bytes: config.replay.memory_mib << 20,
         }
     }
 
-    /// Refuses what cannot work, and what must block for ever, with the reason.
+    /// Refuses what cannot work, and what must block for ever, with the reason; for shards of one process, whose contents
+    /// are checkpointed over the wire.
     pub fn validate(&self, n_shards: usize) -> Result<(), Error> {
+        self.validate_shards(n_shards)?;
+        if self.n_items == 0 {
+            return Err(Error::invalid("n_items", "0 is outside 1 to 4294967294"));
+        }
+        let (bytes, most) = (self.snapshot_bytes(n_shards), wire::MAX_SNAPSHOT_BYTES as u64);
+        if bytes > most {
+            let problem = format!(
+                "{} would make checkpoints of about {} MiB a shard, at most {} MiB can be restored: take more shards \
+                 or a smaller capacity",
+                self.low.capacity,
+                bytes >> 20,
+                most >> 20
+            );
+            return Err(Error::invalid("low.capacity", problem));
+        }
+        Ok(())
+    }
+
+    /// As [`Self::validate`] for shards that are processes of their own.
+    pub(crate) fn validate_shards(&self, n_shards: usize) -> Result<(), Error> {
         wire::check_run_id(&self.run_id)?;
         wire::check_shape(&self.shape)?;
-        if !(1..u32::MAX as usize).contains(&self.n_items) {
+        if self.n_items >= u32::MAX as usize {
             return Err(Error::invalid("n_items", format!("{} is outside 1 to 4294967294", self.n_items)));
         }
         if n_shards == 0 {
@@ -143,16 +194,13 @@ impl Settings {
                 return Err(Error::invalid(min_size, problem));
             }
         }
-        let (bytes, most) = (self.snapshot_bytes(n_shards), wire::MAX_SNAPSHOT_BYTES as u64);
-        if bytes > most {
-            let problem = format!(
-                "{} would make checkpoints of about {} MiB a shard, at most {} MiB can be restored: take more shards \
-                 or a smaller capacity",
-                self.low.capacity,
-                bytes >> 20,
-                most >> 20
-            );
-            return Err(Error::invalid("low.capacity", problem));
+        if let Sampling::Prioritised { exponent } = self.sampling
+            && !(exponent.is_finite() && exponent >= 0.0)
+        {
+            return Err(Error::invalid(
+                "sampling",
+                format!("the exponent {exponent} is not a number from 0"),
+            ));
         }
         self.ratio.map_or(Ok(()), |ratio| ratio.validate())
     }

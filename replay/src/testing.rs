@@ -8,7 +8,7 @@ use common::{
 use rand::RngExt;
 
 use crate::{
-    settings::{Settings, TableSettings},
+    settings::{Sampling, Settings, TableSettings},
     wire::{StepRecord, put_period, put_step},
 };
 
@@ -25,6 +25,8 @@ pub(crate) fn settings() -> Settings {
         low: TableSettings { capacity: 1_000, min_size: 1 },
         high: TableSettings { capacity: 200, min_size: 1 },
         ratio: None,
+        sampling: Sampling::Uniform,
+        memory_bytes: 0,
     }
 }
 

@@ -47,6 +47,7 @@ pub(super) fn serve(
 struct Stream {
     writer: u64,
     generation: u64,
+    n_items: usize,
     wait: Duration,
 }
 
@@ -85,12 +86,20 @@ fn open_stream(inner: &Inner, open: &v1::AppendOpen) -> Result<(Stream, v1::Appe
     wire::check_run(open.run.as_ref(), &inner.run_id)?;
     let shape = open.shape.ok_or_else(|| Error::invalid("shape", "is missing"))?;
     check_same_shape(&shape, &inner.shape)?;
-    if open.n_items as usize != inner.n_items {
-        let problem = format!("{} is not {}, the shard's", open.n_items, inner.n_items);
-        return Err(Error::invalid("n_items", problem).into());
+    let n_items = open.n_items as usize;
+    let mut shard = inner.shard()?;
+    match shard.n_items() {
+        // The first writer says how many items there are.
+        0 if (1..u32::MAX as usize).contains(&n_items) => shard.set_n_items(n_items),
+        known if known == n_items && known > 0 => {}
+        known => {
+            let problem = format!("{n_items} is not {known}, the shard's");
+            return Err(Error::invalid("n_items", problem).into());
+        }
     }
-    let Opened { generation, stored, lanes } = inner.shard()?.open(open.writer)?;
-    let stream = Stream { writer: open.writer, generation, wait: Duration::from_millis(open.wait_ms.into()) };
+    let Opened { generation, stored, lanes } = shard.open(open.writer)?;
+    let wait = Duration::from_millis(open.wait_ms.into());
+    let stream = Stream { writer: open.writer, generation, n_items, wait };
     let sessions = lanes.into_iter().map(|(lane, state)| v1::OpenSession {
         lane: lane.into(),
         session: state.session,
@@ -101,7 +110,7 @@ fn open_stream(inner: &Inner, open: &v1::AppendOpen) -> Result<(Stream, v1::Appe
         stored_sequence: stored,
         largest_batch_steps: inner.largest_batch_steps as u32,
         sessions: sessions.collect(),
-        ..v1::AppendOpened::default()
+        shard_uid: shard.uid(),
     };
     Ok((stream, answer))
 }
@@ -122,11 +131,11 @@ fn check_same_shape(theirs: &v1::Shape, ours: &Shape) -> Result<(), Error> {
 }
 
 async fn store(inner: &Inner, stream: &Stream, batch: v1::AppendBatch) -> Result<v1::AppendAck, Status> {
-    let Stream { writer, generation, wait } = *stream;
+    let Stream { writer, generation, n_items, wait } = *stream;
     let sequence = batch.sequence;
     let superseded =
         || Status::aborted(format!("a newer stream of writer {writer}, or a restore, ended this one"));
-    let batch = Batch::check(batch.records, &inner.shape, inner.n_items, inner.largest_batch_steps)?;
+    let batch = Batch::check(batch.records, &inner.shape, n_items, inner.largest_batch_steps)?;
     let verdict = inner.shard()?.look(writer, generation, sequence, &batch).ok_or_else(superseded)??;
     if verdict == Verdict::New {
         let ask = Ask::Insert { rows: batch.n_steps() as u64 };

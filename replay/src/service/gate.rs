@@ -1,4 +1,5 @@
-//! The limiter with those who wait for it. One gate for all shards of a process.
+//! The limiter with those who wait for it. One gate for all shards of a process, or one for a shard whose writers are
+//! paced: then inserts wait until the learner allows them, samples for nothing.
 //!
 //! In: requests to insert or sample; out: granted and counted, or after the caller's deadline the bound that stood
 //! against it. Everybody who waits looks again whenever a count changes. Dropping a wait takes it out of the books.
@@ -32,8 +33,8 @@ pub(crate) enum Ask {
 /// Who waits on one side.
 #[derive(Debug, Default)]
 struct Side {
-    /// By ticket, so oldest first: since when, and on which bound.
-    waiting: BTreeMap<u64, (Instant, String)>,
+    /// By ticket, so oldest first: since when, on which bound, and how many rows.
+    waiting: BTreeMap<u64, (Instant, String, u64)>,
     waits: u64,
     total: Duration,
 }
@@ -51,9 +52,20 @@ pub(crate) struct SideInfo {
 #[derive(Debug)]
 struct State {
     limiter: Limiter,
+    /// `None`: the limiter holds.
+    pace: Option<Pace>,
     /// Inserting; sampling low; sampling high.
     sides: [Side; 3],
     tickets: u64,
+}
+
+/// How far the writers of a shard may go.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    /// Low-level rows, counted as inserted.
+    until: u64,
+    /// Fence and order of the request that said so.
+    said_by: (u64, u64),
 }
 
 /// See the module.
@@ -73,18 +85,31 @@ impl Ask {
         }
     }
 
+    fn rows(self) -> u64 {
+        match self {
+            Self::Insert { rows } | Self::Sample { rows, .. } => rows,
+        }
+    }
+
     /// Counts the request if nothing stands against it; else what does.
-    fn grant(self, limiter: &mut Limiter) -> Option<String> {
+    fn grant(self, limiter: &mut Limiter, pace: Option<Pace>) -> Option<String> {
         match self {
             Self::Insert { rows } => {
-                let against = limiter.against_insert(rows);
+                let against = match pace {
+                    None => limiter.against_insert(rows),
+                    Some(pace) => pace.against_insert(rows, limiter),
+                };
                 if against.is_none() {
                     limiter.insert(Level::Low, rows);
                 }
                 against
             }
             Self::Sample { level, rows } => {
-                let against = limiter.against_sample(level, rows);
+                // In a paced shard only who asks for readiness waits, for the first row.
+                let against = match pace {
+                    None => limiter.against_sample(level, rows),
+                    Some(_) => (rows == 0).then(|| limiter.against_empty(level)).flatten(),
+                };
                 if against.is_none() {
                     limiter.sample(level, rows);
                 }
@@ -94,10 +119,65 @@ impl Ask {
     }
 }
 
+impl Pace {
+    fn against_insert(&self, rows: u64, limiter: &Limiter) -> Option<String> {
+        let inserted = limiter.totals(Level::Low).inserted;
+        (inserted + rows > self.until).then(|| {
+            format!(
+                "inserting {rows} low-level steps waits for the learner to allow more than {} ({inserted} inserted)",
+                self.until
+            )
+        })
+    }
+}
+
 impl Gate {
+    /// A gate whose limiter couples inserts and samples.
     pub(crate) fn new(settings: &Settings) -> Self {
-        let state = State { limiter: Limiter::new(settings), sides: Default::default(), tickets: 0 };
+        Self::with(settings, None)
+    }
+
+    /// A gate of one shard, whose inserts wait for [`Self::pace`].
+    pub(crate) fn paced(settings: &Settings) -> Self {
+        // The ratio is the learner's to keep.
+        Self::with(&Settings { ratio: None, ..settings.clone() }, Some(Pace::default()))
+    }
+
+    fn with(settings: &Settings, pace: Option<Pace>) -> Self {
+        let state = State { limiter: Limiter::new(settings), pace, sides: Default::default(), tickets: 0 };
         Self { state: Mutex::new(state), changed: Notify::new(), closed: watch::Sender::new(false) }
+    }
+
+    /// From now on inserts may go on up to `until`, or what is granted already if that is more; nothing changes where
+    /// the request was overtaken (see `PaceRequest.order`). Yields what holds; `None`: this gate is not paced.
+    pub(crate) fn pace(&self, until: u64, fence: u64, order: u64) -> Option<u64> {
+        let until = {
+            let State { limiter, pace, .. } = &mut *self.lock();
+            let (pace, granted) = (pace.as_mut()?, limiter.totals(Level::Low).inserted);
+            let overtaken =
+                fence < pace.said_by.0 || fence == pace.said_by.0 && order != 0 && order <= pace.said_by.1;
+            if !overtaken {
+                // Not below the highest order of its fence, which an unchecked request leaves alone.
+                let highest = if fence == pace.said_by.0 { pace.said_by.1 } else { 0 };
+                *pace = Pace { until, said_by: (fence, order.max(highest)) };
+            }
+            pace.until.max(granted)
+        };
+        self.changed.notify_waiters();
+        Some(until)
+    }
+
+    /// Up to where inserts may go on, and the rows of those who wait to insert.
+    pub(crate) fn paced_to(&self) -> (u64, u64) {
+        let state = self.lock();
+        let granted = state.limiter.totals(Level::Low).inserted;
+        let until = state.pace.map_or(u64::MAX, |pace| pace.until.max(granted));
+        (until, state.sides[0].waiting.values().map(|(.., rows)| rows).sum())
+    }
+
+    /// Resolves at the next change of any count. Enable it before looking.
+    pub(crate) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.changed.notified()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -116,16 +196,19 @@ impl Gate {
             changed.as_mut().enable();
             let reason = {
                 let mut state = self.lock();
-                if *self.closed.borrow() {
-                    return Err(Error::Closed("the replay service".into()));
-                }
-                match ask.grant(&mut state.limiter) {
+                self.check_open()?;
+                let State { limiter, pace, .. } = &mut *state;
+                match ask.grant(limiter, *pace) {
                     None => break,
                     Some(reason) => reason,
                 }
             };
-            let ticket = ticket.get_or_insert_with(|| Ticket::new(self, ask.side(), begun));
-            ticket.waits_on(&reason);
+            let ticket = ticket.get_or_insert_with(|| Ticket::new(self, ask, begun));
+            if ticket.waits_on(&reason) {
+                // Whoever paces the writers hears of those who wait; this one looks again, too.
+                self.changed.notify_waiters();
+                continue;
+            }
             if tokio::time::timeout_at(begun + wait, changed).await.is_err() {
                 return Err(Error::Deadline { waited: begun.elapsed(), reason });
             }
@@ -166,6 +249,10 @@ impl Gate {
         self.changed.notify_waiters();
     }
 
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        if *self.closed.borrow() { Err(Error::Closed("the replay service".into())) } else { Ok(()) }
+    }
+
     /// Waits until [`Self::close`].
     pub(crate) async fn closed(&self) {
         let mut closed = self.closed.subscribe();
@@ -180,10 +267,10 @@ impl Gate {
             let oldest = side.waiting.values().next();
             SideInfo {
                 waiting: side.waiting.len(),
-                longest: oldest.map_or(Duration::ZERO, |(since, _)| since.elapsed()),
+                longest: oldest.map_or(Duration::ZERO, |(since, ..)| since.elapsed()),
                 waits: side.waits,
                 total: side.total,
-                bound: oldest.map_or_else(String::new, |(_, bound)| bound.clone()),
+                bound: oldest.map_or_else(String::new, |(_, bound, _)| bound.clone()),
             }
         });
         (state.limiter.clone(), sides)
@@ -194,19 +281,24 @@ impl Gate {
 struct Ticket<'a> {
     gate: &'a Gate,
     side: usize,
+    rows: u64,
     number: u64,
     begun: Instant,
 }
 
 impl<'a> Ticket<'a> {
-    fn new(gate: &'a Gate, side: usize, begun: Instant) -> Self {
+    fn new(gate: &'a Gate, ask: Ask, begun: Instant) -> Self {
         let mut state = gate.lock();
         state.tickets += 1;
-        Self { gate, side, number: state.tickets, begun }
+        Self { gate, side: ask.side(), rows: ask.rows(), number: state.tickets, begun }
     }
 
-    fn waits_on(&self, bound: &str) {
-        self.gate.lock().sides[self.side].waiting.insert(self.number, (self.begun, bound.to_owned()));
+    /// Notes the bound; says whether it is the first of a paced insert.
+    fn waits_on(&self, bound: &str) -> bool {
+        let mut state = self.gate.lock();
+        let place = (self.begun, bound.to_owned(), self.rows);
+        let first = state.sides[self.side].waiting.insert(self.number, place).is_none();
+        first && self.side == 0 && state.pace.is_some()
     }
 }
 

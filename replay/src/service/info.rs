@@ -7,7 +7,7 @@ use tonic::Status;
 
 use super::{Ask, Inner, gate::SideInfo};
 use crate::{
-    shard::Shard,
+    shard::{Feedbacks, Shard},
     table::limiter::{Level, Limiter},
     wire,
 };
@@ -19,6 +19,11 @@ pub(super) async fn serve(inner: &Inner, request: v1::InfoRequest) -> Result<v1:
         let ask = Ask::Sample { level: Inner::level(request.ready)?, rows: 0 };
         inner.gate.admit(ask, Duration::from_millis(request.wait_ms.into())).await?;
     }
+    of(inner)
+}
+
+/// How the shard is now.
+pub(super) fn of(inner: &Inner) -> Result<v1::InfoResponse, Status> {
     let (limiter, [inserting, low, high]) = inner.gate.info();
     let shard = inner.shard()?;
     Ok(v1::InfoResponse {
@@ -29,6 +34,9 @@ pub(super) async fn serve(inner: &Inner, request: v1::InfoRequest) -> Result<v1:
         bytes: (shard.periods().bytes() + shard.table(Level::Low).bytes() + shard.table(Level::High).bytes())
             as u64,
         writers: shard.n_writers() as u64,
+        shard_uid: shard.uid(),
+        feedback: Some(feedback(shard.feedbacks())),
+        fence: shard.fence(),
         ..v1::InfoResponse::default()
     })
 }
@@ -61,6 +69,11 @@ fn table(
         }),
         mass: table.len() as f64,
     }
+}
+
+fn feedback(counts: Feedbacks) -> v1::FeedbackCounts {
+    let Feedbacks { clicks, orders, sessions, left } = counts;
+    v1::FeedbackCounts { clicks, orders, sessions, left }
 }
 
 fn waiting(side: SideInfo) -> v1::Waiting {

@@ -6,13 +6,16 @@
 mod append;
 pub(crate) mod gate;
 mod info;
+mod pace;
+#[cfg(test)]
+mod paced_tests;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -42,11 +45,14 @@ impl From<Error> for Status {
 pub(crate) struct Inner {
     run_id: String,
     shape: Shape,
-    n_items: usize,
     largest_batch_steps: usize,
     largest_sample: usize,
     shard: Mutex<Shard>,
     gate: Arc<Gate>,
+    /// Newest version of the weights that the learner has told.
+    policy_version: AtomicU64,
+    /// Waiting steps in the latest answer to whoever paces.
+    told_waiting: AtomicU64,
 }
 
 impl Inner {
@@ -63,6 +69,18 @@ impl Inner {
         }
     }
 
+    /// Refuses a fencing token below the highest seen, remembers a higher one; 0: none.
+    fn check_fence(&self, fence: u64) -> Result<(), Status> {
+        let mut shard = self.shard()?;
+        let highest = shard.fence();
+        if fence != 0 && fence < highest {
+            let problem = format!("a newer learner leads: its fence is {highest}, not {fence}");
+            return Err(Status::failed_precondition(problem));
+        }
+        shard.raise_fence(fence);
+        Ok(())
+    }
+
     async fn sample(&self, request: v1::SampleRequest) -> Result<v1::SampleResponse, Status> {
         wire::check_run(request.run.as_ref(), &self.run_id)?;
         let level = Self::level(request.table)?;
@@ -72,6 +90,7 @@ impl Inner {
         if !(1..=most).contains(&rows) {
             return Err(Error::invalid("rows", format!("{rows} is outside 1 to {most}")).into());
         }
+        self.check_fence(request.fence)?;
         let ask = Ask::Sample { level, rows: rows as u64 };
         self.gate.admit(ask, Duration::from_millis(request.wait_ms.into())).await?;
         let response = self.shard()?.sample(level, rows, request.key);
@@ -92,18 +111,34 @@ impl ReplayService {
     /// The services of all shards, with one rate limiter over them. The settings have been validated.
     pub(crate) fn all(settings: &Settings, n_shards: usize) -> (Vec<Self>, Arc<Gate>) {
         let gate = Arc::new(Gate::new(settings));
-        let service = |shard| Self {
-            inner: Arc::new(Inner {
-                run_id: settings.run_id.clone(),
-                shape: settings.shape,
-                n_items: settings.n_items,
-                largest_batch_steps: settings.largest_batch_steps(),
-                largest_sample: settings.ratio.map_or(wire::MAX_SAMPLE_ROWS, |ratio| ratio.largest_sample),
-                shard: Mutex::new(Shard::new(settings, shard, n_shards)),
-                gate: gate.clone(),
-            }),
-        };
+        let service = |shard| Self::over(settings, Shard::new(settings, shard, n_shards), gate.clone());
         ((0..n_shards).map(service).collect(), gate)
+    }
+
+    /// The service of a shard that is a process of its own; its writers wait for `Pace`.
+    pub(crate) fn paced(settings: &Settings, shard: Shard) -> Self {
+        let gate = Gate::paced(settings);
+        gate.replaced(Default::default(), shard.totals());
+        Self::over(settings, shard, Arc::new(gate))
+    }
+
+    fn over(settings: &Settings, shard: Shard, gate: Arc<Gate>) -> Self {
+        let inner = Inner {
+            run_id: settings.run_id.clone(),
+            shape: settings.shape,
+            largest_batch_steps: settings.largest_batch_steps(),
+            largest_sample: settings.ratio.map_or(wire::MAX_SAMPLE_ROWS, |ratio| ratio.largest_sample),
+            shard: Mutex::new(shard),
+            gate,
+            policy_version: AtomicU64::new(0),
+            told_waiting: AtomicU64::new(0),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Ends all waits and streams.
+    pub(crate) fn close(&self) {
+        self.inner.gate.close();
     }
 
     /// The tonic service, with its limit on message sizes.
@@ -142,8 +177,8 @@ impl v1::replay_server::Replay for ReplayService {
         Err(Status::unimplemented("update_priorities"))
     }
 
-    async fn pace(&self, _request: Request<v1::PaceRequest>) -> Result<Response<v1::PaceResponse>, Status> {
-        Err(Status::unimplemented("pace"))
+    async fn pace(&self, request: Request<v1::PaceRequest>) -> Result<Response<v1::PaceResponse>, Status> {
+        pace::serve(&self.inner, request.into_inner()).await.map(Response::new)
     }
 
     async fn info(&self, request: Request<v1::InfoRequest>) -> Result<Response<v1::InfoResponse>, Status> {

@@ -17,7 +17,7 @@ fn start(settings: &Settings) -> (Shards, LocalReplay) {
     LocalReplay::start(settings, 1, &Handle::current()).unwrap()
 }
 
-fn open(writer: u64) -> v1::AppendOpen {
+pub(super) fn open(writer: u64) -> v1::AppendOpen {
     v1::AppendOpen {
         run: Some(v1::RunHeader::current("test")),
         shape: Some(wire::shape_message(&SHAPE)),
@@ -27,17 +27,17 @@ fn open(writer: u64) -> v1::AppendOpen {
     }
 }
 
-fn batch(sequence: u64, records: impl Into<Bytes>) -> v1::AppendRequest {
+pub(super) fn batch(sequence: u64, records: impl Into<Bytes>) -> v1::AppendRequest {
     let batch = v1::AppendBatch { sequence, records: records.into() };
     v1::AppendRequest { kind: Some(append_request::Kind::Batch(batch)) }
 }
 
-fn opening(open: v1::AppendOpen) -> v1::AppendRequest {
+pub(super) fn opening(open: v1::AppendOpen) -> v1::AppendRequest {
     v1::AppendRequest { kind: Some(append_request::Kind::Open(open)) }
 }
 
 /// All answers to a stream of these requests: stored sequences, the opening's first; or the status that ended it.
-async fn append(shards: &Shards, requests: Vec<v1::AppendRequest>) -> Result<Vec<u64>, Status> {
+pub(super) async fn append(shards: &Shards, requests: Vec<v1::AppendRequest>) -> Result<Vec<u64>, Status> {
     let mut answers = shards.client(0).append(iter(requests)).await?.into_inner();
     let mut stored = Vec::new();
     while let Some(answer) = answers.message().await? {

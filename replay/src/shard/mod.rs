@@ -12,7 +12,11 @@ mod snapshot;
 
 use std::collections::BTreeMap;
 
-use common::{config::PartialPeriods, transition::Shape};
+use common::{
+    Feedback,
+    config::PartialPeriods,
+    transition::{Ending, Shape, Step},
+};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use lane::Lane;
@@ -70,8 +74,21 @@ pub(crate) struct Opened {
     pub(crate) lanes: Vec<(u16, Lane)>,
 }
 
+/// What was stored, by what happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Feedbacks {
+    pub(crate) clicks: u64,
+    pub(crate) orders: u64,
+    /// Steps with an ending.
+    pub(crate) sessions: u64,
+    /// Of those, sessions that the user left.
+    pub(crate) left: u64,
+}
+
 /// A shard.
 pub(crate) struct Shard {
+    /// Name of the contents, never 0.
+    uid: u64,
     run_id: String,
     shape: Shape,
     n_items: usize,
@@ -80,15 +97,19 @@ pub(crate) struct Shard {
     low: Table,
     high: Table,
     writers: BTreeMap<u64, Writer>,
+    feedbacks: Feedbacks,
+    /// Highest fencing token seen.
+    fence: u64,
     /// Streams opened so far, over restores: no generation is used twice.
     generations: u64,
 }
 
 impl Shard {
-    /// An empty shard, the `shard`-th of `n_shards`.
+    /// An empty shard, the `shard`-th of `n_shards`. Its uid follows from its number.
     pub(crate) fn new(settings: &Settings, shard: usize, n_shards: usize) -> Self {
         let (low, high) = settings.share(shard, n_shards);
         Self {
+            uid: shard as u64 + 1,
             run_id: settings.run_id.clone(),
             shape: settings.shape,
             n_items: settings.n_items,
@@ -97,8 +118,44 @@ impl Shard {
             low: Table::new(low),
             high: Table::new(high),
             writers: BTreeMap::new(),
+            feedbacks: Feedbacks::default(),
+            fence: 0,
             generations: 0,
         }
+    }
+
+    /// The same shard under another name.
+    pub(crate) fn named(self, uid: u64) -> Self {
+        Self { uid, ..self }
+    }
+
+    pub(crate) fn uid(&self) -> u64 {
+        self.uid
+    }
+
+    /// Size of the catalogue; 0: not known yet.
+    pub(crate) fn n_items(&self) -> usize {
+        self.n_items
+    }
+
+    /// Fixes the size of the catalogue, once.
+    pub(crate) fn set_n_items(&mut self, n_items: usize) {
+        assert_eq!(self.n_items, 0, "the size of the catalogue is known already");
+        self.n_items = n_items;
+    }
+
+    /// Highest fencing token seen.
+    pub(crate) fn fence(&self) -> u64 {
+        self.fence
+    }
+
+    /// A higher fencing token was seen.
+    pub(crate) fn raise_fence(&mut self, fence: u64) {
+        self.fence = self.fence.max(fence);
+    }
+
+    pub(crate) fn feedbacks(&self) -> Feedbacks {
+        self.feedbacks
     }
 
     /// A writer opens a stream, its older ones end.
@@ -138,7 +195,7 @@ impl Shard {
     /// false, with nothing stored, if the stream was ended in the meantime.
     pub(crate) fn store(&mut self, writer: u64, generation: u64, sequence: u64, batch: &Batch) -> bool {
         let n_steps = self.shape.n_steps;
-        let Self { periods, low, high, partial_periods, .. } = self;
+        let Self { periods, low, high, partial_periods, feedbacks, .. } = self;
         let Some(state) = self.writers.get_mut(&writer).filter(|state| state.generation == generation) else {
             return false;
         };
@@ -160,6 +217,7 @@ impl Shard {
                     let slot = state.slots[k];
                     state.lanes[k] = lane;
                     periods.push(slot, record.step);
+                    feedbacks.count(record.step);
                     insert(periods, low, Row { slot, position: record.position });
                     if closes {
                         let whole = usize::from(record.position) + 1 == n_steps;
@@ -209,6 +267,15 @@ fn insert(periods: &mut Periods, table: &mut Table, row: Row) {
     periods.hold(row.slot);
     if let Some(evicted) = table.insert(row) {
         periods.release(evicted.slot);
+    }
+}
+
+impl Feedbacks {
+    fn count(&mut self, step: Step) {
+        self.clicks += u64::from(step.feedback == Feedback::Click);
+        self.orders += u64::from(step.feedback == Feedback::Order);
+        self.sessions += u64::from(step.ending != Ending::None);
+        self.left += u64::from(step.ending == Ending::Terminated);
     }
 }
 

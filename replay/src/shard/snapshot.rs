@@ -10,7 +10,7 @@ use common::{codec, config::PartialPeriods, transition::Shape};
 use proto::SCHEMA_VERSION;
 use serde::{Deserialize, Serialize};
 
-use super::{Shard, Writer};
+use super::{Feedbacks, Shard, Writer};
 use crate::{
     Error,
     storage::Periods,
@@ -34,6 +34,8 @@ struct Saved<'a> {
     low: TableState,
     high: TableState,
     writers: &'a BTreeMap<u64, Writer>,
+    feedbacks: Feedbacks,
+    fence: u64,
 }
 
 #[derive(Deserialize)]
@@ -43,6 +45,8 @@ struct Restored {
     low: TableState,
     high: TableState,
     writers: BTreeMap<u64, Writer>,
+    feedbacks: Feedbacks,
+    fence: u64,
 }
 
 impl Shard {
@@ -64,6 +68,8 @@ impl Shard {
             low: self.low.save(),
             high: self.high.save(),
             writers: &self.writers,
+            feedbacks: self.feedbacks,
+            fence: self.fence,
         };
         let mut bytes = codec::encode(&saved).map_err(|error| Error::Snapshot(error.to_string()))?;
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
@@ -80,6 +86,8 @@ impl Shard {
             Table::restore(high, self.high.capacity()).map_err(|e| Error::Snapshot(format!("high: {e}")))?;
         self.check(&restored.periods, &low, &high, &restored.writers).map_err(Error::Snapshot)?;
         (self.periods, self.low, self.high, self.writers) = (restored.periods, low, high, restored.writers);
+        self.feedbacks = restored.feedbacks;
+        self.fence = self.fence.max(restored.fence);
         Ok(())
     }
 

@@ -111,6 +111,13 @@ impl Limiter {
         })
     }
 
+    /// The bound against drawing from an empty table.
+    pub(crate) fn against_empty(&self, level: Level) -> Option<String> {
+        let name = ["low", "high"][level as usize];
+        (self.totals(level).size == 0)
+            .then(|| format!("sampling waits for inserts: table {name} holds 0 of at least 1"))
+    }
+
     /// Counts an insert that was granted, before its rows can be drawn.
     pub(crate) fn insert(&mut self, level: Level, rows: u64) {
         self.totals[level as usize].inserted += rows;

@@ -11,7 +11,7 @@ use common::{
     transition::{Ending, HighBatch, LowBatch, NO_STEP, PeriodStart, Shape, Step},
 };
 use rand::RngExt;
-use replay::{Settings, TableSettings, TransitionSink, WriterSettings};
+use replay::{Sampling, Settings, TableSettings, TransitionSink, WriterSettings};
 
 /// N = 4, c = 5, M = 2, n = 3.
 pub const SHAPE: Shape = Shape { window: 4, n_steps: 5, n_goals: 2, n_dims: 3 };
@@ -27,6 +27,8 @@ pub fn settings() -> Settings {
         low: TableSettings { capacity: 30_000, min_size: 1 },
         high: TableSettings { capacity: 6_000, min_size: 1 },
         ratio: None,
+        sampling: Sampling::Uniform,
+        memory_bytes: 0,
     }
 }
 
