@@ -9,7 +9,10 @@ use std::{fmt::Display, sync::Arc, time::Duration};
 use common::config::WeightsForm;
 use node::Connection;
 use proto::v1::{RunHeader, SubscribeRequest, WeightsFormat, weights_client::WeightsClient};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 use super::{Assembler, Error, Frame, Freshness, Version};
 
@@ -20,6 +23,9 @@ pub type Feed<P> = watch::Receiver<Option<Arc<P>>>;
 const SILENCE: Duration = Duration::from_secs(5);
 /// Between two tries to subscribe.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// Failures between two lines of the log, about ten seconds.
+const FAILURES_A_LINE: u32 = 50;
 
 /// Where the learner is, and how to ask it.
 #[derive(Clone, Debug)]
@@ -109,9 +115,11 @@ async fn keep<P, E: Display>(
     mut reader: Reader<P, impl Fn(Version) -> Result<P, E>>,
     mut connection: watch::Receiver<Option<Connection>>,
 ) -> Result<(), Error> {
+    let mut failures = 0_u32;
     loop {
         let now = connection.borrow_and_update().clone();
         if let Some(now) = now {
+            let begun = Instant::now();
             // Whoever leads from now on is asked at once.
             let ended = tokio::select! {
                 ended = reader.read(now) => Some(ended),
@@ -120,8 +128,19 @@ async fn keep<P, E: Display>(
             match ended {
                 Some(Ok(true)) => return Ok(()),
                 Some(Err(error)) if !error.is_passing() => return Err(error),
-                Some(Err(error)) => tracing::warn!(%error, "the weights stopped coming; subscribing again"),
-                Some(Ok(false)) => tracing::info!("the learner ended the weights stream; subscribing again"),
+                Some(Err(error)) => {
+                    if begun.elapsed() > SILENCE {
+                        failures = 0;
+                    }
+                    if failures.is_multiple_of(FAILURES_A_LINE) {
+                        tracing::warn!(%error, "no weights come; subscribing again until they do");
+                    }
+                    failures += 1;
+                }
+                Some(Ok(false)) => {
+                    failures = 0;
+                    tracing::info!("the learner ended the weights stream; subscribing again");
+                }
                 None => continue,
             }
         }

@@ -337,7 +337,10 @@ impl Link {
         {
             let mut outbox = self.shared.outbox();
             for batch in &outbox.unacknowledged {
-                requests.try_send(request(batch.clone())).expect("there is room for all that is in flight");
+                // There is room for all that is in flight. Closed: this stream has broken too, which its answers say.
+                if requests.try_send(request(batch.clone())).is_err() {
+                    break;
+                }
             }
             outbox.requests = (!outbox.closing).then_some(requests);
         }
