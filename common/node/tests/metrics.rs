@@ -8,9 +8,15 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
+    time::Duration,
 };
 
-use node::metrics::{self, CATALOGUE, Kind};
+use node::{
+    Limits, Security, Server, Shutdown,
+    metrics::{self, CATALOGUE, Kind},
+};
+use proto::v1::{JoinRequest, control_client::ControlClient};
+use tonic::{Code, service::Routes};
 
 /// Head and body of the answer.
 fn ask(address: SocketAddr, request: &str) -> (String, String) {
@@ -53,6 +59,33 @@ fn a_scraper_reads_what_was_recorded_with_its_description() {
     assert!(ask(second, "GET /metrics").1.contains("mahrl_replay_size"));
     let taken = metrics::serve(&second.to_string(), "replay").unwrap_err().to_string();
     assert!(taken.contains(&second.to_string()), "{taken}");
+}
+
+#[tokio::test]
+async fn refused_tokens_are_counted_by_reason() {
+    let recorded = metrics::install("replay").unwrap();
+    let security = Security::default().with_token("0123456789abcdef");
+    let server = Server::bind("127.0.0.1:0", &security, Limits::default()).await.unwrap();
+    let (address, shutdown) = (server.address().to_string(), Shutdown::new());
+    let served = tokio::spawn(server.serve(Routes::default(), shutdown.clone(), Duration::from_secs(20)));
+    let ask = async |security: &Security| {
+        let connection = node::connect(&address, security).unwrap();
+        ControlClient::new(connection).join(JoinRequest::default()).await.unwrap_err().code()
+    };
+    assert_eq!(ask(&Security::default()).await, Code::Unauthenticated);
+    let wrong = Security::default().with_token("another-token-of-a-run");
+    assert_eq!(ask(&wrong).await, Code::Unauthenticated);
+    assert_eq!(ask(&wrong).await, Code::Unauthenticated);
+    // With the right one it gets as far as to what is not there.
+    assert_eq!(ask(&security).await, Code::Unimplemented);
+    let text = recorded.text();
+    for line in
+        ["mahrl_auth_failures_total{reason=\"missing\"} 1", "mahrl_auth_failures_total{reason=\"wrong\"} 2"]
+    {
+        assert!(text.lines().any(|found| found == line), "no `{line}` in\n{text}");
+    }
+    shutdown.begin();
+    served.await.unwrap().unwrap();
 }
 
 #[test]

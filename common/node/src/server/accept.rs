@@ -27,7 +27,7 @@ use crate::{Shutdown, metrics};
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Starts the accept loop of a listener. `name` is the listener's in the metrics; `cut` ends all connections.
-pub(super) fn accept(
+pub(crate) fn accept(
     listener: TcpListener,
     limits: &Limits,
     name: &'static str,

@@ -13,11 +13,10 @@ use tokio::{
     net::{TcpListener, lookup_host},
     sync::watch,
 };
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{service::Routes, transport};
 use tonic_health::ServingStatus;
 
-pub(crate) use accept::Guarded;
+pub(crate) use accept::accept;
 
 use crate::{Error, Security, Shutdown, metrics};
 
@@ -130,7 +129,7 @@ impl Server {
         let router = server.add_routes(routes).add_service(health_service).add_service(reflection);
 
         let cut = Shutdown::new();
-        let incoming = accept::accept(listener, &limits, "grpc", &cut);
+        let incoming = accept(listener, &limits, "grpc", &cut);
         let begun = shutdown.clone();
         let served = router.serve_with_incoming_shutdown(incoming, async move { begun.wait().await });
         tracing::info!(%address, "serving");
@@ -174,16 +173,6 @@ pub(crate) fn builder(limits: &Limits) -> transport::Server {
         .http2_keepalive_timeout(Some(limits.ping_timeout))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-}
-
-/// The connections of a listener, under the limits.
-pub(crate) fn incoming(
-    listener: TcpListener,
-    limits: &Limits,
-    name: &'static str,
-    cut: &Shutdown,
-) -> ReceiverStream<std::io::Result<Guarded>> {
-    accept::accept(listener, limits, name, cut)
 }
 
 /// Binds the first address of `HOST:PORT` that can be, if `may` agrees to all of them.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use node::{Limits, Security};
+use node::{Limits, Security, Shutdown};
 use tokio::time::timeout;
 
 use crate::support::{DEADLINE, join, serve};
@@ -39,4 +39,13 @@ async fn a_call_that_does_not_end_is_cut_off_after_the_grace() {
     timeout(DEADLINE, server.served).await.unwrap().unwrap().unwrap();
     assert!(begun.elapsed() >= grace);
     running.await.unwrap().unwrap_err();
+}
+
+#[tokio::test]
+async fn sigterm_begins_the_end() {
+    let shutdown = Shutdown::on_signals().unwrap();
+    assert!(!shutdown.is_begun());
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
+    timeout(DEADLINE, shutdown.wait()).await.unwrap();
+    assert!(shutdown.is_begun());
 }

@@ -1,6 +1,6 @@
 //! Certificates: who is believed.
 
-use std::time::Duration;
+use std::{path::Path, process::Command, time::Duration};
 
 use common::config::ClusterConfig;
 use node::{Error, Limits, Security, Server};
@@ -106,4 +106,36 @@ async fn who_says_nothing_of_tls_is_closed_after_the_handshakes_time() {
     let limits = Limits { handshake: Duration::from_millis(100), ..Limits::default() };
     let server = crate::support::serve(&security(&config), limits, DEADLINE).await;
     assert!(crate::limits::is_closed(&server.address).await);
+}
+
+/// The commands of docs/security.md, as a user would run them.
+#[tokio::test]
+async fn the_certificates_and_the_token_of_the_page_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/security.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let scripts: Vec<&str> =
+        page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(scripts.len(), 2);
+    for script in scripts {
+        match Command::new("sh").args(["-ec", script]).current_dir(folder.path()).output() {
+            Ok(done) if done.status.success() => {}
+            Ok(done) if done.status.code() == Some(127) => {
+                eprintln!("SKIPPED: no openssl on this machine");
+                return;
+            }
+            other => panic!("{script}: {other:?}"),
+        }
+    }
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let mut config = ClusterConfig { token_file: at("token"), ..ClusterConfig::default() };
+    config.tls.ca = at("ca.pem");
+    config.tls.certificate = at("node.pem");
+    config.tls.key = at("node.key");
+    config.tls.domain = "node.mahrl".into();
+    config.tls.mutual = true;
+    let server = serve_with(&security(&config)).await;
+    assert_eq!(join_as(&server, &security(&config)).await.unwrap().incarnation, 7);
+    config.token_file.clear();
+    assert_eq!(join_as(&server, &security(&config)).await.unwrap_err().code(), Code::Unauthenticated);
 }
