@@ -1,52 +1,234 @@
 //! The command line of `replay`.
+//!
+//! In: arguments, settings, signals; out: one shard that serves until a signal comes; or the contents of all shards, dealt
+//! out anew.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
-use node::{Limits, Security, Server, Shutdown};
+use common::config::Config;
+use control::{Control, ShardEntry};
+use node::{Limits, Security, Server, Shutdown, metrics};
 
-use crate::{Settings, server::ShardServer};
+use crate::{Level, Recovery, Settings, ShardServer, journal::deal};
 
-/// Serves one shard of the replay service.
+/// Part of the grace that streams have to end; the rest is for the snapshot.
+const STREAMS: Duration = Duration::from_secs(2);
+/// Between two looks at the figures for operators.
+const REPORT: Duration = Duration::from_secs(1);
+
+/// Serves one shard of a run's replay: actors append, the learner samples.
+///
+/// What is acknowledged is in the journal of the shard's folder (replay.data_dir) and survives kill -9; without a data
+/// directory it is kept in memory only. A shard is ready once it has read back what it had. Writers wait until the learner
+/// allows them to store. It ends within cluster.grace_seconds of SIGTERM or Ctrl-C, with a snapshot.
 #[derive(Debug, clap::Parser)]
-#[command(name = "replay", version)]
+#[command(name = "replay", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     #[command(flatten)]
     settings: node::cli::Settings,
-    /// Which shard.
-    #[arg(long, value_name = "K", default_value_t = 0)]
+    /// Number of the shard, below replay.shards: names its folder, shares out the capacity.
+    #[arg(long, value_name = "K", default_value_t = 0, env = "MAHRL_SHARD")]
     shard: usize,
     /// Where it listens (cluster.replay_listen).
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
+    /// Where it keeps what it acknowledged, in the folder shard-K (replay.data_dir).
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Serve Prometheus's /metrics here (cluster.metrics_listen).
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics: Option<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
 }
 
-/// Serves until a signal comes.
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Deal the contents of all shards of a data directory out to another number of shards. No shard may be running.
+    /// Rows stay, the oldest still the first to give way; sessions in progress end, their writers begin others.
+    Reshard(Reshard),
+}
+
+#[derive(Debug, clap::Args)]
+struct Reshard {
+    #[command(flatten)]
+    settings: node::cli::Settings,
+    /// The data directory (replay.data_dir).
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Shards from now on (replay.shards).
+    #[arg(long, value_name = "N")]
+    shards: i64,
+}
+
+fn load(settings: &node::cli::Settings, flags: [(&str, Option<toml::Value>); 4]) -> Result<Config> {
+    let flags: Vec<(&str, toml::Value)> =
+        flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+    Ok(settings.load(&flags)?)
+}
+
+/// Serves until a signal comes, or deals contents out.
 pub fn run(cli: &Cli) -> Result<()> {
+    if let Some(Command::Reshard(args)) = &cli.command {
+        return reshard(args);
+    }
     cli.settings.start_logs();
-    let mut flags: Vec<(&str, toml::Value)> = Vec::new();
-    flags.extend(cli.listen.clone().map(|address| ("cluster.replay_listen", address.into())));
-    let config = cli.settings.load(&flags)?;
+    let text = |value: &Option<String>| value.clone().map(toml::Value::from);
+    let config = load(
+        &cli.settings,
+        [
+            ("cluster.replay_listen", text(&cli.listen)),
+            ("replay.data_dir", text(&cli.data_dir)),
+            ("cluster.metrics_listen", text(&cli.metrics)),
+            ("", None),
+        ],
+    )?;
+    anyhow::ensure!(
+        cli.shard < config.replay.shards,
+        "--shard {} is not below replay.shards = {}",
+        cli.shard,
+        config.replay.shards
+    );
     let security = Security::load(&config.cluster)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if !config.cluster.metrics_listen.is_empty() {
+        metrics::serve(&config.cluster.metrics_listen, "replay")?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("replay")
+        .enable_all()
+        .build()
+        .context("cannot start the service's threads")?;
     let shutdown = Shutdown::on_signals()?;
-    runtime.block_on(async {
-        let control = control::Control::open(&config.cluster)?;
-        let settings = Settings::from_config(&config, &config.cluster.run, 0);
-        let shard = ShardServer::in_memory(&settings, cli.shard, config.replay.shards)?;
-        let server = Server::bind(&config.cluster.replay_listen, &security, Limits::default()).await?;
-        let address = server.address().to_string();
-        eprintln!("replay shard {} at {address}", cli.shard);
-        server.health().set_ready(true);
-        let entry = control::ShardEntry { uid: shard.uid(), address };
-        let _registration =
-            control.register_shard(entry, Duration::from_secs_f64(config.cluster.lease_seconds));
-        let stop = shard.clone();
-        let waits = shutdown.clone();
-        tokio::spawn(async move {
-            waits.wait().await;
-            stop.stop();
-        });
-        server.serve(shard.routes(), shutdown, Duration::from_secs(2)).await.context("serve")
-    })
+    let served = runtime.block_on(serve(cli.shard, &config, &security, shutdown));
+    // What a stuck disk holds must not hold the process.
+    runtime.shutdown_timeout(STREAMS);
+    served
+}
+
+async fn serve(shard: usize, config: &Config, security: &Security, shutdown: Shutdown) -> Result<()> {
+    let lease = Duration::from_secs_f64(config.cluster.lease_seconds);
+    let control = Control::open(&config.cluster)?;
+    // Bound first: who cannot listen need not read its journal.
+    let server = Server::bind(&config.cluster.replay_listen, security, Limits::default()).await?;
+    let begun = Instant::now();
+    let (server_of_shard, recovery) = open(shard, config)?;
+    let address = match config.cluster.advertise.as_str() {
+        "" => server.address().to_string(),
+        advertised => advertised.to_owned(),
+    };
+    tracing::info!(
+        shard,
+        address,
+        data_dir = config.replay.data_dir,
+        low = recovery.low,
+        high = recovery.high,
+        operations = recovery.operations,
+        seconds = begun.elapsed().as_secs_f64(),
+        "ready"
+    );
+    let health = server.health();
+    let routes = server_of_shard.routes();
+    let mut serving = tokio::spawn(server.serve(routes, shutdown.clone(), STREAMS));
+    health.set_ready(true);
+    let entry = ShardEntry { uid: server_of_shard.uid(), address };
+    let registration = control.register_shard(entry, lease);
+    let ended = tokio::select! {
+        ended = &mut serving => Some(ended),
+        () = shutdown.wait() => None,
+        () = server_of_shard.keep_house() => None,
+        () = report(&server_of_shard) => None,
+    };
+    health.set_ready(false);
+    registration.deregister().await;
+    server_of_shard.stop();
+    let ended = match ended {
+        Some(ended) => ended,
+        None => serving.await,
+    };
+    finish(server_of_shard, config).await;
+    ended.context("the server's task failed")?.context("the server failed")
+}
+
+/// A snapshot within the grace, so that the next start is quick; without it the journal says the same.
+async fn finish(shard: ShardServer, config: &Config) {
+    let grace = Duration::from_secs_f64(config.cluster.grace_seconds).saturating_sub(STREAMS);
+    let written = tokio::task::spawn_blocking(move || shard.snapshot());
+    match tokio::time::timeout(grace, written).await {
+        Ok(Ok(Ok(()))) => {}
+        Ok(Ok(Err(error))) => tracing::warn!(%error, "no snapshot was written; the journal has everything"),
+        Ok(Err(error)) => tracing::error!(%error, "the snapshot failed"),
+        Err(_) => tracing::warn!("no time for a snapshot; the journal has everything"),
+    }
+}
+
+fn open(shard: usize, config: &Config) -> Result<(ShardServer, Recovery)> {
+    // The catalogue is not known here: the first writer says how large it is.
+    let settings = Settings::from_config(config, &config.cluster.run, 0);
+    let of = (shard, config.replay.shards);
+    if config.replay.data_dir.is_empty() {
+        tracing::warn!("no replay.data_dir: what this shard holds is gone when it ends");
+        return Ok((ShardServer::in_memory(&settings, of.0, of.1)?, Recovery::default()));
+    }
+    let opened = ShardServer::open(&settings, of, Path::new(&config.replay.data_dir), config.replay.sync);
+    let (server, recovery) = opened.context("cannot open the shard's data directory")?;
+    for damage in &recovery.damage {
+        eprintln!("warning: {damage}");
+    }
+    Ok((server, recovery))
+}
+
+/// Figures for operators, until it is dropped.
+async fn report(shard: &ShardServer) {
+    let mut counted = [[0_u64; 3]; 2];
+    loop {
+        tokio::time::sleep(REPORT).await;
+        let Some(figures) = shard.figures() else { continue };
+        metrics::REPLAY_BYTES.set(figures.bytes as f64, []);
+        metrics::REPLAY_WRITERS.set(figures.writers as f64, []);
+        for (k, level) in [Level::Low, Level::High].into_iter().enumerate() {
+            let name = if level == Level::Low { "low" } else { "high" };
+            let table = &figures.tables[k];
+            metrics::REPLAY_SIZE.set(table.size as f64, [name]);
+            metrics::REPLAY_CAPACITY.set(table.capacity as f64, [name]);
+            let now = [table.inserted, table.sampled, table.evicted];
+            let new: Vec<u64> =
+                now.iter().zip(counted[k]).map(|(now, then)| now.saturating_sub(then)).collect();
+            metrics::REPLAY_INSERTED.increment(new[0], [name]);
+            metrics::REPLAY_SAMPLED.increment(new[1], [name]);
+            metrics::REPLAY_EVICTED.increment(new[2], [name]);
+            counted[k] = now;
+        }
+    }
+}
+
+fn reshard(args: &Reshard) -> Result<()> {
+    args.settings.start_logs();
+    let config = load(
+        &args.settings,
+        [
+            ("replay.data_dir", args.data_dir.clone().map(toml::Value::from)),
+            ("replay.shards", Some(args.shards.into())),
+            ("", None),
+            ("", None),
+        ],
+    )?;
+    anyhow::ensure!(
+        !config.replay.data_dir.is_empty(),
+        "replay.data_dir is empty: nothing is kept, nothing to deal out"
+    );
+    let data_dir = PathBuf::from(&config.replay.data_dir);
+    let settings = Settings::from_config(&config, &config.cluster.run, 0);
+    let dealt = deal::deal(&settings, &data_dir, config.replay.shards)?;
+    println!(
+        "{} shards with {} low-level and {} high-level transitions; what was there before is in {}",
+        config.replay.shards,
+        dealt.low,
+        dealt.high,
+        dealt.before.display()
+    );
+    Ok(())
 }

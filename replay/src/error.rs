@@ -1,6 +1,6 @@
 //! What can go wrong, sorted by what the caller does next.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use common::SessionId;
 
@@ -44,6 +44,12 @@ pub enum Error {
         /// The session.
         session: SessionId,
     },
+    /// The shard's data directory cannot be used. Says what to do.
+    #[error("{0}")]
+    Journal(Arc<crate::journal::Error>),
+    /// The shard has no memory for more: give it more, or send less. On the wire RESOURCE_EXHAUSTED.
+    #[error("{0}")]
+    Full(String),
     /// A newer learner leads the run: this one must end.
     #[error("a newer learner leads the run: {0}")]
     Fenced(String),
@@ -55,5 +61,11 @@ pub enum Error {
 impl Error {
     pub(crate) fn invalid(field: &'static str, problem: impl Into<String>) -> Self {
         Self::Invalid { field, problem: problem.into() }
+    }
+}
+
+impl From<crate::journal::Error> for Error {
+    fn from(error: crate::journal::Error) -> Self {
+        Self::Journal(Arc::new(error))
     }
 }

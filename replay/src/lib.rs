@@ -9,6 +9,7 @@
 //! tonic server (in tests `local::serve`), `.uid()`, `.stop()` |
 //! | [`settings`] | capacities, least sizes, the samples-per-insert ratio; refuses what must deadlock |
 //! | [`table`] | table, selector (sampler and remover), rate limiter |
+//! | [`journal`] | what a shard keeps on disk |
 //! | `storage` | periods in flat columns, windows not repeated |
 //! | `shard` | periods, tables and writers under one lock; minibatches; snapshots |
 //! | `service` | `mahrl.v1.Replay` over a shard; who waits for what |
@@ -19,6 +20,7 @@
 pub mod cli;
 pub mod client;
 mod error;
+pub mod journal;
 pub mod local;
 pub mod server;
 mod service;
@@ -34,7 +36,7 @@ pub mod wire;
 pub use client::{Sampler, Shards, Writer, WriterSettings};
 pub use error::Error;
 pub use local::LocalReplay;
-pub use server::ShardServer;
+pub use server::{Recovery, ShardServer};
 pub use settings::{Ratio, Sampling, Settings, TableSettings};
 pub use shard::reshard::reshard;
 pub use sink::TransitionSink;

@@ -7,7 +7,66 @@ use std::hash::{BuildHasher, RandomState};
 
 use tonic::service::Routes;
 
-use crate::{Error, Settings, service::ReplayService, shard::Shard};
+use std::{path::Path, sync::Arc, time::Duration};
+
+use common::config::Sync;
+
+use crate::{
+    Error, Settings,
+    journal::{
+        disk::{Disk, Files},
+        home::{Address, Home},
+    },
+    service::ReplayService,
+    shard::Shard,
+};
+
+/// A writer that has had no stream for so long is forgotten.
+pub const SILENCE: Duration = Duration::from_secs(600);
+
+/// Between two looks at what is due.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// How a shard is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Memory of records and tables, in bytes.
+    pub bytes: u64,
+    /// Writers known.
+    pub writers: u64,
+    /// The low-level and the high-level table.
+    pub tables: [TableFigures; 2],
+}
+
+/// How a table is, in transitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableFigures {
+    /// Held now.
+    pub size: u64,
+    /// Most that it holds.
+    pub capacity: u64,
+    /// Since the shard began.
+    pub inserted: u64,
+    /// Since the shard began.
+    pub sampled: u64,
+    /// Since the shard began.
+    pub evicted: u64,
+}
+
+/// What a shard found in its folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Low-level rows.
+    pub low: u64,
+    /// High-level rows.
+    pub high: u64,
+    /// Whether there was a snapshot.
+    pub snapshot: bool,
+    /// Operations of the journal behind it.
+    pub operations: u64,
+    /// What was damaged; empty: nothing.
+    pub damage: Vec<String>,
+}
 
 /// See the module. Cheap to clone.
 #[derive(Clone)]
@@ -23,7 +82,69 @@ impl ShardServer {
         settings.validate_shards(n_shards)?;
         let uid = draw_uid();
         let shard = Shard::new(settings, shard, n_shards).named(uid);
-        Ok(Self { uid, service: ReplayService::paced(settings, shard) })
+        Ok(Self { uid, service: ReplayService::paced(settings, shard, None) })
+    }
+
+    /// The `shard`-th of `n_shards` shards, with what it had acknowledged before in its folder of `data_dir`; it goes on
+    /// there. What it acknowledges is as durable as `sync` says. Also tells what was read back, for people.
+    pub fn open(
+        settings: &Settings,
+        (shard, n_shards): (usize, usize),
+        data_dir: &Path,
+        sync: Sync,
+    ) -> Result<(Self, Recovery), Error> {
+        Self::open_on(Arc::new(Files), settings, (shard, n_shards), data_dir, sync)
+    }
+
+    pub(crate) fn open_on(
+        disk: Arc<dyn Disk>,
+        settings: &Settings,
+        (shard, n_shards): (usize, usize),
+        data_dir: &Path,
+        sync: Sync,
+    ) -> Result<(Self, Recovery), Error> {
+        settings.validate_shards(n_shards)?;
+        let empty = Shard::new(settings, shard, n_shards);
+        let address = Address { data_dir, shard, n_shards };
+        let (home, shard, recovered) =
+            Home::open(address, disk, (&settings.run_id, draw_uid(), sync), empty)?;
+        let [low, high] = shard.totals().map(|totals| totals.size);
+        let recovery = Recovery {
+            low,
+            high,
+            snapshot: recovered.snapshot.is_some(),
+            operations: recovered.operations,
+            damage: recovered.damage,
+        };
+        let uid = shard.uid();
+        Ok((Self { uid, service: ReplayService::paced(settings, shard, Some(home)) }, recovery))
+    }
+
+    /// Writes a snapshot, if the shard has a folder. Blocks for as long as the disk takes.
+    pub fn snapshot(&self) -> std::io::Result<()> {
+        self.service.snapshot_to_disk()
+    }
+
+    /// How the shard is, for operators; `None` after a panic damaged it.
+    pub fn figures(&self) -> Option<Figures> {
+        self.service.figures()
+    }
+
+    /// Writes snapshots when they are due, and forgets writers that are silent for [`SILENCE`]; until it is dropped.
+    pub async fn keep_house(&self) {
+        loop {
+            tokio::time::sleep(ROUND).await;
+            if let Ok(n @ 1..) = self.service.forget_silent(SILENCE) {
+                tracing::info!(writers = n, "writers were silent for long and are forgotten");
+            }
+            if self.service.is_snapshot_due() {
+                let service = self.service.clone();
+                let written = tokio::task::spawn_blocking(move || service.snapshot_to_disk()).await;
+                if let Ok(Err(error)) = written {
+                    tracing::error!(%error, "no snapshot could be written; the journal goes on");
+                }
+            }
+        }
     }
 
     /// Name of the shard's contents, as `InfoResponse.shard_uid`.
@@ -44,7 +165,7 @@ impl ShardServer {
 
 /// A number that no other shard has. Not one of the run's random streams: contents that begin anew must not be taken
 /// for those before them, also under the same seed.
-fn draw_uid() -> u64 {
+pub(crate) fn draw_uid() -> u64 {
     // The standard library's hasher is keyed by the system's randomness.
     RandomState::new().hash_one(std::process::id()).max(1)
 }

@@ -5,6 +5,8 @@
 //! slots as it is first needed and is kept: nothing is allocated a step once the tables are full. Owner: one shard,
 //! under its lock.
 
+use std::sync::Arc;
+
 use common::{
     ItemId,
     history::{self, N_WINDOWS},
@@ -22,7 +24,7 @@ pub(crate) type Slot = u32;
 
 /// Columns of [`CHUNK`] slots.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Chunk {
+pub(crate) struct Chunk {
     /// `[CHUNK, 3, N]` at the start of the period.
     windows: Vec<ItemId>,
     /// `[CHUNK, M, n]`.
@@ -59,11 +61,30 @@ impl Chunk {
     }
 }
 
-/// Every period of a shard.
+/// Chunks in serde's form of plain ones.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Chunk;
+
+    pub(super) fn serialize<S: Serializer>(chunks: &[Arc<Chunk>], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(chunks.iter().map(|chunk| &**chunk))
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Vec<Arc<Chunk>>, D::Error> {
+        Ok(Vec::<Chunk>::deserialize(deserializer)?.into_iter().map(Arc::new).collect())
+    }
+}
+
+/// Every period of a shard. A clone shares its chunks until either changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Periods {
     shape: Shape,
-    chunks: Vec<Chunk>,
+    /// Shared with images of the shard that are being written: a chunk is copied when it changes meanwhile.
+    #[serde(with = "shared")]
+    chunks: Vec<Arc<Chunk>>,
     /// Free slots; the last is taken next.
     free: Vec<Slot>,
 }
@@ -73,11 +94,42 @@ impl Periods {
         Self { shape, chunks: Vec::new(), free: Vec::new() }
     }
 
+    /// Chunks and free slots, in the order of [`Self::from_parts`].
+    pub(crate) fn parts(&self) -> (&[Arc<Chunk>], &[Slot]) {
+        (&self.chunks, &self.free)
+    }
+
+    /// What [`Self::parts`] gave. Unchecked: see [`Self::check`].
+    pub(crate) fn from_parts(shape: Shape, chunks: Vec<Arc<Chunk>>, free: Vec<Slot>) -> Self {
+        Self { shape, chunks, free }
+    }
+
+    /// Whether a period can be opened without more memory.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.free.is_empty()
+    }
+
+    /// Memory of the next chunk in bytes.
+    pub(crate) fn chunk_bytes(shape: &Shape) -> usize {
+        CHUNK * Self::slot_bytes(shape)
+    }
+
+    fn slot_bytes(shape: &Shape) -> usize {
+        4 * (N_WINDOWS * shape.window + shape.n_goals * shape.n_dims)
+            + 5 * shape.n_steps
+            + 23
+            + size_of::<Slot>()
+    }
+
+    fn chunk(&mut self, slot: Slot) -> &mut Chunk {
+        Arc::make_mut(&mut self.chunks[slot as usize / CHUNK])
+    }
+
     /// Stores a period start, held once: by its writer.
     pub(crate) fn open(&mut self, record: &PeriodRecord<'_>) -> Slot {
         let slot = self.free.pop().unwrap_or_else(|| self.grow());
         let (shape, k) = (self.shape, slot as usize % CHUNK);
-        let chunk = &mut self.chunks[slot as usize / CHUNK];
+        let chunk = self.chunk(slot);
         let windows = N_WINDOWS * shape.window;
         bytemuck::cast_slice_mut(&mut chunk.windows[k * windows..][..windows])
             .copy_from_slice(record.windows);
@@ -93,7 +145,7 @@ impl Periods {
 
     fn grow(&mut self) -> Slot {
         let first = self.n_slots() as Slot;
-        self.chunks.push(Chunk::new(&self.shape));
+        self.chunks.push(Arc::new(Chunk::new(&self.shape)));
         self.free.extend((first + 1..first + CHUNK as Slot).rev());
         first
     }
@@ -101,7 +153,7 @@ impl Periods {
     /// Appends a step to a period of fewer than c steps.
     pub(crate) fn push(&mut self, slot: Slot, step: Step) {
         let (c, k) = (self.shape.n_steps, slot as usize % CHUNK);
-        let chunk = &mut self.chunks[slot as usize / CHUNK];
+        let chunk = self.chunk(slot);
         let position = usize::from(chunk.lengths[k]);
         assert!(position < c, "a period has at most {c} steps");
         chunk.items[k * c + position] = step.item;
@@ -125,12 +177,12 @@ impl Periods {
 
     /// One more holder.
     pub(crate) fn hold(&mut self, slot: Slot) {
-        self.chunks[slot as usize / CHUNK].holders[slot as usize % CHUNK] += 1;
+        self.chunk(slot).holders[slot as usize % CHUNK] += 1;
     }
 
     /// One holder less; the last one frees the slot.
     pub(crate) fn release(&mut self, slot: Slot) {
-        let holders = &mut self.chunks[slot as usize / CHUNK].holders[slot as usize % CHUNK];
+        let holders = &mut self.chunk(slot).holders[slot as usize % CHUNK];
         *holders -= 1;
         if *holders == 0 {
             self.free.push(slot);
@@ -196,9 +248,7 @@ impl Periods {
 
     /// Memory of the columns in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        let shape = self.shape;
-        let slot = 4 * (N_WINDOWS * shape.window + shape.n_goals * shape.n_dims) + 5 * shape.n_steps + 23;
-        self.n_slots() * (slot + size_of::<Slot>())
+        self.n_slots() * Self::slot_bytes(&self.shape)
     }
 
     /// Whether what was read back is whole: column lengths, codes, the free list, and `holders[slot]` as counted from

@@ -7,6 +7,7 @@ use tonic::Status;
 
 use super::{Ask, Inner, gate::SideInfo};
 use crate::{
+    journal::home::Home,
     shard::{Feedbacks, Shard},
     table::limiter::{Level, Limiter},
     wire,
@@ -31,13 +32,12 @@ pub(super) fn of(inner: &Inner) -> Result<v1::InfoResponse, Status> {
         high: Some(table(&shard, &limiter, Level::High, SideInfo::default(), high)),
         periods: shard.periods().n_held() as u64,
         period_slots: shard.periods().n_slots() as u64,
-        bytes: (shard.periods().bytes() + shard.table(Level::Low).bytes() + shard.table(Level::High).bytes())
-            as u64,
+        bytes: shard.bytes() as u64,
         writers: shard.n_writers() as u64,
         shard_uid: shard.uid(),
         feedback: Some(feedback(shard.feedbacks())),
         fence: shard.fence(),
-        ..v1::InfoResponse::default()
+        journal: inner.home.as_ref().map(Home::info),
     })
 }
 
@@ -67,7 +67,7 @@ fn table(
             inserting: Some(waiting(inserting)),
             sampling: Some(waiting(sampling)),
         }),
-        mass: table.len() as f64,
+        mass: table.mass(),
     }
 }
 

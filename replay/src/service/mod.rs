@@ -14,19 +14,29 @@ mod snapshot;
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
 use common::transition::Shape;
 use futures::Stream;
 use proto::v1::{self, replay_server::ReplayServer};
+use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use gate::{Ask, Gate};
 
-use crate::{Error, settings::Settings, shard::Shard, table::limiter::Level, wire};
+use crate::{
+    Error,
+    journal::{home::Home, operation::Operation},
+    server::{Figures, TableFigures},
+    settings::Settings,
+    shard::Shard,
+    table::limiter::Level,
+    wire,
+};
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
@@ -36,6 +46,8 @@ impl From<Error> for Status {
             Error::Deadline { .. } => Self::deadline_exceeded(message),
             Error::Closed(_) => Self::unavailable(message),
             Error::SessionLost { .. } | Error::Fenced(_) => Self::failed_precondition(message),
+            Error::Full(_) => Self::resource_exhausted(message),
+            Error::Journal(_) => Self::internal(message),
             Error::Shard { code, .. } => Self::new(code, message),
         }
     }
@@ -49,6 +61,11 @@ pub(crate) struct Inner {
     largest_sample: usize,
     shard: Mutex<Shard>,
     gate: Arc<Gate>,
+    /// The shard's files; `None`: in memory only.
+    home: Option<Home>,
+    /// Writers that have had a stream since the service began.
+    seen: Mutex<BTreeMap<u64, append::Seen>>,
+    begun: Instant,
     /// Newest version of the weights that the learner has told.
     policy_version: AtomicU64,
     /// Waiting steps in the latest answer to whoever paces.
@@ -69,16 +86,88 @@ impl Inner {
         }
     }
 
-    /// Refuses a fencing token below the highest seen, remembers a higher one; 0: none.
-    fn check_fence(&self, fence: u64) -> Result<(), Status> {
+    /// Notes an operation that is applied to the shard whose lock is held; where it ends in the journal.
+    fn note(&self, operation: impl FnOnce() -> Operation) -> u64 {
+        self.home.as_ref().map_or(0, |home| home.append(&operation()))
+    }
+
+    /// Where the next operation begins in the journal.
+    fn appended(&self) -> u64 {
+        self.home.as_ref().map_or(0, Home::appended)
+    }
+
+    /// Waits until the journal takes more, at most `wait`.
+    async fn room(&self, wait: Duration) -> Result<(), Error> {
+        let Some(home) = &self.home else { return Ok(()) };
+        if tokio::time::timeout(wait, home.room()).await.is_err() {
+            let failure = home.progress().failure.unwrap_or_else(|| "the disk is slow".to_owned());
+            return Err(Error::Deadline { waited: wait, reason: format!("the journal is full: {failure}") });
+        }
+        let progress = home.progress();
+        match progress.failure.filter(|_| progress.is_broken) {
+            Some(failure) => Err(Error::Closed(format!("the shard's journal ({failure}), which"))),
+            None => Ok(()),
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<u64, append::Seen>> {
+        // Every change is a number.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until everything before a position of the journal is durable, at most `wait`.
+    async fn durable(&self, position: u64, wait: Duration) -> Result<(), Error> {
+        let Some(home) = &self.home else { return Ok(()) };
+        match tokio::time::timeout(wait, home.durable(position)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(failure)) => Err(Error::Closed(format!("the shard's journal ({failure}), which"))),
+            Err(_) => {
+                let failure = home.progress().failure.unwrap_or_else(|| "the disk is slow".to_owned());
+                let reason = format!("what was sent is not on disk yet: {failure}");
+                Err(Error::Deadline { waited: wait, reason })
+            }
+        }
+    }
+
+    /// Writes a snapshot. Blocks.
+    fn snapshot_to_disk(&self) -> std::io::Result<()> {
+        let Some(home) = &self.home else { return Ok(()) };
+        home.snapshot(|| {
+            let shard = self.shard.lock().ok()?;
+            Some((home.begin_snapshot(), shard.image()))
+        })
+    }
+
+    /// Refuses a fencing token below the highest seen, remembers a higher one; 0: none. Where the journal has it.
+    fn check_fence(&self, fence: u64) -> Result<u64, Status> {
         let mut shard = self.shard()?;
         let highest = shard.fence();
         if fence != 0 && fence < highest {
             let problem = format!("a newer learner leads: its fence is {highest}, not {fence}");
             return Err(Status::failed_precondition(problem));
         }
+        if fence <= highest {
+            return Ok(0);
+        }
         shard.raise_fence(fence);
-        Ok(())
+        Ok(self.note(|| Operation::Fence { fence }))
+    }
+
+    async fn update_priorities(
+        &self,
+        request: v1::UpdatePrioritiesRequest,
+    ) -> Result<v1::UpdatePrioritiesResponse, Status> {
+        wire::check_run(request.run.as_ref(), &self.run_id)?;
+        let level = Self::level(request.table)?;
+        let (keys, priorities) = wire::columns::priorities(&request.keys, &request.priorities)?;
+        self.check_fence(request.fence)?;
+        let mut shard = self.shard()?;
+        if !shard.table(level).is_prioritised() {
+            return Err(Error::invalid("table", "it does not sample by priority").into());
+        }
+        let updated = shard.set_priorities(level, &keys, &priorities);
+        self.note(|| Operation::Priorities { table: level.into(), keys, priorities });
+        Ok(v1::UpdatePrioritiesResponse { updated })
     }
 
     async fn sample(&self, request: v1::SampleRequest) -> Result<v1::SampleResponse, Status> {
@@ -111,18 +200,18 @@ impl ReplayService {
     /// The services of all shards, with one rate limiter over them. The settings have been validated.
     pub(crate) fn all(settings: &Settings, n_shards: usize) -> (Vec<Self>, Arc<Gate>) {
         let gate = Arc::new(Gate::new(settings));
-        let service = |shard| Self::over(settings, Shard::new(settings, shard, n_shards), gate.clone());
+        let service = |shard| Self::over(settings, Shard::new(settings, shard, n_shards), gate.clone(), None);
         ((0..n_shards).map(service).collect(), gate)
     }
 
     /// The service of a shard that is a process of its own; its writers wait for `Pace`.
-    pub(crate) fn paced(settings: &Settings, shard: Shard) -> Self {
+    pub(crate) fn paced(settings: &Settings, shard: Shard, home: Option<Home>) -> Self {
         let gate = Gate::paced(settings);
         gate.replaced(Default::default(), shard.totals());
-        Self::over(settings, shard, Arc::new(gate))
+        Self::over(settings, shard, Arc::new(gate), home)
     }
 
-    fn over(settings: &Settings, shard: Shard, gate: Arc<Gate>) -> Self {
+    fn over(settings: &Settings, shard: Shard, gate: Arc<Gate>, home: Option<Home>) -> Self {
         let inner = Inner {
             run_id: settings.run_id.clone(),
             shape: settings.shape,
@@ -130,10 +219,48 @@ impl ReplayService {
             largest_sample: settings.ratio.map_or(wire::MAX_SAMPLE_ROWS, |ratio| ratio.largest_sample),
             shard: Mutex::new(shard),
             gate,
+            home,
+            seen: Mutex::default(),
+            begun: Instant::now(),
             policy_version: AtomicU64::new(0),
             told_waiting: AtomicU64::new(0),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Writes a snapshot, if the shard has a data directory. Blocks.
+    pub(crate) fn snapshot_to_disk(&self) -> std::io::Result<()> {
+        self.inner.snapshot_to_disk()
+    }
+
+    /// How the shard is; `None` after a panic damaged it.
+    pub(crate) fn figures(&self) -> Option<Figures> {
+        let shard = self.inner.shard.lock().ok()?;
+        let table = |level| {
+            let (table, counts) = (shard.table(level), shard.table(level).counts());
+            TableFigures {
+                size: table.len() as u64,
+                capacity: table.capacity() as u64,
+                inserted: counts.inserted,
+                sampled: counts.sampled,
+                evicted: counts.evicted,
+            }
+        };
+        Some(Figures {
+            bytes: shard.bytes() as u64,
+            writers: shard.n_writers() as u64,
+            tables: [Level::Low, Level::High].map(table),
+        })
+    }
+
+    /// Whether it is time for a snapshot.
+    pub(crate) fn is_snapshot_due(&self) -> bool {
+        self.inner.home.as_ref().is_some_and(Home::is_snapshot_due)
+    }
+
+    /// Forgets writers whose last stream ended `silence` ago or longer; how many.
+    pub(crate) fn forget_silent(&self, silence: Duration) -> Result<usize, Status> {
+        append::forget_silent(&self.inner, silence)
     }
 
     /// Ends all waits and streams.
@@ -172,9 +299,9 @@ impl v1::replay_server::Replay for ReplayService {
 
     async fn update_priorities(
         &self,
-        _request: Request<v1::UpdatePrioritiesRequest>,
+        request: Request<v1::UpdatePrioritiesRequest>,
     ) -> Result<Response<v1::UpdatePrioritiesResponse>, Status> {
-        Err(Status::unimplemented("update_priorities"))
+        self.inner.update_priorities(request.into_inner()).await.map(Response::new)
     }
 
     async fn pace(&self, request: Request<v1::PaceRequest>) -> Result<Response<v1::PaceResponse>, Status> {

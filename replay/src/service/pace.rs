@@ -11,6 +11,9 @@ use tonic::Status;
 use super::{Inner, info};
 use crate::{Error, wire};
 
+/// How long the disk may take to note a new learner's fencing token.
+const FENCE_DURABLE: Duration = Duration::from_secs(5);
+
 /// Notes the request, then answers as soon as `inserted` is not what the caller knows, more steps wait than it was told,
 /// or its wait has ended.
 pub(super) async fn serve(inner: &Inner, request: v1::PaceRequest) -> Result<v1::PaceResponse, Status> {
@@ -18,7 +21,9 @@ pub(super) async fn serve(inner: &Inner, request: v1::PaceRequest) -> Result<v1:
     if request.fence == 0 {
         return Err(Error::invalid("fence", "0 is not at least 1: only a learner paces").into());
     }
-    inner.check_fence(request.fence)?;
+    // On disk before anybody acts on it: a shard that forgot it would obey a learner that was replaced.
+    let position = inner.check_fence(request.fence)?;
+    inner.durable(position, FENCE_DURABLE).await?;
     if inner.gate.pace(request.insert_until, request.fence, request.order).is_none() {
         return Err(Status::failed_precondition(
             "the shards of one process share a limiter: nobody paces them",

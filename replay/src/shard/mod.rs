@@ -5,6 +5,8 @@
 //! a low-level row becomes visible with its step, a high-level row when its period closes; a period is kept while its
 //! writer or a row refers to it.
 
+mod apply;
+pub(crate) mod image;
 pub(crate) mod lane;
 pub(crate) mod reshard;
 mod sample;
@@ -100,6 +102,8 @@ pub(crate) struct Shard {
     feedbacks: Feedbacks,
     /// Highest fencing token seen.
     fence: u64,
+    /// See [`Settings::memory_bytes`].
+    memory_bytes: usize,
     /// Streams opened so far, over restores: no generation is used twice.
     generations: u64,
 }
@@ -115,13 +119,19 @@ impl Shard {
             n_items: settings.n_items,
             partial_periods: settings.partial_periods,
             periods: Periods::new(settings.shape),
-            low: Table::new(low),
-            high: Table::new(high),
+            low: Table::new(low, settings.sampling),
+            high: Table::new(high, settings.sampling),
             writers: BTreeMap::new(),
             feedbacks: Feedbacks::default(),
             fence: 0,
+            memory_bytes: settings.memory_bytes as usize,
             generations: 0,
         }
+    }
+
+    /// Memory of records and tables in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        bytes(&self.periods, &self.low, &self.high)
     }
 
     /// The same shard under another name.
@@ -188,14 +198,27 @@ impl Shard {
         batch: &Batch,
     ) -> Option<Result<Verdict, Error>> {
         let n_steps = self.shape.n_steps;
-        Some(self.writer(writer, generation)?.look(sequence, batch, n_steps))
+        let is_full = !self.periods.has_room()
+            && self.low.len() + self.high.len() == 0
+            && is_beyond(self.memory_bytes, &self.shape, (&self.periods, &self.low, &self.high));
+        let verdict = self.writer(writer, generation)?.look(sequence, batch, n_steps);
+        Some(match verdict {
+            Ok(Verdict::New) if is_full => {
+                let problem = format!(
+                    "{} bytes of memory are full of open periods: raise replay.memory_mib, or take fewer sessions",
+                    self.memory_bytes
+                );
+                Err(Error::Full(problem))
+            }
+            verdict => verdict,
+        })
     }
 
     /// Stores a batch that [`Self::look`] found new, and which the same stream has followed by no other. Returns
     /// false, with nothing stored, if the stream was ended in the meantime.
     pub(crate) fn store(&mut self, writer: u64, generation: u64, sequence: u64, batch: &Batch) -> bool {
         let n_steps = self.shape.n_steps;
-        let Self { periods, low, high, partial_periods, feedbacks, .. } = self;
+        let Self { periods, low, high, partial_periods, feedbacks, shape, memory_bytes, .. } = self;
         let Some(state) = self.writers.get_mut(&writer).filter(|state| state.generation == generation) else {
             return false;
         };
@@ -208,6 +231,7 @@ impl Shard {
                         state.slots.resize(k + 1, 0);
                     }
                     state.lanes[k] = state.lanes[k].begin(&record, n_steps).expect("the batch was looked at");
+                    make_room(*memory_bytes, shape, (periods, low, high));
                     state.slots[k] = periods.open(&record);
                 }
                 Record::Step(record) => {
@@ -252,6 +276,16 @@ impl Shard {
         &self.periods
     }
 
+    /// Sets priorities of rows by their names; how many were still there.
+    pub(crate) fn set_priorities(&mut self, level: Level, names: &[u64], priorities: &[f64]) -> u32 {
+        let table = match level {
+            Level::Low => &mut self.low,
+            Level::High => &mut self.high,
+        };
+        let set = |(&name, &priority): (&u64, &f64)| u32::from(table.set_priority(name, priority));
+        names.iter().zip(priorities).map(set).sum()
+    }
+
     /// Highest stored sequence of a writer.
     pub(crate) fn stored(&self, writer: u64) -> u64 {
         self.writers.get(&writer).map_or(0, |state| state.stored)
@@ -259,6 +293,24 @@ impl Shard {
 
     pub(crate) fn n_writers(&self) -> usize {
         self.writers.len()
+    }
+}
+
+fn bytes(periods: &Periods, low: &Table, high: &Table) -> usize {
+    periods.bytes() + low.bytes() + high.bytes()
+}
+
+/// Whether one more chunk of periods is more than there is memory for; 0: there is no end of it.
+fn is_beyond(memory: usize, shape: &Shape, (periods, low, high): (&Periods, &Table, &Table)) -> bool {
+    memory > 0 && bytes(periods, low, high) + Periods::chunk_bytes(shape) > memory
+}
+
+/// Lets the oldest rows give way until a period can be opened within the memory: low-level rows first, of which there are
+/// more. If all is held by open periods it is opened beyond; the next batch is refused.
+fn make_room(memory: usize, shape: &Shape, (periods, low, high): (&mut Periods, &mut Table, &mut Table)) {
+    while !periods.has_room() && is_beyond(memory, shape, (periods, low, high)) {
+        let Some(row) = low.give_way().or_else(|| high.give_way()) else { return };
+        periods.release(row.slot);
     }
 }
 

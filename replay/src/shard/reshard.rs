@@ -26,11 +26,19 @@ pub fn reshard(settings: &Settings, snapshots: &[Vec<u8>], n_shards: usize) -> R
         shard.restore(bytes).map(|()| shard)
     };
     let old = snapshots.iter().enumerate().map(restore).collect::<Result<Vec<_>, _>>()?;
-    let mut new: Vec<Shard> = (0..n_shards).map(|k| Shard::new(settings, k, n_shards)).collect();
+    deal_out(settings, &old, n_shards).iter().map(Shard::save).collect()
+}
+
+/// See the module.
+pub(crate) fn deal_out(settings: &Settings, old: &[Shard], n_shards: usize) -> Vec<Shard> {
+    // A service that does not know its catalogue has learnt of it from writers.
+    let n_items = old.iter().map(Shard::n_items).max().unwrap_or(0);
+    let known = Settings { n_items, ..settings.clone() };
+    let mut new: Vec<Shard> = (0..n_shards).map(|k| Shard::new(&known, k, n_shards)).collect();
     // Where each period that a row refers to has gone, held once more until all rows are there.
     let mut places: BTreeMap<(usize, Slot), (usize, Slot)> = BTreeMap::new();
     for level in [Level::Low, Level::High] {
-        for (k, row) in by_age(&old, level) {
+        for (k, row) in by_age(old, level) {
             let (to, slot) = *places.entry((k, row.slot)).or_insert_with(|| {
                 let to = shard_at(old[k].periods.session(row.slot), n_shards);
                 (to, new[to].periods.copy(&old[k].periods, row.slot))
@@ -43,7 +51,7 @@ pub fn reshard(settings: &Settings, snapshots: &[Vec<u8>], n_shards: usize) -> R
     for (to, slot) in places.into_values() {
         new[to].periods.release(slot);
     }
-    new.iter().map(Shard::save).collect()
+    new
 }
 
 /// The rows of one level with the numbers of their shards, oldest first; those of different shards by their rank in

@@ -14,7 +14,7 @@ use proto::v1::SampleResponse;
 use super::Shard;
 use crate::{
     storage::{Periods, Slot},
-    table::limiter::Level,
+    table::{Drawn, limiter::Level},
 };
 
 /// Columns that both tables share.
@@ -65,9 +65,15 @@ impl Shard {
         let mut rng = Streams::new(key, purpose).sequential();
         let drawn = (0..rows).map(|_| table.sample(&mut rng)).collect::<Option<Vec<_>>>()?;
         let (periods, n_steps, size) = (&self.periods, self.shape.n_steps, table.len() as u64);
-        let mut columns = Columns::new(periods, drawn.first()?.slot, rows);
+        let (is_prioritised, mass) = (table.is_prioritised(), table.mass());
+        let mut columns = Columns::new(periods, drawn.first()?.row.slot, rows);
+        let (mut keys, mut probabilities) = (Vec::new(), Vec::new());
         let (mut items, mut feedback, mut positions) = (Vec::new(), Vec::new(), Vec::new());
-        for row in drawn {
+        for Drawn { row, name, probability } in drawn {
+            if is_prioritised {
+                keys.extend_from_slice(&name.to_le_bytes());
+                probabilities.extend_from_slice(&probability.to_le_bytes());
+            }
             match level {
                 Level::Low => {
                     let position = usize::from(row.position);
@@ -96,8 +102,9 @@ impl Shard {
             positions: Bytes::from(positions),
             terminated: columns.terminated.into(),
             policy_versions: columns.policy_versions.into(),
-            mass: size as f64,
-            ..SampleResponse::default()
+            keys: keys.into(),
+            probabilities: probabilities.into(),
+            mass,
         })
     }
 }

@@ -19,11 +19,11 @@ use crate::{
 
 /// What a snapshot must agree with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Identity {
+pub(super) struct Identity {
     schema_version: u32,
     run_id: String,
     shape: Shape,
-    n_items: usize,
+    pub(super) n_items: usize,
     partial_periods: PartialPeriods,
 }
 
@@ -50,7 +50,7 @@ struct Restored {
 }
 
 impl Shard {
-    fn identity(&self) -> Identity {
+    pub(super) fn identity(&self) -> Identity {
         Identity {
             schema_version: SCHEMA_VERSION,
             run_id: self.run_id.clone(),
@@ -106,7 +106,7 @@ impl Shard {
     }
 
     /// Whether all parts fit together.
-    fn check(
+    pub(super) fn check(
         &self,
         periods: &Periods,
         low: &Table,

@@ -22,6 +22,13 @@ impl Default for Fifo {
     }
 }
 
+impl Fifo {
+    /// The key that was inserted next after one that is held.
+    pub(super) fn newer(&self, key: u32) -> Option<u32> {
+        Some(self.links[key as usize].1).filter(|&newer| newer != NONE)
+    }
+}
+
 impl Selector for Fifo {
     fn insert(&mut self, key: u32) {
         if self.links.len() <= key as usize {
@@ -47,13 +54,17 @@ impl Selector for Fifo {
         }
     }
 
-    fn select(&self, _: &mut Rng) -> Option<Selected> {
+    fn select(&mut self, _: &mut Rng) -> Option<Selected> {
         (self.oldest != NONE).then_some(Selected { key: self.oldest, probability: 1.0 })
     }
 
     fn keys(&self) -> Vec<u32> {
-        let next = |&key: &u32| Some(self.links[key as usize].1).filter(|&newer| newer != NONE);
+        let next = |&key: &u32| self.newer(key);
         std::iter::successors(Some(self.oldest).filter(|&key| key != NONE), next).collect()
+    }
+
+    fn mass(&self) -> f64 {
+        self.keys().len() as f64
     }
 
     fn save(&self) -> SelectorState {

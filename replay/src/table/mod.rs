@@ -4,20 +4,24 @@
 //! sampler and remover are both a [`Selector`]; when inserts and samples may happen is the [`limiter`]'s. Owner: one
 //! shard, under its lock. Invariant: at most `capacity` rows; an insert into a full table evicts first.
 
+mod cycle;
 mod fifo;
 pub(crate) mod limiter;
+mod prioritised;
 mod selector;
 mod uniform;
 
 use common::seed::{Rng, Streams};
 use serde::{Deserialize, Serialize};
 
+pub use cycle::Cycle;
 pub use fifo::Fifo;
 pub use limiter::Level;
+pub use prioritised::Prioritised;
 pub use selector::{Selected, Selector, SelectorState};
 pub use uniform::Uniform;
 
-use crate::storage::Slot;
+use crate::{settings::Sampling, storage::Slot};
 
 /// A transition: a step of a period, or (in the high-level table, where the position is 0) the period itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +48,8 @@ pub(crate) struct TableState {
     counts: Counts,
     sampler: SelectorState,
     remover: SelectorState,
+    /// See [`Table`].
+    generations: Vec<u32>,
 }
 
 /// Rows, a sampler, a remover.
@@ -58,19 +64,45 @@ pub(crate) struct Table {
     remover: Box<dyn Selector>,
     /// Draws of the remover, addressed by the number of evictions before.
     removals: Streams,
+    /// By key, where rows have priorities: how often the key was given to a row, and taken back. Tells a row from
+    /// the one that had its key before.
+    generations: Vec<u32>,
+}
+
+/// A row that was drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Drawn {
+    pub(crate) row: Row,
+    /// Names the row, where it has a priority; else 0.
+    pub(crate) name: u64,
+    /// With which it was drawn.
+    pub(crate) probability: f64,
+}
+
+impl TableState {
+    /// Of the table that was saved.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
 }
 
 impl Table {
-    /// An empty table: uniform sampling, the oldest gives way.
-    pub(crate) fn new(capacity: usize) -> Self {
+    /// An empty table from which rows are drawn so; the oldest gives way.
+    pub(crate) fn new(capacity: usize, sampling: Sampling) -> Self {
+        let sampler: Box<dyn Selector> = match sampling {
+            Sampling::Uniform => Box::<Uniform>::default(),
+            Sampling::Prioritised { exponent } => Box::new(Prioritised::new(exponent)),
+            Sampling::Fifo => Box::<Cycle>::default(),
+        };
         Self {
             capacity,
             rows: Vec::new(),
             free: Vec::new(),
             counts: Counts::default(),
-            sampler: Box::<Uniform>::default(),
+            sampler,
             remover: Box::<Fifo>::default(),
             removals: Self::removals(),
+            generations: Vec::new(),
         }
     }
 
@@ -88,6 +120,7 @@ impl Table {
         }
         self.sampler.insert(key);
         self.remover.insert(key);
+        self.rename(key);
         self.counts.inserted += 1;
         evicted
     }
@@ -98,15 +131,52 @@ impl Table {
         self.sampler.remove(key);
         self.remover.remove(key);
         self.free.push(key);
+        self.rename(key);
         self.counts.evicted += 1;
         self.rows[key as usize]
     }
 
+    /// A key has got a row, or has none any more: names of before name nothing.
+    fn rename(&mut self, key: u32) {
+        if !self.sampler.is_prioritised() {
+            return;
+        }
+        if self.generations.len() <= key as usize {
+            self.generations.resize(key as usize + 1, 0);
+        }
+        let generation = &mut self.generations[key as usize];
+        *generation = generation.wrapping_add(1);
+    }
+
     /// Draws a row with replacement; `None` from an empty table.
-    pub(crate) fn sample(&mut self, rng: &mut Rng) -> Option<Row> {
-        let selected = self.sampler.select(rng)?;
+    pub(crate) fn sample(&mut self, rng: &mut Rng) -> Option<Drawn> {
+        let Selected { key, probability } = self.sampler.select(rng)?;
         self.counts.sampled += 1;
-        Some(self.rows[selected.key as usize])
+        let name = match self.generations.get(key as usize) {
+            Some(&generation) => u64::from(key) | u64::from(generation) << 32,
+            None => 0,
+        };
+        Some(Drawn { row: self.rows[key as usize], name, probability })
+    }
+
+    /// Whether rows are drawn by priority.
+    pub(crate) fn is_prioritised(&self) -> bool {
+        self.sampler.is_prioritised()
+    }
+
+    /// What the table is worth in the split of a minibatch over shards.
+    pub(crate) fn mass(&self) -> f64 {
+        if self.is_prioritised() { self.sampler.mass() } else { self.len() as f64 }
+    }
+
+    /// Sets the priority of a row, if it is still there.
+    pub(crate) fn set_priority(&mut self, name: u64, priority: f64) -> bool {
+        let (key, generation) = (name as u32, (name >> 32) as u32);
+        let is_there = self.generations.get(key as usize) == Some(&generation);
+        if is_there {
+            self.sampler.set_priority(key, priority);
+        }
+        is_there
     }
 
     /// Rows held.
@@ -116,6 +186,18 @@ impl Table {
 
     pub(crate) fn capacity(&self) -> usize {
         self.capacity
+    }
+
+    /// Takes another capacity; yields the rows that have to give way.
+    pub(crate) fn resize(&mut self, capacity: usize) -> Vec<Row> {
+        self.capacity = capacity;
+        let too_many = self.len().saturating_sub(capacity);
+        (0..too_many).map(|_| self.evict()).collect()
+    }
+
+    /// The next row to give way does.
+    pub(crate) fn give_way(&mut self) -> Option<Row> {
+        (self.len() > 0).then(|| self.evict())
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -145,13 +227,14 @@ impl Table {
             counts: self.counts,
             sampler: self.sampler.save(),
             remover: self.remover.save(),
+            generations: self.generations.clone(),
         }
     }
 
     /// The table that was saved; says what is wrong with a state that cannot be one.
     pub(crate) fn restore(state: TableState, capacity: usize) -> Result<Self, String> {
         let n = state.rows.len();
-        if state.capacity != capacity || n > capacity {
+        if state.capacity != capacity || n.saturating_sub(state.free.len()) > capacity {
             return Err(format!("a table of capacity {} is not one of {capacity}", state.capacity));
         }
         let table = Self {
@@ -162,7 +245,11 @@ impl Table {
             sampler: state.sampler.restore(n)?,
             remover: state.remover.restore(n)?,
             removals: Self::removals(),
+            generations: state.generations,
         };
+        if table.is_prioritised() && table.generations.len() != n {
+            return Err("its rows have no names".into());
+        }
         let sorted = |mut keys: Vec<u32>| {
             keys.sort_unstable();
             keys
@@ -182,7 +269,7 @@ mod tests {
 
     #[test]
     fn the_oldest_gives_way_in_order() {
-        let mut table = Table::new(3);
+        let mut table = Table::new(3, Sampling::Uniform);
         let evicted: Vec<_> = (0..8).filter_map(|slot| table.insert(Row { slot, position: 0 })).collect();
         assert_eq!(evicted.iter().map(|row| row.slot).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
         let mut held: Vec<_> = table.held().map(|row| row.slot).collect();
@@ -193,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_restored_table_draws_and_evicts_the_same() {
-        let mut table = Table::new(5);
+        let mut table = Table::new(5, Sampling::Uniform);
         for slot in 0..13 {
             table.insert(Row { slot, position: 0 });
         }
@@ -209,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_state_that_is_no_table_is_refused() {
-        let mut table = Table::new(5);
+        let mut table = Table::new(5, Sampling::Uniform);
         (0..4).for_each(|slot| assert!(table.insert(Row { slot, position: 0 }).is_none()));
         for change in [
             (|state| state.rows.push(Row { slot: 0, position: 0 })) as fn(&mut TableState),

@@ -3,7 +3,7 @@
 use common::seed::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Fifo, Uniform};
+use super::{Cycle, Fifo, Prioritised, Uniform};
 
 /// A key that was chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,11 +22,23 @@ pub trait Selector: Send {
     /// Forgets a key that it holds.
     fn remove(&mut self, key: u32);
 
-    /// Chooses a key; `None` when it holds none. Drawn from `rng` alone: the same state and generator, the same key.
-    fn select(&self, rng: &mut Rng) -> Option<Selected>;
+    /// Chooses a key; `None` when it holds none that can be chosen. Drawn from `rng` alone: the same state and generator,
+    /// the same key.
+    fn select(&mut self, rng: &mut Rng) -> Option<Selected>;
 
     /// The keys it holds, in its own order.
     fn keys(&self) -> Vec<u32>;
+
+    /// What its keys are worth together, beside those of other selectors.
+    fn mass(&self) -> f64;
+
+    /// Whether keys have priorities.
+    fn is_prioritised(&self) -> bool {
+        false
+    }
+
+    /// Sets the priority of a key that it holds: finite, at least 0. Without priorities nothing happens.
+    fn set_priority(&mut self, _key: u32, _priority: f64) {}
 
     /// All of its state.
     fn save(&self) -> SelectorState;
@@ -45,12 +57,33 @@ pub enum SelectorState {
         /// Oldest first.
         keys: Vec<u32>,
     },
+    /// [`Cycle`].
+    Cycle {
+        /// Oldest first.
+        keys: Vec<u32>,
+        /// The next to be chosen.
+        next: Option<u32>,
+    },
+    /// [`Prioritised`].
+    Prioritised {
+        /// Power of the priorities.
+        exponent: f64,
+        /// Priority of a new key.
+        highest: f64,
+        /// Ascending.
+        keys: Vec<u32>,
+        /// One a key.
+        priorities: Vec<f64>,
+    },
 }
 
 impl SelectorState {
     /// The selector that was saved, over keys `0..n`; says what is wrong with a state that cannot be one.
     pub fn restore(self, n: usize) -> Result<Box<dyn Selector>, String> {
-        let (Self::Uniform { keys } | Self::Fifo { keys }) = &self;
+        let (Self::Uniform { keys }
+        | Self::Fifo { keys }
+        | Self::Cycle { keys, .. }
+        | Self::Prioritised { keys, .. }) = &self;
         let mut seen = vec![false; n];
         for &key in keys {
             match seen.get_mut(key as usize) {
@@ -63,6 +96,10 @@ impl SelectorState {
                 let mut selector = Box::<Uniform>::default();
                 keys.into_iter().for_each(|key| selector.insert(key));
                 selector
+            }
+            Self::Cycle { keys, next } => Box::new(Cycle::restore(&keys, next)?),
+            Self::Prioritised { exponent, highest, keys, priorities } => {
+                Box::new(Prioritised::restore(exponent, highest, &keys, &priorities)?)
             }
             Self::Fifo { keys } => {
                 let mut selector = Box::<Fifo>::default();

@@ -31,7 +31,7 @@ impl Selector for Uniform {
         }
     }
 
-    fn select(&self, rng: &mut Rng) -> Option<Selected> {
+    fn select(&mut self, rng: &mut Rng) -> Option<Selected> {
         if self.keys.is_empty() {
             return None;
         }
@@ -41,6 +41,10 @@ impl Selector for Uniform {
 
     fn keys(&self) -> Vec<u32> {
         self.keys.clone()
+    }
+
+    fn mass(&self) -> f64 {
+        self.keys.len() as f64
     }
 
     fn save(&self) -> SelectorState {

@@ -48,6 +48,11 @@ impl Batch {
         Ok(Self { bytes, shape: *shape, n_steps })
     }
 
+    /// As they came.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Number of steps.
     pub(crate) fn n_steps(&self) -> usize {
         self.n_steps

@@ -83,6 +83,26 @@ fn extend<T: Pod>(column: &mut Vec<T>, bytes: &[u8]) {
     bytemuck::cast_slice_mut(&mut column[before..]).copy_from_slice(bytes);
 }
 
+/// Names and priorities of an update: as many of both, every priority a finite number of at least 0.
+pub(crate) fn priorities(keys: &[u8], priorities: &[u8]) -> Result<(Vec<u64>, Vec<f64>), Error> {
+    let n = keys.len() / 8;
+    if !(1..=super::MAX_SAMPLE_ROWS).contains(&n) || !keys.len().is_multiple_of(8) {
+        let problem = format!("{} bytes are not 1 to {} numbers", keys.len(), super::MAX_SAMPLE_ROWS);
+        return Err(Error::invalid("keys", problem));
+    }
+    if priorities.len() != keys.len() {
+        let problem = format!("{} bytes are not {}, a number a key", priorities.len(), keys.len());
+        return Err(Error::invalid("priorities", problem));
+    }
+    let eight = |chunk: &[u8]| <[u8; 8]>::try_from(chunk).expect("the chunk is 8 bytes long");
+    let priorities: Vec<f64> = priorities.chunks_exact(8).map(|c| f64::from_le_bytes(eight(c))).collect();
+    if let Some(row) = priorities.iter().position(|p| !(p.is_finite() && *p >= 0.0)) {
+        let problem = format!("row {row}: {} is not a finite number of at least 0", priorities[row]);
+        return Err(Error::invalid("priorities", problem));
+    }
+    Ok((keys.chunks_exact(8).map(|c| u64::from_le_bytes(eight(c))).collect(), priorities))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -1,0 +1,62 @@
+//! The file operations that may fail, behind a seam: tests fill the disk, tear writes and break fsync.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::Path,
+};
+
+/// A file that is appended to.
+pub(crate) trait Append: Send {
+    /// Writes all of it behind what was written before.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Brings all that was written to the disk.
+    fn sync(&mut self) -> io::Result<()>;
+
+    /// Cuts the file back to a length.
+    fn cut(&mut self, length: u64) -> io::Result<()>;
+}
+
+/// Where files are made.
+pub(crate) trait Disk: Send + Sync {
+    /// A new file, empty, under a name that no file has or one whose contents are not needed; the folder knows of it
+    /// durably.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Append>>;
+}
+
+/// The real one.
+pub(crate) struct Files;
+
+impl Append for File {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        // Opened for appending: the next write goes to the new end.
+        self.set_len(length)
+    }
+}
+
+impl Disk for Files {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Append>> {
+        if let Err(error) = fs::remove_file(path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        let file = OpenOptions::new().create_new(true).append(true).open(path)?;
+        sync_folder(path)?;
+        Ok(Box::new(file))
+    }
+}
+
+/// Brings the folder's knowledge of a file to the disk.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}

@@ -1,0 +1,121 @@
+//! Frames: how records lie in files, so that a torn or damaged one is noticed.
+//!
+//! Layout: length u32, CRC-32C of the payload u32, payload (one record of [`common::codec`]); numbers little-endian. In:
+//! records; out: bytes. In: the bytes of a file, which may end anywhere; out: payloads, and what stands behind the last
+//! whole one.
+
+use common::codec;
+use serde::Serialize;
+
+/// Bytes before a payload.
+pub(crate) const HEADER: usize = 8;
+
+/// Appends a frame; its length.
+pub(crate) fn put(out: &mut Vec<u8>, record: &impl Serialize) -> Result<usize, codec::Error> {
+    let payload = codec::encode(record)?;
+    out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+    out.extend_from_slice(&crc32c::crc32c(&payload).to_le_bytes());
+    out.extend_from_slice(&payload);
+    Ok(HEADER + payload.len())
+}
+
+/// What stands at an offset of a file.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found<'a> {
+    /// A whole frame, with its payload and where the next begins.
+    Frame { payload: &'a [u8], next: usize },
+    /// The file ends here.
+    End,
+    /// Something else: a frame that was not written in full, or damage.
+    Damaged,
+}
+
+/// Looks at one offset.
+pub(crate) fn at(bytes: &[u8], offset: usize) -> Found<'_> {
+    let rest = &bytes[offset..];
+    if rest.is_empty() {
+        return Found::End;
+    }
+    let Some((header, rest)) = rest.split_first_chunk::<HEADER>() else { return Found::Damaged };
+    let number = |k: usize| u32::from_le_bytes([header[k], header[k + 1], header[k + 2], header[k + 3]]);
+    let (length, crc) = (number(0) as usize, number(4));
+    match rest.get(..length) {
+        // No record is empty; a page of zeros is none.
+        Some(payload) if length > 0 && crc32c::crc32c(payload) == crc => {
+            Found::Frame { payload, next: offset + HEADER + length }
+        }
+        _ => Found::Damaged,
+    }
+}
+
+/// Whether a whole frame begins anywhere behind an offset: then what stands at it was damaged, not just not written.
+/// Looks at no more than `most` places.
+pub(crate) fn is_followed(bytes: &[u8], offset: usize, most: usize) -> bool {
+    (offset + 1..bytes.len()).take(most).any(|at_| matches!(at(bytes, at_), Found::Frame { .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frames(values: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for value in values {
+            put(&mut bytes, value).unwrap();
+        }
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> (Vec<Vec<u8>>, usize, bool) {
+        let (mut values, mut offset) = (Vec::new(), 0);
+        loop {
+            match at(bytes, offset) {
+                Found::Frame { payload, next } => {
+                    values.push(codec::decode(payload).unwrap());
+                    offset = next;
+                }
+                end => return (values, offset, end == Found::End),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn frames_round_trip_and_a_cut_at_any_byte_leaves_the_whole_ones(
+            values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..8),
+            cut: prop::sample::Index,
+        ) {
+            let bytes = frames(&values);
+            prop_assert_eq!(read(&bytes), (values.clone(), bytes.len(), true));
+            let cut = cut.index(bytes.len() + 1);
+            let (kept, end, whole) = read(&bytes[..cut]);
+            prop_assert_eq!(&kept[..], &values[..kept.len()]);
+            prop_assert!(end <= cut && (whole == (end == cut)));
+        }
+
+        #[test]
+        fn a_flipped_bit_is_noticed(
+            values in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 1..8),
+            at_: prop::sample::Index,
+            bit in 0_u8..8,
+        ) {
+            let mut bytes = frames(&values);
+            let at_ = at_.index(bytes.len());
+            bytes[at_] ^= 1 << bit;
+            let (kept, _, whole) = read(&bytes);
+            prop_assert!(!whole && kept.len() < values.len());
+            prop_assert_eq!(&kept[..], &values[..kept.len()]);
+        }
+
+        #[test]
+        fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut offset = 0;
+            while let Found::Frame { next, .. } = at(&bytes, offset) {
+                offset = next;
+            }
+            is_followed(&bytes, offset.min(bytes.len()), 100);
+        }
+    }
+}

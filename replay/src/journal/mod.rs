@@ -1,0 +1,114 @@
+//! What a shard keeps on disk: a journal of all operations, and snapshots to begin reading it from.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`operation`] | what changes a shard; what files begin with |
+//! | [`frame`] | how records lie in files |
+//! | [`disk`] | the file operations that may fail |
+//! | [`log`] | the journal of a running shard: group commit |
+//! | [`snapshot`] | images of the shard on disk |
+//! | [`recover`] | a shard from what is on disk |
+//! | [`deal`] | contents dealt out to another number of shards |
+//! | [`folder`] | the folders of shards, one a shard |
+//! | [`home`] | the files of a running shard |
+//!
+//! Files of a shard, `P` a position (bytes of operations since the shard began, 20 digits):
+//!
+//! | file | holds |
+//! |---|---|
+//! | `journal-P.log` | a header, then operations from P on |
+//! | `snapshot-P.bin` | a header, then the shard as it was at P |
+//! | `*.partial` | what a crash left half-written; never read |
+//! | `*.damaged` | what was found damaged; never read, kept for people |
+//! | `lock` | locked by the process that serves the shard |
+//!
+//! Acknowledged means in the journal. The newest two snapshots are kept, and the journal from the older of them on, so that
+//! a snapshot that turns out to be damaged costs nothing.
+
+pub(crate) mod deal;
+pub(crate) mod disk;
+pub(crate) mod folder;
+pub(crate) mod frame;
+pub(crate) mod home;
+pub(crate) mod log;
+pub(crate) mod operation;
+pub(crate) mod recover;
+pub(crate) mod snapshot;
+
+#[cfg(test)]
+mod tests;
+
+use std::{io, path::PathBuf};
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder cannot be accessed.
+    #[error("cannot {action} {path}: {source}")]
+    File {
+        /// E.g. `read`.
+        action: &'static str,
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process serves the shard.
+    #[error("{0} is in use: another process serves this shard")]
+    InUse(PathBuf),
+    /// Files of another build.
+    #[error(
+        "{path} has form {form} and schema version {schema}, this build reads {our_form} and {our_schema}: nothing was changed"
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Of the file.
+        form: u32,
+        /// Of its records.
+        schema: u32,
+        /// This build's.
+        our_form: u32,
+        /// This build's.
+        our_schema: u32,
+    },
+    /// Files of another run.
+    #[error(
+        "{path} belongs to run `{found}`, not to `{expected}`: take another replay.data_dir, or its cluster.run"
+    )]
+    Run {
+        /// The file.
+        path: PathBuf,
+        /// Its run.
+        found: String,
+        /// This run.
+        expected: String,
+    },
+    /// Contents that do not fit the settings.
+    #[error("{path} cannot be read under these settings: {problem}")]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
+    /// Folders of more shards than there are.
+    #[error(
+        "{path} holds {found} shards, replay.shards is {expected}; deal them out anew with: replay reshard --shards {expected}"
+    )]
+    Shards {
+        /// The data directory.
+        path: PathBuf,
+        /// Shards in it.
+        found: usize,
+        /// Of the settings.
+        expected: usize,
+    },
+}
+
+impl Error {
+    pub(crate) fn file(action: &'static str, path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { action, path, source }
+    }
+}

@@ -1,0 +1,217 @@
+//! A shard from what is on disk.
+//!
+//! In: a folder that a crash, a full disk or a flipped bit may have left behind; out: the shard with everything that was
+//! acknowledged, or with the healthy part of it and a line in the log that says what is missing. Nothing that is damaged is
+//! removed: it is put aside under the ending `.damaged`.
+//!
+//! The newest snapshot that is whole, then the operations behind it, file by file. A tail that was not written in full is
+//! cut off: nobody was told that it was stored.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use common::codec;
+use proto::SCHEMA_VERSION;
+
+use super::{
+    Error,
+    frame::{self, Found},
+    operation::{FORM, FileHeader, MAGIC},
+};
+use crate::shard::{Shard, image::Sections};
+
+/// Places that are searched for a whole frame behind a damaged one.
+const SEARCHED: usize = 4 << 20;
+
+/// What was read back.
+pub(crate) struct Recovered {
+    /// Of the contents, if there are any.
+    pub(crate) uid: Option<u64>,
+    /// Where the journal goes on.
+    pub(crate) position: u64,
+    /// Position and size of the snapshot that was read.
+    pub(crate) snapshot: Option<(u64, u64)>,
+    /// Operations behind it.
+    pub(crate) operations: u64,
+    /// What was lost or put aside, for people; empty: nothing.
+    pub(crate) damage: Vec<String>,
+}
+
+/// Files of one kind, ascending by position.
+pub(crate) fn list(folder: &Path, prefix: &str, suffix: &str) -> Result<Vec<(u64, PathBuf)>, Error> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::file("list", folder))? {
+        let path = entry.map_err(Error::file("list", folder))?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let position = name.and_then(|name| name.strip_prefix(prefix)?.strip_suffix(suffix)?.parse().ok());
+        found.extend(position.map(|position| (position, path)));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Fills a shard that is empty.
+pub(crate) fn recover(folder: &Path, run_id: &str, shard: &mut Shard) -> Result<Recovered, Error> {
+    let mut recovered =
+        Recovered { uid: None, position: 0, snapshot: None, operations: 0, damage: Vec::new() };
+    let segments = list(folder, "journal-", ".log")?;
+    for (position, path) in list(folder, "snapshot-", ".bin")?.into_iter().rev() {
+        let bytes = fs::read(&path).map_err(Error::file("read", &path))?;
+        match snapshot(&bytes, &path, run_id, shard)? {
+            Ok(header) => {
+                recovered.uid = Some(header.shard_uid);
+                (recovered.position, recovered.snapshot) = (position, Some((position, bytes.len() as u64)));
+                break;
+            }
+            Err(problem) => recovered.put_aside(&path, &format!("snapshot: {problem}"))?,
+        }
+    }
+    let begin = recovered.position;
+    let behind: Vec<_> = segments.into_iter().filter(|(position, _)| *position >= begin).collect();
+    let n = behind.len();
+    for (k, (position, path)) in behind.into_iter().enumerate() {
+        if position != recovered.position {
+            let gap = format!("operations {} to {position} are missing before it", recovered.position);
+            recovered.put_aside(&path, &gap)?;
+            continue;
+        }
+        recovered.segment(&path, run_id, shard, k + 1 == n)?;
+    }
+    Ok(recovered)
+}
+
+/// Reads the header of a file; `Ok(Err)` if it is damaged.
+fn header(bytes: &[u8], path: &Path, run_id: &str) -> Result<Result<(FileHeader, usize), String>, Error> {
+    let Found::Frame { payload, next } = frame::at(bytes, 0) else {
+        return Ok(Err("it has no whole header".into()));
+    };
+    let header: FileHeader = match codec::decode(payload) {
+        Ok(header) => header,
+        Err(error) => return Ok(Err(format!("its header: {error}"))),
+    };
+    let FileHeader { magic, form, schema_version, .. } = header;
+    if magic != MAGIC {
+        return Ok(Err("it is no file of a shard".into()));
+    }
+    if (form, schema_version) != (FORM, SCHEMA_VERSION) {
+        return Err(Error::Version {
+            path: path.to_owned(),
+            form,
+            schema: schema_version,
+            our_form: FORM,
+            our_schema: SCHEMA_VERSION,
+        });
+    }
+    if header.run_id != run_id {
+        let (found, expected) = (header.run_id, run_id.to_owned());
+        return Err(Error::Run { path: path.to_owned(), found, expected });
+    }
+    Ok(Ok((header, next)))
+}
+
+fn snapshot(
+    bytes: &[u8],
+    path: &Path,
+    run_id: &str,
+    shard: &mut Shard,
+) -> Result<Result<FileHeader, String>, Error> {
+    let (header, mut offset) = match header(bytes, path, run_id)? {
+        Ok(found) => found,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let mut sections = Sections::default();
+    loop {
+        match frame::at(bytes, offset) {
+            Found::Frame { payload, next } => {
+                if let Err(problem) = sections.push(payload) {
+                    return Ok(Err(problem));
+                }
+                offset = next;
+            }
+            Found::End => break,
+            Found::Damaged => return Ok(Err(format!("it is damaged at byte {offset}"))),
+        }
+    }
+    match shard.restore_sections(sections) {
+        Ok(()) => Ok(Ok(header)),
+        // Whole, and of other settings: the user must decide.
+        Err(problem) if problem.starts_with("it is of") => {
+            Err(Error::Settings { path: path.to_owned(), problem })
+        }
+        Err(problem) => Ok(Err(problem)),
+    }
+}
+
+impl Recovered {
+    fn put_aside(&mut self, path: &Path, problem: &str) -> Result<(), Error> {
+        let aside = PathBuf::from(format!("{}.damaged", path.display()));
+        fs::rename(path, &aside).map_err(Error::file("put aside", path))?;
+        let line = format!("{}: {problem}; put aside", path.display());
+        tracing::error!("{line}");
+        self.damage.push(line);
+        Ok(())
+    }
+
+    /// Applies the operations of a file, as far as they are whole.
+    fn segment(&mut self, path: &Path, run_id: &str, shard: &mut Shard, is_last: bool) -> Result<(), Error> {
+        let bytes = fs::read(path).map_err(Error::file("read", path))?;
+        let (header, first) = match header(&bytes, path, run_id)? {
+            Ok(found) => found,
+            // A file whose creation was cut short holds nothing that was acknowledged.
+            Err(_) if is_last && !frame::is_followed(&bytes, 0, SEARCHED) => {
+                tracing::warn!(
+                    "{}: its header was not written in full; nothing was stored in it",
+                    path.display()
+                );
+                return fs::remove_file(path).map_err(Error::file("remove", path));
+            }
+            Err(problem) => return self.put_aside(path, &problem),
+        };
+        self.uid.get_or_insert(header.shard_uid);
+        let mut offset = first;
+        let problem = loop {
+            match frame::at(&bytes, offset) {
+                Found::Frame { payload, next } => {
+                    let operation = codec::decode(payload).map_err(|error| error.to_string());
+                    if let Err(problem) = operation.and_then(|operation| shard.apply(operation)) {
+                        break format!("the operation at byte {offset} cannot be: {problem}");
+                    }
+                    self.operations += 1;
+                    self.position += (next - offset) as u64;
+                    offset = next;
+                }
+                Found::End => return Ok(()),
+                Found::Damaged if is_last && !frame::is_followed(&bytes, offset, SEARCHED) => {
+                    tracing::warn!(
+                        "{}: the last {} bytes, from byte {offset} on, were not written in full and are cut off; they \
+                         were never acknowledged",
+                        path.display(),
+                        bytes.len() - offset
+                    );
+                    return cut(path, offset as u64);
+                }
+                Found::Damaged => break format!("it is damaged at byte {offset}"),
+            }
+        };
+        // Kept for people, from the damage on; what comes before it stands.
+        let aside = PathBuf::from(format!("{}.damaged", path.display()));
+        fs::write(&aside, &bytes[offset..]).map_err(Error::file("write", &aside))?;
+        cut(path, offset as u64)?;
+        let line = format!(
+            "{}: {problem}; the {} bytes from there on are LOST and kept in {}",
+            path.display(),
+            bytes.len() - offset,
+            aside.display()
+        );
+        tracing::error!("{line}");
+        self.damage.push(line);
+        Ok(())
+    }
+}
+
+fn cut(path: &Path, length: u64) -> Result<(), Error> {
+    let file = fs::OpenOptions::new().write(true).open(path).map_err(Error::file("open", path))?;
+    file.set_len(length).and_then(|()| file.sync_all()).map_err(Error::file("cut", path))
+}

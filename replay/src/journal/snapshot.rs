@@ -1,0 +1,81 @@
+//! Snapshots: images of a shard on disk.
+//!
+//! In: an image and its position; out: a file that appears whole (written beside, synced, renamed, the folder synced). Runs
+//! while the shard goes on.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use common::codec;
+
+use super::{
+    disk::sync_folder,
+    frame::{self, HEADER},
+    log::Identity,
+};
+use crate::shard::image::Image;
+
+/// Bytes that are written at once.
+const BUFFER: usize = 1 << 20;
+
+/// Name of the snapshot at a position.
+pub(crate) fn path_at(folder: &Path, position: u64) -> PathBuf {
+    folder.join(format!("snapshot-{position:020}.bin"))
+}
+
+/// Why an image was not written.
+#[derive(Debug)]
+enum Failure {
+    Disk(io::Error),
+    Encode(codec::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Disk(error)
+    }
+}
+
+impl From<codec::Error> for Failure {
+    fn from(error: codec::Error) -> Self {
+        Self::Encode(error)
+    }
+}
+
+/// Writes an image; the size of the file.
+pub(crate) fn write(folder: &Path, identity: &Identity, position: u64, image: &Image) -> io::Result<u64> {
+    let path = path_at(folder, position);
+    let partial = path.with_extension("partial");
+    let written = write_to(&partial, identity, position, image).map_err(|failure| match failure {
+        Failure::Disk(error) => error,
+        Failure::Encode(error) => io::Error::other(error),
+    });
+    match written.and_then(|size| fs::rename(&partial, &path).map(|()| size)) {
+        Ok(size) => sync_folder(&path).map(|()| size),
+        Err(error) => {
+            // What is half-written only takes room; it would be removed at the next start too.
+            let _gone = fs::remove_file(&partial);
+            Err(error)
+        }
+    }
+}
+
+fn write_to(path: &Path, identity: &Identity, position: u64, image: &Image) -> Result<u64, Failure> {
+    let mut file = BufWriter::with_capacity(BUFFER, File::create(path)?);
+    let mut header = Vec::new();
+    let mut size = frame::put(&mut header, &identity.header(position))?;
+    file.write_all(&header)?;
+    image.sections(|record| -> Result<(), Failure> {
+        file.write_all(&(record.len() as u32).to_le_bytes())?;
+        file.write_all(&crc32c::crc32c(record).to_le_bytes())?;
+        file.write_all(record)?;
+        size += HEADER + record.len();
+        Ok(())
+    })?;
+    let file = file.into_inner().map_err(|error| Failure::Disk(error.into_error()))?;
+    file.sync_all()?;
+    Ok(size as u64)
+}

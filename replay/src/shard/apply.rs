@@ -1,0 +1,68 @@
+//! Operations of a journal, applied to a shard: the same as when they were made, in the same order.
+
+use super::{Lane, Shard};
+use crate::{
+    journal::operation::Operation,
+    wire::{Batch, MAX_BATCH_STEPS},
+};
+
+impl Shard {
+    /// Applies an operation that was applied before the journal was read back; says what is wrong with one that cannot
+    /// have been.
+    pub(crate) fn apply(&mut self, operation: Operation) -> Result<(), String> {
+        match operation {
+            Operation::Catalogue { n_items } => {
+                let n_items = usize::try_from(n_items).map_err(|error| error.to_string())?;
+                match self.n_items {
+                    0 => self.set_n_items(n_items),
+                    known if known == n_items => {}
+                    known => return Err(format!("a catalogue of {n_items} items, the shard's has {known}")),
+                }
+                Ok(())
+            }
+            Operation::Batch { writer, sequence, records } => {
+                let batch = Batch::check(records.into(), &self.shape, self.n_items, MAX_BATCH_STEPS)
+                    .map_err(|error| error.to_string())?;
+                // A stream of its own: those of the process before are gone.
+                let generation = self.open(writer).map_err(|error| error.to_string())?.generation;
+                match self.look(writer, generation, sequence, &batch) {
+                    Some(Ok(super::Verdict::New)) => {
+                        self.store(writer, generation, sequence, &batch);
+                        Ok(())
+                    }
+                    Some(Ok(super::Verdict::Duplicate)) => Ok(()),
+                    Some(Err(error)) => Err(error.to_string()),
+                    None => Err(format!("writer {writer} has another stream")),
+                }
+            }
+            Operation::Forget { writer } => {
+                self.forget(writer);
+                Ok(())
+            }
+            Operation::Fence { fence } => {
+                self.raise_fence(fence);
+                Ok(())
+            }
+            Operation::Priorities { table, keys, priorities } => {
+                self.set_priorities(table.into(), &keys, &priorities);
+                Ok(())
+            }
+        }
+    }
+
+    /// Forgets a writer: the periods that it left open are let go. Rows stay.
+    pub(crate) fn forget(&mut self, writer: u64) {
+        let Some(state) = self.writers.remove(&writer) else { return };
+        let c = self.shape.n_steps;
+        for (lane, slot) in state.lanes.iter().zip(&state.slots) {
+            if Lane::is_open(lane, c) {
+                self.periods.release(*slot);
+            }
+        }
+    }
+
+    /// Numbers of the writers known.
+    pub(crate) fn writers(&self) -> impl Iterator<Item = u64> {
+        self.writers.keys().copied()
+    }
+}
