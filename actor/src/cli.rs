@@ -77,7 +77,7 @@ pub fn run(cli: &Cli) -> Result<()> {
     let shutdown = Shutdown::on_signals()?;
     let health = cli.health.as_deref().map(|listen| serve_health(listen, &security, &runtime, &shutdown));
     let health = health.transpose()?;
-    let process = assemble(cli.name(), config, &security, world, &runtime, shutdown, health)?;
+    let process = assemble(cli.name(), config, (&security, world), &runtime, (shutdown, health))?;
     let ended = process.run().context("the actor failed");
     // Not dropped: a rollout thread that waits for a shard still waits on it, until the process is gone.
     std::mem::forget(runtime);
@@ -87,11 +87,9 @@ pub fn run(cli: &Cli) -> Result<()> {
 fn assemble(
     name: String,
     config: Config,
-    security: &Security,
-    world: OpenWorld,
+    (security, world): (&Security, OpenWorld),
     runtime: &Runtime,
-    shutdown: Shutdown,
-    health: Option<Health>,
+    (shutdown, health): (Shutdown, Option<Health>),
 ) -> Result<Process> {
     let _guard = runtime.enter();
     let control = Control::open(&config.cluster)?;

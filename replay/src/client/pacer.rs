@@ -6,6 +6,8 @@
 //! one more follows the membership. They end with the last handle. Invariants: one request a shard that counts; its
 //! number (`order`) ascends, so that one that was overtaken on the way changes nothing.
 
+mod poll;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -19,14 +21,13 @@ use common::{PolicyVersion, codec};
 use proto::v1;
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
-use tonic::{Code, Status};
 
 use super::{
     Sampler, Shards, Sizes,
     draw::Source,
-    members::{AbortOnDrop, GONE_AFTER, Member},
+    members::{AbortOnDrop, Member},
     millis,
     picture::{Picture, Standing},
 };
@@ -35,14 +36,6 @@ use crate::{
     table::{Level, limiter::Limiter},
 };
 
-/// How long a shard may keep an answer back when nothing changes.
-const POLL: Duration = Duration::from_millis(50);
-/// How long an answer may take beyond that.
-const ANSWER: Duration = Duration::from_secs(1);
-/// Between two requests to a shard.
-const PERIOD: Duration = Duration::from_millis(2);
-/// ... to one that does not answer: doubled from the first to the second.
-const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 /// Between two lines of the log about shards that are waited for.
 const REPORT: Duration = Duration::from_secs(5);
 
@@ -167,7 +160,7 @@ impl Pacer {
             }),
             changed: Notify::new(),
         });
-        let task = shards.inner.runtime.spawn(follow(Arc::clone(&inner)));
+        let task = shards.inner.runtime.spawn(poll::follow(Arc::clone(&inner)));
         Ok(Self { inner, _task: Arc::new(AbortOnDrop(task)) })
     }
 
@@ -184,14 +177,9 @@ impl Pacer {
                     let changed = self.inner.changed.notified();
                     tokio::pin!(changed);
                     changed.as_mut().enable();
-                    let state = self.inner.state();
-                    if let Some(error) = &state.failed {
-                        return Err(error.clone());
+                    if let Some(answered) = self.inner.answered(expected) {
+                        return answered;
                     }
-                    if state.picture.n_up() >= expected {
-                        return Ok(());
-                    }
-                    drop(state);
                     changed.await;
                 }
             };
@@ -346,6 +334,15 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether so many shards have answered, if it is not to be waited for.
+    fn answered(&self, expected: usize) -> Option<Result<(), Error>> {
+        let state = self.state();
+        match &state.failed {
+            Some(error) => Some(Err(error.clone())),
+            None => (state.picture.n_up() >= expected).then_some(Ok(())),
+        }
+    }
+
     fn fail(&self, error: Error) {
         self.state().failed.get_or_insert(error);
         self.changed.notify_waiters();
@@ -376,99 +373,6 @@ impl Inner {
                 return;
             }
             changed.await;
-        }
-    }
-}
-
-/// Follows the membership: a task for each member; those that have left are gone.
-async fn follow(inner: Arc<Inner>) {
-    let mut members = inner.shards.inner.members.clone();
-    let mut tasks: BTreeMap<u64, AbortOnDrop> = BTreeMap::new();
-    let begun = Instant::now();
-    loop {
-        let now = members.borrow_and_update().clone();
-        let is_member = |uid: &u64| now.iter().any(|member| member.uid == *uid);
-        tasks.retain(|uid, _| is_member(uid));
-        {
-            let mut state = inner.state();
-            for member in now.iter() {
-                state.picture.joined(member.uid);
-                state.addresses.insert(member.uid, member.address.clone());
-            }
-            let left: Vec<u64> = state.picture.shards.keys().copied().filter(|uid| !is_member(uid)).collect();
-            for uid in left {
-                let shard = &state.picture.shards[&uid];
-                // Those of a checkpoint have their time to come back.
-                let from_checkpoint = !state.addresses.contains_key(&uid);
-                if shard.standing != Standing::Gone && (!from_checkpoint || begun.elapsed() >= GONE_AFTER) {
-                    tracing::warn!(
-                        uid,
-                        granted = shard.granted,
-                        "a replay shard is gone: what it was granted counts"
-                    );
-                    state.picture.gone(uid);
-                }
-            }
-        }
-        inner.changed.notify_waiters();
-        for member in now.iter() {
-            let ours = &inner;
-            tasks
-                .entry(member.uid)
-                .or_insert_with(|| AbortOnDrop(tokio::spawn(pace(Arc::clone(ours), member.uid))));
-        }
-        match timeout(REPORT, members.changed()).await {
-            // A set that does not change.
-            Ok(Err(_)) => sleep(REPORT).await,
-            Ok(Ok(())) | Err(_) => {}
-        }
-    }
-}
-
-/// Asks one shard again and again.
-async fn pace(inner: Arc<Inner>, uid: u64) {
-    let (mut pause, mut may_interrupt) = (RETRY.0, true);
-    loop {
-        let member = inner.shards.members().iter().find(|member| member.uid == uid).cloned();
-        let Some(mut member) = member else {
-            return;
-        };
-        // One that interrupts another is answered at once, so that there is an answer between two interruptions.
-        let request = inner.request(uid, if may_interrupt { POLL } else { Duration::ZERO });
-        let answer = timeout(POLL + ANSWER, member.client.pace(request));
-        let answer = tokio::select! {
-            answer = answer => answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer"))),
-            () = inner.urgent(uid), if may_interrupt => {
-                may_interrupt = false;
-                sleep(PERIOD).await;
-                continue;
-            }
-        };
-        may_interrupt = true;
-        match answer.map(tonic::Response::into_inner) {
-            // Another one at its address: the membership will say so.
-            Ok(answer) if inner.shards.is_discovered() && answer.shard_uid != uid => {
-                inner.state().picture.silent(uid);
-                sleep(pause).await;
-            }
-            Ok(answer) => {
-                inner.state().picture.answered(uid, &answer);
-                pause = RETRY.0;
-                inner.changed.notify_waiters();
-                sleep(PERIOD).await;
-            }
-            Err(status) if status.code() == Code::FailedPrecondition => {
-                tracing::error!(reason = status.message(), "a newer learner leads: this one must end");
-                inner.fail(Error::Fenced(status.message().to_owned()));
-                return;
-            }
-            Err(status) => {
-                tracing::debug!(uid, code = ?status.code(), reason = status.message(), "a shard cannot be paced");
-                inner.state().picture.silent(uid);
-                inner.changed.notify_waiters();
-                sleep(pause).await;
-                pause = (2 * pause).min(RETRY.1);
-            }
         }
     }
 }
