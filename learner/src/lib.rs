@@ -10,6 +10,7 @@
 //! | [`simulator`] | fitting the learned simulator (Sec 4.2.1) and its acceptance report |
 //! | [`evaluation`] | rollouts without exploration, intervals, tables |
 //! | [`run_dir`] | what a run leaves on disk: metrics, TensorBoard events, report |
+//! | [`scaling`] | convergence against the number of actors: the study, and a model beyond this machine
 //! | [`train`] | the loop: single node, lockstep or async |
 //! | [`world`] | the world a run names, for training, validation and test users |
 //! | [`cli`] | the command line |
@@ -21,6 +22,7 @@ pub mod cli;
 pub mod engine;
 pub mod evaluation;
 pub mod run_dir;
+pub mod scaling;
 pub mod simulator;
 pub mod train;
 pub mod weights;

@@ -5,6 +5,7 @@
 
 mod evaluate;
 mod logs;
+mod scale;
 mod simulator;
 mod train;
 mod world;
@@ -54,6 +55,8 @@ enum Command {
     Train(train::Args),
     /// Evaluate a run's policy beside the references, without exploration, on test users.
     Evaluate(evaluate::Args),
+    /// Convergence against the number of actors: a study on this machine, and a model beyond it (docs/scaling.md).
+    Scale(scale::Args),
     /// Print the reference policies of the built-in world.
     World(world::Args),
     /// Import a public log into the canonical form.
@@ -110,6 +113,7 @@ pub fn main() -> ExitCode {
     let outcome = match command {
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Scale(args) => scale::run(&args),
         Command::World(args) => world::run(&args),
         Command::Import(args) => logs::import(&args),
         Command::Stats(args) => logs::stats(&args),

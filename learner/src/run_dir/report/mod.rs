@@ -13,6 +13,7 @@
 //! | [`axis`], [`canvas`], [`style`] | round numbers, strokes, colours |
 //! | [`records`] | the lines of a run as curves |
 //! | [`settings`] | what differs from the paper, and the commands |
+//! | [`scaling`] | the page of a convergence study |
 //! | [`html`] | escaping |
 
 mod axis;
@@ -23,6 +24,7 @@ mod page;
 mod plot;
 mod plots;
 mod records;
+pub mod scaling;
 mod settings;
 mod style;
 mod table;
