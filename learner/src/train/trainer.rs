@@ -238,6 +238,16 @@ impl<'a> Trainer<'a> {
         Ok(false)
     }
 
+    /// The evaluation that was all but due when the steps ended: those of a cluster end a batch or so before.
+    pub(super) fn evaluate_at_the_end(&mut self) -> Result<()> {
+        if self.next_evaluation - self.env_steps >= self.config.train.evaluate_every / 2 {
+            return Ok(());
+        }
+        self.next_evaluation = next(self.next_evaluation, self.config.train.evaluate_every);
+        self.record()?;
+        self.evaluate()
+    }
+
     /// Writes a checkpoint with the parts that the mode needs besides, and the policy; the checkpoint's path.
     pub(super) fn checkpoint(&mut self, mut extra: BTreeMap<String, Vec<u8>>) -> Result<PathBuf> {
         // What the checkpoint counts on must not be lost behind it.

@@ -144,6 +144,9 @@ fn learn(
         let all_done = trainer.all_steps_done() || totals.is_spent;
         // Once no step is left to take, the learner does what the ratio still allows: then it starves.
         let finished = all_done && starved;
+        if finished {
+            trainer.evaluate_at_the_end()?;
+        }
         if due || finished || trainer.interrupted() {
             checkpoint(trainer, runtime, services, lead, (seen, finished))?;
         }
