@@ -1,8 +1,32 @@
-//! What the tests of the whole share: where the repository is and which files are its own.
+//! What the tests of the whole share: where the repository is and which files are its own; real processes and what they
+//! must not lose.
 //!
 //! The tests lie beside `Cargo.toml`: `architecture.rs` (which crate may use which), `layout.rs` (folders, file lengths,
-//! links and commands in the docs), `setup.rs` (what `make setup` says on a machine that is not ready).
+//! links and commands in the docs), `setup.rs` (what `make setup` says on a machine that is not ready), `faults/`
+//! (kill -9 and worse, docs/faults.md says which test covers what).
 //! `fixtures/oracle` holds the cases that the tests of `agent` and `learner` reproduce.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`process`] | a program that can be killed, stopped and started again |
+//! | [`redis`] | a `redis-server` |
+//! | [`cluster`] | shards, actors, learners with tiny settings |
+//! | [`identity`] | sessions in which everything follows from names |
+//! | [`ledger`] | what synthetic writers tried and what was acknowledged |
+//! | [`writers`] | those writers, in threads and in a process |
+//! | [`client`] | the learner's side of the replay |
+//! | [`checker`] | the one checker of what shards hold |
+//! | [`chance`] | seed and rounds |
+
+pub mod chance;
+pub mod checker;
+pub mod client;
+pub mod cluster;
+pub mod identity;
+pub mod ledger;
+pub mod process;
+pub mod redis;
+pub mod writers;
 
 use std::path::{Path, PathBuf};
 

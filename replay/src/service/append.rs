@@ -7,6 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use common::transition::Shape;
+use node::metrics;
 use proto::v1::{self, append_request, append_response};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
@@ -35,7 +36,7 @@ pub(super) fn serve(
         let ended = tokio::select! {
             () = responses.closed() => Ok(()),
             () = inner.gate.closed() => Err(Error::Closed("the replay service".into()).into()),
-            ended = run(&inner, requests, &responses) => ended,
+            ended = run(&inner, requests, &responses) => super::counted(ended),
         };
         if let Err(status) = ended {
             tracing::debug!(code = ?status.code(), message = status.message(), "a writer's stream ends");
@@ -189,6 +190,7 @@ async fn store(inner: &Inner, stream: &Stream, batch: v1::AppendBatch) -> Result
     inner.room(wait).await?;
     let verdict = inner.shard()?.look(writer, generation, sequence, &batch).ok_or_else(superseded)??;
     if verdict == Verdict::Duplicate {
+        metrics::REPLAY_DUPLICATES.increment(1, []);
         // It may be on its way to the disk still.
         let (position, sequence) = (inner.appended(), inner.shard()?.stored(writer));
         return Ok(Stored { position, sequence, wait });

@@ -22,9 +22,10 @@ use std::{
 
 use common::transition::Shape;
 use futures::Stream;
+use node::metrics;
 use proto::v1::{self, replay_server::ReplayServer};
 use tokio::time::Instant;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 pub(crate) use gate::{Ask, Gate};
 
@@ -276,6 +277,18 @@ impl ReplayService {
     }
 }
 
+/// Counts a refusal, for operators. Waits that ended and streams that broke are none.
+fn counted<T>(answer: Result<T, Status>) -> Result<T, Status> {
+    let reason = match answer.as_ref().map_err(Status::code) {
+        Err(Code::InvalidArgument) => "invalid",
+        Err(Code::FailedPrecondition) => "precondition",
+        Err(Code::ResourceExhausted) => "full",
+        _ => return answer,
+    };
+    metrics::REPLAY_REJECTED.increment(1, [reason]);
+    answer
+}
+
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
@@ -294,22 +307,22 @@ impl v1::replay_server::Replay for ReplayService {
         &self,
         request: Request<v1::SampleRequest>,
     ) -> Result<Response<v1::SampleResponse>, Status> {
-        self.inner.sample(request.into_inner()).await.map(Response::new)
+        counted(self.inner.sample(request.into_inner()).await.map(Response::new))
     }
 
     async fn update_priorities(
         &self,
         request: Request<v1::UpdatePrioritiesRequest>,
     ) -> Result<Response<v1::UpdatePrioritiesResponse>, Status> {
-        self.inner.update_priorities(request.into_inner()).await.map(Response::new)
+        counted(self.inner.update_priorities(request.into_inner()).await.map(Response::new))
     }
 
     async fn pace(&self, request: Request<v1::PaceRequest>) -> Result<Response<v1::PaceResponse>, Status> {
-        pace::serve(&self.inner, request.into_inner()).await.map(Response::new)
+        counted(pace::serve(&self.inner, request.into_inner()).await.map(Response::new))
     }
 
     async fn info(&self, request: Request<v1::InfoRequest>) -> Result<Response<v1::InfoResponse>, Status> {
-        info::serve(&self.inner, request.into_inner()).await.map(Response::new)
+        counted(info::serve(&self.inner, request.into_inner()).await.map(Response::new))
     }
 
     async fn snapshot(
@@ -323,6 +336,6 @@ impl v1::replay_server::Replay for ReplayService {
         &self,
         request: Request<Streaming<v1::RestoreRequest>>,
     ) -> Result<Response<v1::RestoreResponse>, Status> {
-        snapshot::restore(self.inner.clone(), request.into_inner()).await.map(Response::new)
+        counted(snapshot::restore(self.inner.clone(), request.into_inner()).await.map(Response::new))
     }
 }

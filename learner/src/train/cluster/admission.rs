@@ -8,11 +8,12 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use node::metrics;
 use proto::{
     SCHEMA_VERSION,
     v1::{JoinRequest, JoinResponse, control_server::Control},
 };
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::numbers::Numbers;
 
@@ -105,6 +106,8 @@ impl Control for AdmissionService {
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
         let (request, admission) = (request.into_inner(), Arc::clone(&self.0));
         if let Err(status) = admission.check(&request) {
+            let reason = if status.code() == Code::FailedPrecondition { "settings" } else { "request" };
+            metrics::LEARNER_JOINS_REFUSED.increment(1, [reason]);
             tracing::warn!(actor = request.actor, code = ?status.code(), reason = status.message(), "an actor was refused");
             return Err(status);
         }

@@ -1,0 +1,19 @@
+//! Faults of real processes: kill -9, SIGSTOP, SIGTERM, damaged disks, hostile peers. docs/faults.md says which test covers
+//! what; MAHRL_FAULT_ROUNDS and MAHRL_FAULT_SEED set how long and how.
+
+#![allow(clippy::unwrap_used)] // of the helpers; clippy.toml allows it in the tests themselves
+
+mod bytes;
+mod cluster;
+mod disk;
+mod hostile;
+mod load;
+mod replay;
+mod secure;
+mod table;
+
+/// Not a test of its own: the process of a writer that others kill.
+#[test]
+fn writer_process() {
+    system_tests::writers::child();
+}

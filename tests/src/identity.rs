@@ -1,0 +1,184 @@
+//! Sessions in which everything follows from names, so that a row that is torn, mixed or of another session shows.
+//!
+//! In: a session and a step; out: the item (which names both), feedback, windows, goals, policy version. Pure.
+
+use common::{
+    Feedback, ItemId,
+    history::{self, N_WINDOWS},
+    transition::{Ending, NO_STEP, PeriodStart, Shape, Step},
+};
+
+/// Sizes of records in these tests.
+pub const SHAPE: Shape = Shape { window: 3, n_steps: 4, n_goals: 2, n_dims: 50 };
+/// Longest session, in steps: items are `session * LONGEST + step`.
+pub const LONGEST: u64 = 64;
+/// Size of the catalogue; sessions are below `N_ITEMS / LONGEST`.
+pub const N_ITEMS: usize = 1 << 30;
+
+const C: u64 = SHAPE.n_steps as u64;
+
+/// A low-level row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Low {
+    /// `[3, N]` before the step.
+    pub windows: Vec<ItemId>,
+    /// `[3, N]` after it.
+    pub next_windows: Vec<ItemId>,
+    /// `[M, n]`.
+    pub goals: Vec<f32>,
+    /// Names the session and the step.
+    pub item: ItemId,
+    /// Its code.
+    pub feedback: u8,
+    /// In the period.
+    pub position: u8,
+    /// 1 where the user left.
+    pub terminated: u8,
+    /// Names the session and the period.
+    pub policy_version: u64,
+}
+
+/// A high-level row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct High {
+    /// `[3, N]` at the start of the period.
+    pub windows: Vec<ItemId>,
+    /// `[3, N]` at its end.
+    pub next_windows: Vec<ItemId>,
+    /// `[M, n]`.
+    pub goals: Vec<f32>,
+    /// `[c]` codes; [`NO_STEP`] behind the end.
+    pub feedback: Vec<u8>,
+    /// 1 where the user left.
+    pub terminated: u8,
+    /// Names the session and the period.
+    pub policy_version: u64,
+}
+
+/// The finaliser of SplitMix64.
+fn mix(mut x: u64) -> u64 {
+    x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// Steps of a session, 1 to 40.
+pub fn length(session: u64) -> u64 {
+    1 + mix(session) % 40
+}
+
+/// How many steps make a period visible: its c, or those up to the session's end.
+pub fn period_end(session: u64, period: u64) -> u64 {
+    ((period + 1) * C).min(length(session))
+}
+
+/// Periods that are closed once `n_steps` of a session are stored.
+pub fn closed_periods(session: u64, n_steps: u64) -> u64 {
+    if n_steps == length(session) { n_steps.div_ceil(C) } else { n_steps / C }
+}
+
+/// Rises with the period; names it.
+pub fn policy_version(session: u64, period: u64) -> u64 {
+    session * LONGEST + period + 1
+}
+
+/// The session and the period that a policy version names.
+pub fn of_policy_version(version: u64) -> (u64, u64) {
+    ((version - 1) / LONGEST, (version - 1) % LONGEST)
+}
+
+/// The session and the step that an item names.
+pub fn of_item(item: ItemId) -> (u64, u64) {
+    (u64::from(item.0) / LONGEST, u64::from(item.0) % LONGEST)
+}
+
+/// A step.
+pub fn step(session: u64, t: u64) -> Step {
+    let ending = match (t + 1 == length(session), session % 2) {
+        (false, _) => Ending::None,
+        (true, 0) => Ending::Terminated,
+        (true, _) => Ending::Truncated,
+    };
+    let feedback = Feedback::ALL[(mix(session ^ mix(t)) % 3) as usize];
+    Step { item: ItemId((session * LONGEST + t) as u32), feedback, ending }
+}
+
+/// `[3, N]` after `n_steps` of a session.
+pub fn windows(session: u64, n_steps: u64) -> Vec<ItemId> {
+    let mut windows = vec![ItemId::PADDING; N_WINDOWS * SHAPE.window];
+    for t in 0..n_steps {
+        let step = step(session, t);
+        history::push(&mut windows, step.item, step.feedback);
+    }
+    windows
+}
+
+/// `[M, n]`, in (-1, 1).
+pub fn goals(session: u64, period: u64) -> Vec<f32> {
+    let goal = |k| (mix(mix(session * LONGEST + period) ^ k) >> 40) as f32 / (1_u64 << 23) as f32 - 1.0;
+    (0..(SHAPE.n_goals * SHAPE.n_dims) as u64).map(goal).collect()
+}
+
+/// The start of a period.
+pub fn period_start(session: u64, period: u64) -> PeriodStart {
+    PeriodStart {
+        session,
+        period: period as u32,
+        policy_version: policy_version(session, period),
+        windows: windows(session, period * C),
+        goals: goals(session, period),
+    }
+}
+
+/// The row that a step must be.
+pub fn low(session: u64, t: u64) -> Low {
+    let step = step(session, t);
+    Low {
+        windows: windows(session, t),
+        next_windows: windows(session, t + 1),
+        goals: goals(session, t / C),
+        item: step.item,
+        feedback: step.feedback.code(),
+        position: (t % C) as u8,
+        terminated: u8::from(step.ending == Ending::Terminated),
+        policy_version: policy_version(session, t / C),
+    }
+}
+
+/// The row that a period must be.
+pub fn high(session: u64, period: u64) -> High {
+    let (begin, end) = (period * C, period_end(session, period));
+    let mut feedback: Vec<u8> = (begin..end).map(|t| step(session, t).feedback.code()).collect();
+    feedback.resize(SHAPE.n_steps, NO_STEP);
+    High {
+        windows: windows(session, begin),
+        next_windows: windows(session, end),
+        goals: goals(session, period),
+        feedback,
+        terminated: u8::from(step(session, end - 1).ending == Ending::Terminated),
+        policy_version: policy_version(session, period),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_back() {
+        for session in [0, 1, 77, (N_ITEMS as u64 / LONGEST) - 1] {
+            let last = length(session) - 1;
+            assert_eq!(of_item(step(session, last).item), (session, last));
+            assert_eq!(of_policy_version(policy_version(session, last / C)), (session, last / C));
+            assert!(goals(session, 0).iter().all(|goal| goal.abs() <= 1.0));
+        }
+    }
+
+    #[test]
+    fn a_period_closes_with_its_steps_or_its_session() {
+        let session = (0..).find(|session| length(*session) == 6).expect("some session has 6 steps");
+        let closed: Vec<u64> = (0..=6).map(|n| closed_periods(session, n)).collect();
+        assert_eq!(closed, [0, 0, 0, 0, 1, 1, 2]);
+    }
+}
