@@ -1,8 +1,8 @@
 //! The contents of all shards of a data directory, dealt out to another number of shards.
 //!
 //! In: folders that no process serves; out: as many folders as asked for, each with a snapshot, and those of before put
-//! aside in `before-reshard-K`. The new folders are written in full before the old ones are moved: a crash leaves the one
-//! or the other, or both.
+//! aside in `before-reshard-K`. The new folders are written in full before the old ones are moved; after a crash on the way
+//! no shard starts until somebody has looked.
 
 use std::{
     fs,
@@ -28,6 +28,7 @@ pub(crate) struct Dealt {
 /// See the module. Of `settings` run, shape and capacities count.
 pub(crate) fn deal(settings: &Settings, data_dir: &Path, n_shards: usize) -> Result<Dealt, crate::Error> {
     settings.validate_shards(n_shards)?;
+    let staged = folder::staged(data_dir)?;
     let there = folder::shards(data_dir)?;
     let Some(&last) = there.last() else {
         let problem = format!("{} holds no shard", data_dir.display());
@@ -43,7 +44,6 @@ pub(crate) fn deal(settings: &Settings, data_dir: &Path, n_shards: usize) -> Res
     }
     let new = deal_out(settings, &old, n_shards);
     let [mut low, mut high] = [0, 0];
-    let staged = data_dir.join("reshard.partial");
     fs::create_dir_all(&staged).map_err(Error::file("create", &staged))?;
     for (shard, contents) in new.iter().enumerate() {
         let folder = folder::of(&staged, shard);

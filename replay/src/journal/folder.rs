@@ -31,8 +31,15 @@ pub(crate) fn shards(data_dir: &Path) -> Result<Vec<usize>, Error> {
     Ok(found)
 }
 
+/// Where shards are dealt out anew; an error while one is there that was left half-done.
+pub(crate) fn staged(data_dir: &Path) -> Result<PathBuf, Error> {
+    let staged = data_dir.join("reshard.partial");
+    if staged.exists() { Err(Error::Resharding(staged)) } else { Ok(staged) }
+}
+
 /// Opens a shard's folder, made if need be; keeps other processes from it until what it returns is dropped.
 pub(crate) fn open(data_dir: &Path, shard: usize, n_shards: usize) -> Result<(PathBuf, File), Error> {
+    staged(data_dir)?;
     if let Some(last) = shards(data_dir)?.last().filter(|&&last| last >= n_shards) {
         let path = data_dir.to_owned();
         return Err(Error::Shards { path, found: last + 1, expected: n_shards });

@@ -1,20 +1,31 @@
 //! Frames: how records lie in files, so that a torn or damaged one is noticed.
 //!
-//! Layout: length u32, CRC-32C of the payload u32, payload (one record of [`common::codec`]); numbers little-endian. In:
-//! records; out: bytes. In: the bytes of a file, which may end anywhere; out: payloads, and what stands behind the last
+//! Layout: [`MARK`], length u32, CRC-32C of the payload u32, payload (one record of [`common::codec`]); numbers
+//! little-endian. In: records; out: bytes. In: the bytes of a file, which may end anywhere; out: payloads, and what stands behind the last
 //! whole one.
 
 use common::codec;
 use serde::Serialize;
 
 /// Bytes before a payload.
-pub(crate) const HEADER: usize = 8;
+pub(crate) const HEADER: usize = 12;
+/// What a frame begins with. Behind a damaged frame the next one is searched for by it: by lengths and checksums alone
+/// that would take minutes, as every small number could be a length.
+const MARK: [u8; 4] = [0xfb, b'j', 0xf1, b'n'];
+
+/// What stands before a payload.
+pub(crate) fn header(payload: &[u8]) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    header[..4].copy_from_slice(&MARK);
+    header[4..8].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+    header[8..].copy_from_slice(&crc32c::crc32c(payload).to_le_bytes());
+    header
+}
 
 /// Appends a frame; its length.
 pub(crate) fn put(out: &mut Vec<u8>, record: &impl Serialize) -> Result<usize, codec::Error> {
     let payload = codec::encode(record)?;
-    out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-    out.extend_from_slice(&crc32c::crc32c(&payload).to_le_bytes());
+    out.extend_from_slice(&header(&payload));
     out.extend_from_slice(&payload);
     Ok(HEADER + payload.len())
 }
@@ -38,7 +49,10 @@ pub(crate) fn at(bytes: &[u8], offset: usize) -> Found<'_> {
     }
     let Some((header, rest)) = rest.split_first_chunk::<HEADER>() else { return Found::Damaged };
     let number = |k: usize| u32::from_le_bytes([header[k], header[k + 1], header[k + 2], header[k + 3]]);
-    let (length, crc) = (number(0) as usize, number(4));
+    if header[..4] != MARK {
+        return Found::Damaged;
+    }
+    let (length, crc) = (number(4) as usize, number(8));
     match rest.get(..length) {
         // No record is empty; a page of zeros is none.
         Some(payload) if length > 0 && crc32c::crc32c(payload) == crc => {
@@ -49,9 +63,11 @@ pub(crate) fn at(bytes: &[u8], offset: usize) -> Found<'_> {
 }
 
 /// Whether a whole frame begins anywhere behind an offset: then what stands at it was damaged, not just not written.
-/// Looks at no more than `most` places.
-pub(crate) fn is_followed(bytes: &[u8], offset: usize, most: usize) -> bool {
-    (offset + 1..bytes.len()).take(most).any(|at_| matches!(at(bytes, at_), Found::Frame { .. }))
+pub(crate) fn is_followed(bytes: &[u8], offset: usize) -> bool {
+    let behind = offset + 1;
+    let marked = bytes.get(behind..).unwrap_or_default().windows(MARK.len()).enumerate();
+    let mut begins = marked.filter(|(_, bytes)| *bytes == MARK).map(|(k, _)| behind + k);
+    begins.any(|begin| matches!(at(bytes, begin), Found::Frame { .. }))
 }
 
 #[cfg(test)]
@@ -110,12 +126,25 @@ mod tests {
         }
 
         #[test]
+        fn a_frame_behind_damage_is_found_and_behind_a_torn_one_there_is_none(
+            values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 2..8),
+            at_: prop::sample::Index,
+        ) {
+            let whole = frames(&values);
+            let first = frames(&values[..1]).len();
+            let mut bytes = whole.clone();
+            bytes[at_.index(first)] ^= 1;
+            prop_assert!(is_followed(&bytes, 0));
+            prop_assert!(!is_followed(&whole[..first - 1 - at_.index(first - 1)], 0));
+        }
+
+        #[test]
         fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut offset = 0;
             while let Found::Frame { next, .. } = at(&bytes, offset) {
                 offset = next;
             }
-            is_followed(&bytes, offset.min(bytes.len()), 100);
+            is_followed(&bytes, offset.min(bytes.len()));
         }
     }
 }

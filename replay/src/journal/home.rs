@@ -102,6 +102,12 @@ impl Home {
         self.log.room().await;
     }
 
+    /// Bytes that wait to be written.
+    #[cfg(test)]
+    pub(crate) fn pending(&self) -> usize {
+        self.log.pending()
+    }
+
     /// How far the journal is.
     pub(crate) fn progress(&self) -> Progress {
         self.log.progress()

@@ -133,6 +133,11 @@ impl Log {
     /// Takes an operation, in order; the position behind it. Call it under the lock of the shard that it is applied to.
     pub(crate) fn append(&self, operation: &Operation) -> u64 {
         let mut state = self.shared.state();
+        if self.progress.borrow().is_broken {
+            // Nobody takes it any more: a position that is never reached, and no memory that is never given back.
+            state.appended += 1;
+            return state.appended;
+        }
         if !matches!(state.items.last(), Some(Item::Frames(_))) {
             state.items.push(Item::Frames(Vec::new()));
         }
@@ -159,6 +164,17 @@ impl Log {
     /// Where the next operation begins.
     pub(crate) fn appended(&self) -> u64 {
         self.shared.state().appended
+    }
+
+    /// Bytes that wait to be written.
+    #[cfg(test)]
+    pub(crate) fn pending(&self) -> usize {
+        self.shared
+            .state()
+            .items
+            .iter()
+            .map(|item| if let Item::Frames(frames) = item { frames.len() } else { 0 })
+            .sum()
     }
 
     /// How far it is.

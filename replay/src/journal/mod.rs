@@ -92,6 +92,12 @@ pub enum Error {
         /// Why.
         problem: String,
     },
+    /// A reshard that was cut short.
+    #[error(
+        "{0} was left by a reshard that was cut short: the folders of before are beside it or in the newest \
+         before-reshard-K; move them back, remove it, and reshard again"
+    )]
+    Resharding(PathBuf),
     /// Folders of more shards than there are.
     #[error(
         "{path} holds {found} shards, replay.shards is {expected}; deal them out anew with: replay reshard --shards {expected}"

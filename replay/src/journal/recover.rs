@@ -22,9 +22,6 @@ use super::{
 };
 use crate::shard::{Shard, image::Sections};
 
-/// Places that are searched for a whole frame behind a damaged one.
-const SEARCHED: usize = 4 << 20;
-
 /// What was read back.
 pub(crate) struct Recovered {
     /// Of the contents, if there are any.
@@ -146,7 +143,7 @@ fn snapshot(
 
 impl Recovered {
     fn put_aside(&mut self, path: &Path, problem: &str) -> Result<(), Error> {
-        let aside = PathBuf::from(format!("{}.damaged", path.display()));
+        let aside = aside(path);
         fs::rename(path, &aside).map_err(Error::file("put aside", path))?;
         let line = format!("{}: {problem}; put aside", path.display());
         tracing::error!("{line}");
@@ -160,7 +157,7 @@ impl Recovered {
         let (header, first) = match header(&bytes, path, run_id)? {
             Ok(found) => found,
             // A file whose creation was cut short holds nothing that was acknowledged.
-            Err(_) if is_last && !frame::is_followed(&bytes, 0, SEARCHED) => {
+            Err(_) if is_last && !frame::is_followed(&bytes, 0) => {
                 tracing::warn!(
                     "{}: its header was not written in full; nothing was stored in it",
                     path.display()
@@ -183,7 +180,7 @@ impl Recovered {
                     offset = next;
                 }
                 Found::End => return Ok(()),
-                Found::Damaged if is_last && !frame::is_followed(&bytes, offset, SEARCHED) => {
+                Found::Damaged if is_last && !frame::is_followed(&bytes, offset) => {
                     tracing::warn!(
                         "{}: the last {} bytes, from byte {offset} on, were not written in full and are cut off; they \
                          were never acknowledged",
@@ -196,7 +193,7 @@ impl Recovered {
             }
         };
         // Kept for people, from the damage on; what comes before it stands.
-        let aside = PathBuf::from(format!("{}.damaged", path.display()));
+        let aside = aside(path);
         fs::write(&aside, &bytes[offset..]).map_err(Error::file("write", &aside))?;
         cut(path, offset as u64)?;
         let line = format!(
@@ -209,6 +206,12 @@ impl Recovered {
         self.damage.push(line);
         Ok(())
     }
+}
+
+/// A name for what is damaged that nothing has yet.
+fn aside(path: &Path) -> PathBuf {
+    let mut names = (1..).map(|k| PathBuf::from(format!("{}.{k}.damaged", path.display())));
+    names.find(|name| !name.exists()).expect("some number is free")
 }
 
 fn cut(path: &Path, length: u64) -> Result<(), Error> {

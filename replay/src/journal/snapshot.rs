@@ -69,8 +69,7 @@ fn write_to(path: &Path, identity: &Identity, position: u64, image: &Image) -> R
     let mut size = frame::put(&mut header, &identity.header(position))?;
     file.write_all(&header)?;
     image.sections(|record| -> Result<(), Failure> {
-        file.write_all(&(record.len() as u32).to_le_bytes())?;
-        file.write_all(&crc32c::crc32c(record).to_le_bytes())?;
+        file.write_all(&frame::header(record))?;
         file.write_all(record)?;
         size += HEADER + record.len();
         Ok(())

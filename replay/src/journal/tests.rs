@@ -1,1 +1,9 @@
+//! What a shard on disk survives.
 
+mod damage;
+mod failing_disk;
+mod files;
+mod fuzz;
+mod kill;
+mod snapshots;
+mod support;

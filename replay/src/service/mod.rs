@@ -54,6 +54,9 @@ impl From<Error> for Status {
     }
 }
 
+/// How long priorities may wait for room in the journal.
+const PRIORITIES: Duration = Duration::from_secs(1);
+
 /// What all handlers of a shard share.
 pub(crate) struct Inner {
     run_id: String,
@@ -162,6 +165,8 @@ impl Inner {
         let level = Self::level(request.table)?;
         let (keys, priorities) = wire::columns::priorities(&request.keys, &request.priorities)?;
         self.check_fence(request.fence)?;
+        // They are not acknowledged, but wait in memory for the disk like batches.
+        self.room(PRIORITIES).await?;
         let mut shard = self.shard()?;
         if !shard.table(level).is_prioritised() {
             return Err(Error::invalid("table", "it does not sample by priority").into());

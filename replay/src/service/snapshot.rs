@@ -29,6 +29,12 @@ pub(super) async fn restore(
     inner: Arc<Inner>,
     mut requests: Streaming<v1::RestoreRequest>,
 ) -> Result<v1::RestoreResponse, Status> {
+    if inner.home.is_some() {
+        // Its journal would go on from contents that are not on disk.
+        return Err(Status::failed_precondition(
+            "a shard with a data directory keeps its own snapshots: restore is for shards in memory",
+        ));
+    }
     let mut bytes = Vec::new();
     let mut first = true;
     while let Some(request) = requests.message().await? {

@@ -25,15 +25,14 @@ impl Shard {
                     .map_err(|error| error.to_string())?;
                 // A stream of its own: those of the process before are gone.
                 let generation = self.open(writer).map_err(|error| error.to_string())?.generation;
-                match self.look(writer, generation, sequence, &batch) {
-                    Some(Ok(super::Verdict::New)) => {
-                        self.store(writer, generation, sequence, &batch);
-                        Ok(())
-                    }
-                    Some(Ok(super::Verdict::Duplicate)) => Ok(()),
-                    Some(Err(error)) => Err(error.to_string()),
-                    None => Err(format!("writer {writer} has another stream")),
+                let n_steps = self.shape.n_steps;
+                let state = self.writer(writer, generation).ok_or("its writer has another stream")?;
+                // It was accepted once, also if there is less memory today.
+                match state.look(sequence, &batch, n_steps).map_err(|error| error.to_string())? {
+                    super::Verdict::New => drop(self.store(writer, generation, sequence, &batch)),
+                    super::Verdict::Duplicate => {}
                 }
+                Ok(())
             }
             Operation::Forget { writer } => {
                 self.forget(writer);

@@ -113,7 +113,7 @@ impl Shard {
         }
     }
 
-    /// Takes the contents of an image in place of what is here. The capacities stay: rows beyond give way. A catalogue whose
+    /// Takes the contents of an image in place of what is here. The capacities and the way of sampling stay: rows beyond give way. A catalogue whose
     /// size is not known here is taken over.
     pub(crate) fn restore_sections(&mut self, sections: Sections) -> Result<(), String> {
         let Sections { shard, chunks, free, low, high, writers, is_whole, .. } = sections;
@@ -139,6 +139,9 @@ impl Shard {
         self.check(&periods, &low, &high, &writers)?;
         (self.periods, self.low, self.high, self.writers) = (periods, low, high, writers);
         (self.n_items, self.feedbacks, self.fence) = (n_items, feedbacks, fence);
+        for table in [&mut self.low, &mut self.high] {
+            table.sample_by(self.sampling);
+        }
         for row in self.low.resize(capacity_low) {
             self.periods.release(row.slot);
         }

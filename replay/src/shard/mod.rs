@@ -25,7 +25,7 @@ pub(crate) use lane::Lane;
 
 use crate::{
     Error,
-    settings::Settings,
+    settings::{Sampling, Settings},
     storage::{Periods, Slot},
     table::{
         Row, Table,
@@ -102,6 +102,7 @@ pub(crate) struct Shard {
     feedbacks: Feedbacks,
     /// Highest fencing token seen.
     fence: u64,
+    sampling: Sampling,
     /// See [`Settings::memory_bytes`].
     memory_bytes: usize,
     /// Streams opened so far, over restores: no generation is used twice.
@@ -124,6 +125,7 @@ impl Shard {
             writers: BTreeMap::new(),
             feedbacks: Feedbacks::default(),
             fence: 0,
+            sampling: settings.sampling,
             memory_bytes: settings.memory_bytes as usize,
             generations: 0,
         }

@@ -51,6 +51,9 @@ pub(crate) fn deal_out(settings: &Settings, old: &[Shard], n_shards: usize) -> V
     for (to, slot) in places.into_values() {
         new[to].periods.release(slot);
     }
+    // Whoever was refused before is refused after.
+    let fence = old.iter().map(Shard::fence).max().unwrap_or(0);
+    new.iter_mut().for_each(|shard| shard.raise_fence(fence));
     new
 }
 

@@ -86,6 +86,9 @@ impl Shard {
             Table::restore(high, self.high.capacity()).map_err(|e| Error::Snapshot(format!("high: {e}")))?;
         self.check(&restored.periods, &low, &high, &restored.writers).map_err(Error::Snapshot)?;
         (self.periods, self.low, self.high, self.writers) = (restored.periods, low, high, restored.writers);
+        for table in [&mut self.low, &mut self.high] {
+            table.sample_by(self.sampling);
+        }
         self.feedbacks = restored.feedbacks;
         self.fence = self.fence.max(restored.fence);
         Ok(())

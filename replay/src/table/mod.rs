@@ -231,6 +231,26 @@ impl Table {
         }
     }
 
+    /// Rows are drawn so from now on; what is known of them beyond their ages stays where it still means something.
+    pub(crate) fn sample_by(&mut self, sampling: Sampling) {
+        let saved = self.sampler.save();
+        let old = match saved {
+            SelectorState::Uniform { .. } => Sampling::Uniform,
+            SelectorState::Prioritised { exponent, .. } => Sampling::Prioritised { exponent },
+            SelectorState::Cycle { .. } | SelectorState::Fifo { .. } => Sampling::Fifo,
+        };
+        if old == sampling {
+            return;
+        }
+        let mut sampler = Self::new(self.capacity, sampling).sampler;
+        self.remover.keys().into_iter().for_each(|key| sampler.insert(key));
+        if let SelectorState::Prioritised { keys, priorities, .. } = saved {
+            keys.into_iter().zip(priorities).for_each(|(key, priority)| sampler.set_priority(key, priority));
+        }
+        self.sampler = sampler;
+        self.generations.resize(if self.is_prioritised() { self.rows.len() } else { 0 }, 0);
+    }
+
     /// The table that was saved; says what is wrong with a state that cannot be one.
     pub(crate) fn restore(state: TableState, capacity: usize) -> Result<Self, String> {
         let n = state.rows.len();
