@@ -43,6 +43,10 @@ impl Shard {
                 Ok(())
             }
             Operation::Priorities { table, keys, priorities } => {
+                let good = |priority: &f64| priority.is_finite() && *priority >= 0.0;
+                if keys.len() != priorities.len() || !priorities.iter().all(good) {
+                    return Err("priorities that are none".into());
+                }
                 self.set_priorities(table.into(), &keys, &priorities);
                 Ok(())
             }

@@ -5,6 +5,9 @@ use rand::RngExt;
 
 use super::{Selected, Selector, SelectorState};
 
+/// Largest weight of a key: those of all keys that there can be have a finite sum.
+const MOST: f64 = 1e290;
+
 /// Prioritised selector: a sum tree over keys, logarithmic time for everything. Inner sums are always those of their
 /// children as they are, so that nothing drifts. A new key has the highest priority that any has had.
 #[derive(Clone, Debug)]
@@ -71,7 +74,10 @@ impl Prioritised {
 
     fn weight(&self, priority: f64) -> f64 {
         // 0 to the power 0 is 1, but a row of priority 0 is never drawn.
-        if priority == 0.0 { 0.0 } else { priority.powf(self.exponent) }
+        match priority {
+            0.0 => 0.0,
+            _ => priority.powf(self.exponent).clamp(f64::MIN_POSITIVE, MOST),
+        }
     }
 
     fn grow(&mut self, key: u32) {
@@ -191,6 +197,19 @@ mod tests {
         selector.remove(0);
         selector.insert(1);
         assert_eq!(selector.mass(), 7.0);
+    }
+
+    #[test]
+    fn the_largest_and_the_smallest_priorities_have_weights_that_can_be_drawn() {
+        let mut selector = Prioritised::new(10.0);
+        (0..3).for_each(|key| selector.insert(key));
+        (0..3).for_each(|key| selector.set_priority(key, f64::MAX));
+        assert!(selector.mass().is_finite());
+        let mut rng = Streams::new(6, "test").sequential();
+        // Rounding.
+        assert!((selector.select(&mut rng).unwrap().probability - 1.0 / 3.0).abs() < 1e-12);
+        (0..3).for_each(|key| selector.set_priority(key, f64::MIN_POSITIVE));
+        assert!(selector.select(&mut rng).is_some());
     }
 
     proptest! {
