@@ -147,6 +147,17 @@ impl ShardServer {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn service(&self) -> &ReplayService {
+        &self.service
+    }
+
+    /// How many have this shard: services, streams.
+    #[cfg(test)]
+    pub(crate) fn holders(&self) -> usize {
+        self.service.holders()
+    }
+
     /// Name of the shard's contents, as `InfoResponse.shard_uid`.
     pub fn uid(&self) -> u64 {
         self.uid

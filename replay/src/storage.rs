@@ -95,11 +95,11 @@ impl Periods {
     }
 
     /// Chunks and free slots, in the order of [`Self::from_parts`].
-    pub(crate) fn parts(&self) -> (&[Arc<Chunk>], &[Slot]) {
-        (&self.chunks, &self.free)
+    pub(crate) fn into_parts(self) -> (Vec<Arc<Chunk>>, Vec<Slot>) {
+        (self.chunks, self.free)
     }
 
-    /// What [`Self::parts`] gave. Unchecked: see [`Self::check`].
+    /// What [`Self::into_parts`] gave. Unchecked: see [`Self::check`].
     pub(crate) fn from_parts(shape: Shape, chunks: Vec<Arc<Chunk>>, free: Vec<Slot>) -> Self {
         Self { shape, chunks, free }
     }
@@ -109,12 +109,13 @@ impl Periods {
         !self.free.is_empty()
     }
 
-    /// Memory of the next chunk in bytes.
-    pub(crate) fn chunk_bytes(shape: &Shape) -> usize {
-        CHUNK * Self::slot_bytes(shape)
+    /// [`Self::n_slots`] once there is one chunk more.
+    pub(crate) fn n_slots_after_next_chunk(&self) -> usize {
+        self.n_slots() + CHUNK
     }
 
-    fn slot_bytes(shape: &Shape) -> usize {
+    /// Memory of a slot in bytes.
+    pub(crate) fn slot_bytes(shape: &Shape) -> usize {
         4 * (N_WINDOWS * shape.window + shape.n_goals * shape.n_dims)
             + 5 * shape.n_steps
             + 23
@@ -173,6 +174,11 @@ impl Periods {
         });
         (0..from.length(slot)).for_each(|position| self.push(copy, from.step(slot, position)));
         copy
+    }
+
+    /// How many hold a slot.
+    pub(crate) fn n_holders(&self, slot: Slot) -> u16 {
+        self.chunks[slot as usize / CHUNK].holders[slot as usize % CHUNK]
     }
 
     /// One more holder.

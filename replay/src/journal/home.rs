@@ -140,7 +140,7 @@ impl Home {
         if position == before {
             return Ok(());
         }
-        let size = snapshot::write(&self.folder, &self.identity, position, &image)?;
+        let size = snapshot::write(&self.folder, &self.identity, position, image)?;
         self.snapshot_at.store(position, Relaxed);
         self.snapshot_bytes.store(size, Relaxed);
         metrics::REPLAY_SNAPSHOT_SECONDS.record(begun.elapsed().as_secs_f64(), []);

@@ -36,7 +36,7 @@ pub(crate) mod recover;
 pub(crate) mod snapshot;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{io, path::PathBuf};
 

@@ -46,7 +46,7 @@ impl From<codec::Error> for Failure {
 }
 
 /// Writes an image; the size of the file.
-pub(crate) fn write(folder: &Path, identity: &Identity, position: u64, image: &Image) -> io::Result<u64> {
+pub(crate) fn write(folder: &Path, identity: &Identity, position: u64, image: Image) -> io::Result<u64> {
     let path = path_at(folder, position);
     let partial = path.with_extension("partial");
     let written = write_to(&partial, identity, position, image).map_err(|failure| match failure {
@@ -63,7 +63,7 @@ pub(crate) fn write(folder: &Path, identity: &Identity, position: u64, image: &I
     }
 }
 
-fn write_to(path: &Path, identity: &Identity, position: u64, image: &Image) -> Result<u64, Failure> {
+fn write_to(path: &Path, identity: &Identity, position: u64, image: Image) -> Result<u64, Failure> {
     let mut file = BufWriter::with_capacity(BUFFER, File::create(path)?);
     let mut header = Vec::new();
     let mut size = frame::put(&mut header, &identity.header(position))?;

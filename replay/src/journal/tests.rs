@@ -6,4 +6,4 @@ mod files;
 mod fuzz;
 mod kill;
 mod snapshots;
-mod support;
+pub(crate) mod support;

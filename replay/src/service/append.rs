@@ -23,6 +23,8 @@ use crate::{
 
 /// How long the disk may take before a stream is opened.
 const OPENING: Duration = Duration::from_secs(5);
+/// How long a batch may take to the disk at least, also of a writer that does not wait for the rate limiter.
+const ON_DISK: Duration = Duration::from_secs(1);
 /// Acknowledgements that wait for the client to read them; the task stands still beyond.
 const UNREAD_ACKS: usize = 16;
 
@@ -116,7 +118,7 @@ async fn acknowledge(
     responses: &mpsc::Sender<Result<v1::AppendResponse, Status>>,
 ) -> Result<(), Status> {
     while let Some(Stored { position, sequence, wait }) = stored.recv().await {
-        inner.durable(position, wait).await?;
+        inner.durable(position, wait.max(ON_DISK)).await?;
         let kind = Some(append_response::Kind::Ack(v1::AppendAck { stored_sequence: sequence }));
         if responses.send(Ok(v1::AppendResponse { kind })).await.is_err() {
             return Ok(());
@@ -257,5 +259,7 @@ pub(super) fn forget_silent(inner: &Inner, silence: Duration) -> Result<usize, S
         seen.remove(&writer);
         inner.note(|| Operation::Forget { writer });
     }
+    // Whoever only knocked is forgotten, too.
+    seen.retain(|_, seen| seen.streams > 0 || seen.last.elapsed() < silence);
     Ok(silent.len())
 }

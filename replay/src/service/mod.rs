@@ -4,6 +4,8 @@
 //! behind one lock that is never held across an await. Waiting is the [`gate`](Gate)'s.
 
 mod append;
+#[cfg(test)]
+mod durable_tests;
 pub(crate) mod gate;
 mod info;
 mod pace;
@@ -267,6 +269,11 @@ impl ReplayService {
     /// Forgets writers whose last stream ended `silence` ago or longer; how many.
     pub(crate) fn forget_silent(&self, silence: Duration) -> Result<usize, Status> {
         append::forget_silent(&self.inner, silence)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn holders(&self) -> usize {
+        Arc::strong_count(&self.inner)
     }
 
     /// Ends all waits and streams.

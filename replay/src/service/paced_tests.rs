@@ -16,31 +16,34 @@ use crate::{
 /// Steps of [`arbitrary_records`].
 const STEPS: u64 = 16;
 
-struct Served {
-    shards: Shards,
-    server: ShardServer,
+pub(super) struct Served {
+    pub(super) shards: Shards,
+    pub(super) server: ShardServer,
     _stop: watch::Sender<bool>,
 }
 
 fn serve() -> Served {
     let settings = Settings { n_items: 0, ..settings() };
-    let server = ShardServer::in_memory(&settings, 0, 1).unwrap();
+    serve_shard(ShardServer::in_memory(&settings, 0, 1).unwrap())
+}
+
+pub(super) fn serve_shard(server: ShardServer) -> Served {
     let (stop, stopped) = watch::channel(false);
     let (channel, _) = local::serve(server.routes(), stopped);
     let shards = Shards::new(vec![channel], "test", SHAPE, 100, Handle::current());
     Served { shards, server, _stop: stop }
 }
 
-fn pacing(fence: u64, order: u64, insert_until: u64) -> v1::PaceRequest {
+pub(super) fn pacing(fence: u64, order: u64, insert_until: u64) -> v1::PaceRequest {
     let run = Some(v1::RunHeader::current("test"));
     v1::PaceRequest { run, fence, order, insert_until, ..v1::PaceRequest::default() }
 }
 
-async fn pace(shards: &Shards, request: v1::PaceRequest) -> Result<v1::PaceResponse, Status> {
+pub(super) async fn pace(shards: &Shards, request: v1::PaceRequest) -> Result<v1::PaceResponse, Status> {
     shards.client(0).pace(request).await.map(tonic::Response::into_inner)
 }
 
-fn sampling(fence: u64) -> v1::SampleRequest {
+pub(super) fn sampling(fence: u64) -> v1::SampleRequest {
     let run = Some(v1::RunHeader::current("test"));
     let table = v1::Table::Low as i32;
     v1::SampleRequest { run, table, rows: 4, key: 1, wait_ms: 0, fence }

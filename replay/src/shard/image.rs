@@ -1,6 +1,6 @@
 //! An image of a shard: what a snapshot on disk is written from, while the shard goes on.
 //!
-//! In: a shard, under its lock, for the time it takes to copy flat tables and pointers to chunks; out: sections, one after
+//! In: a shard, under its lock, for the time it takes to copy pointers to chunks; out: sections, one after
 //! the other, none larger than a table. In: sections that may be damaged or another shard's; out: the shard, or what is
 //! wrong, with nothing changed. Every index is checked before the contents are taken.
 
@@ -12,15 +12,15 @@ use serde::{Deserialize, Serialize};
 use super::{Feedbacks, Shard, Writer, snapshot::Identity};
 use crate::{
     storage::{Chunk, Periods, Slot},
-    table::{Table, TableState},
+    table::{Table, TableImage, TableState},
 };
 
 /// See the module.
 pub(crate) struct Image {
     identity: Identity,
     periods: Periods,
-    low: TableState,
-    high: TableState,
+    low: TableImage,
+    high: TableImage,
     writers: BTreeMap<u64, Writer>,
     feedbacks: Feedbacks,
     fence: u64,
@@ -50,21 +50,27 @@ enum Section {
 }
 
 impl Image {
-    /// Hands over the sections, as bytes of records.
+    /// Hands over the sections, as bytes of records. What was handed over is let go of: the shard need not copy it any
+    /// more when it changes.
     pub(crate) fn sections<E: From<codec::Error>>(
-        &self,
+        self,
         mut put: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (chunks, free) = self.periods.parts();
-        let first = Part::Shard { identity: &self.identity, feedbacks: self.feedbacks, fence: self.fence };
-        let chunks = chunks.iter().map(|chunk| Part::Chunk(chunk));
-        let rest =
-            [Part::Free(free), Part::Low(&self.low), Part::High(&self.high), Part::Writers(&self.writers)];
+        let Self { identity, periods, low, high, writers, feedbacks, fence } = self;
         let mut sections = 0;
-        for part in std::iter::once(first).chain(chunks).chain(rest) {
-            put(&codec::encode(&part)?)?;
+        let mut part = |part: &Part<'_>| {
             sections += 1;
+            put(&codec::encode(part)?)
+        };
+        part(&Part::Shard { identity: &identity, feedbacks, fence })?;
+        let (chunks, free) = periods.into_parts();
+        for chunk in chunks {
+            part(&Part::Chunk(&chunk))?;
         }
+        part(&Part::Free(&free))?;
+        part(&Part::Low(&low.into_state()))?;
+        part(&Part::High(&high.into_state()))?;
+        part(&Part::Writers(&writers))?;
         put(&codec::encode(&Part::End { sections })?)
     }
 }
@@ -105,8 +111,8 @@ impl Shard {
         Image {
             identity: self.identity(),
             periods: self.periods.clone(),
-            low: self.low.save(),
-            high: self.high.save(),
+            low: self.low.image(),
+            high: self.high.image(),
             writers: self.writers.clone(),
             feedbacks: self.feedbacks,
             fence: self.fence,

@@ -302,16 +302,22 @@ fn bytes(periods: &Periods, low: &Table, high: &Table) -> usize {
     periods.bytes() + low.bytes() + high.bytes()
 }
 
-/// Whether one more chunk of periods is more than there is memory for; 0: there is no end of it.
+/// Whether one more chunk of periods, with all rows that they may have, is more than there is memory for; 0: there is no
+/// end of it.
 fn is_beyond(memory: usize, shape: &Shape, (periods, low, high): (&Periods, &Table, &Table)) -> bool {
-    memory > 0 && bytes(periods, low, high) + Periods::chunk_bytes(shape) > memory
+    let slots = periods.n_slots_after_next_chunk();
+    let rows = |table: &Table, a_slot: usize| table.capacity().min(slots * a_slot) * table.row_bytes();
+    memory > 0 && slots * Periods::slot_bytes(shape) + rows(low, shape.n_steps) + rows(high, 1) > memory
 }
 
-/// Lets the oldest rows give way until a period can be opened within the memory: low-level rows first, of which there are
-/// more. If all is held by open periods it is opened beyond; the next batch is refused.
+/// Lets the oldest rows give way until a period can be opened within the memory: the low-level rows of the oldest period,
+/// then its high-level row (all low-level rows first would empty that table before a single period was free). If all is
+/// held by open periods it is opened beyond; the next batch is refused.
 fn make_room(memory: usize, shape: &Shape, (periods, low, high): (&mut Periods, &mut Table, &mut Table)) {
     while !periods.has_room() && is_beyond(memory, shape, (periods, low, high)) {
-        let Some(row) = low.give_way().or_else(|| high.give_way()) else { return };
+        let is_last = high.oldest().is_some_and(|row| periods.n_holders(row.slot) == 1);
+        let (first, second) = if is_last { (&mut *high, &mut *low) } else { (&mut *low, &mut *high) };
+        let Some(row) = first.give_way().or_else(|| second.give_way()) else { return };
         periods.release(row.slot);
     }
 }

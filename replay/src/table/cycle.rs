@@ -2,7 +2,7 @@
 
 use common::seed::Rng;
 
-use super::{Fifo, Selected, Selector, SelectorState};
+use super::{Fifo, Selected, Selector, SelectorImage, SelectorState};
 
 /// FIFO as a sampler: every key once in the order of insertion, then again. Constant time for everything.
 #[derive(Clone, Debug, Default)]
@@ -56,8 +56,9 @@ impl Selector for Cycle {
         self.n_held as f64
     }
 
-    fn save(&self) -> SelectorState {
-        SelectorState::Cycle { keys: self.keys(), next: self.next }
+    fn image(&self) -> SelectorImage {
+        let Self { order, next, .. } = self.clone();
+        Box::new(move || SelectorState::Cycle { keys: order.keys(), next })
     }
 }
 

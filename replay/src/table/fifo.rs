@@ -2,7 +2,7 @@
 
 use common::seed::Rng;
 
-use super::{Selected, Selector, SelectorState};
+use super::{Column, Selected, Selector, SelectorImage, SelectorState};
 
 /// No neighbour.
 const NONE: u32 = u32::MAX;
@@ -11,14 +11,14 @@ const NONE: u32 = u32::MAX;
 #[derive(Clone, Debug)]
 pub struct Fifo {
     /// By key: (older, newer). Stale for keys that are not held.
-    links: Vec<(u32, u32)>,
+    links: Column<(u32, u32)>,
     oldest: u32,
     newest: u32,
 }
 
 impl Default for Fifo {
     fn default() -> Self {
-        Self { links: Vec::new(), oldest: NONE, newest: NONE }
+        Self { links: Column::default(), oldest: NONE, newest: NONE }
     }
 }
 
@@ -60,15 +60,18 @@ impl Selector for Fifo {
 
     fn keys(&self) -> Vec<u32> {
         let next = |&key: &u32| self.newer(key);
-        std::iter::successors(Some(self.oldest).filter(|&key| key != NONE), next).collect()
+        let mut keys = Vec::with_capacity(self.links.len());
+        keys.extend(std::iter::successors(Some(self.oldest).filter(|&key| key != NONE), next));
+        keys
     }
 
     fn mass(&self) -> f64 {
         self.keys().len() as f64
     }
 
-    fn save(&self) -> SelectorState {
-        SelectorState::Fifo { keys: self.keys() }
+    fn image(&self) -> SelectorImage {
+        let fifo = self.clone();
+        Box::new(move || SelectorState::Fifo { keys: fifo.keys() })
     }
 }
 

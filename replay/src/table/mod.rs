@@ -4,6 +4,7 @@
 //! sampler and remover are both a [`Selector`]; when inserts and samples may happen is the [`limiter`]'s. Owner: one
 //! shard, under its lock. Invariant: at most `capacity` rows; an insert into a full table evicts first.
 
+mod column;
 mod cycle;
 mod fifo;
 pub(crate) mod limiter;
@@ -14,11 +15,12 @@ mod uniform;
 use common::seed::{Rng, Streams};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use column::Column;
 pub use cycle::Cycle;
 pub use fifo::Fifo;
 pub use limiter::Level;
 pub use prioritised::Prioritised;
-pub use selector::{Selected, Selector, SelectorState};
+pub use selector::{Selected, Selector, SelectorImage, SelectorState};
 pub use uniform::Uniform;
 
 use crate::{settings::Sampling, storage::Slot};
@@ -56,7 +58,7 @@ pub(crate) struct TableState {
 pub(crate) struct Table {
     capacity: usize,
     /// By key; grows up to the capacity.
-    rows: Vec<Row>,
+    rows: Column<Row>,
     /// Keys that no row has; the last is taken next.
     free: Vec<u32>,
     counts: Counts,
@@ -66,7 +68,33 @@ pub(crate) struct Table {
     removals: Streams,
     /// By key, where rows have priorities: how often the key was given to a row, and taken back. Tells a row from
     /// the one that had its key before.
-    generations: Vec<u32>,
+    generations: Column<u32>,
+}
+
+/// A table as it was at some time.
+pub(crate) struct TableImage {
+    capacity: usize,
+    rows: Column<Row>,
+    free: Vec<u32>,
+    counts: Counts,
+    sampler: SelectorImage,
+    remover: SelectorImage,
+    generations: Column<u32>,
+}
+
+impl TableImage {
+    /// In the form of a snapshot.
+    pub(crate) fn into_state(self) -> TableState {
+        TableState {
+            capacity: self.capacity,
+            rows: self.rows.to_vec(),
+            free: self.free,
+            counts: self.counts,
+            sampler: (self.sampler)(),
+            remover: (self.remover)(),
+            generations: self.generations.to_vec(),
+        }
+    }
 }
 
 /// A row that was drawn.
@@ -96,13 +124,13 @@ impl Table {
         };
         Self {
             capacity,
-            rows: Vec::new(),
+            rows: Column::default(),
             free: Vec::new(),
             counts: Counts::default(),
             sampler,
             remover: Box::<Fifo>::default(),
             removals: Self::removals(),
-            generations: Vec::new(),
+            generations: Column::default(),
         }
     }
 
@@ -195,6 +223,12 @@ impl Table {
         (0..too_many).map(|_| self.evict()).collect()
     }
 
+    /// The next row to give way.
+    pub(crate) fn oldest(&mut self) -> Option<Row> {
+        let mut rng = self.removals.at(0, self.counts.evicted);
+        Some(self.rows[self.remover.select(&mut rng)?.key as usize])
+    }
+
     /// The next row to give way does.
     pub(crate) fn give_way(&mut self) -> Option<Row> {
         (self.len() > 0).then(|| self.evict())
@@ -204,9 +238,15 @@ impl Table {
         self.counts
     }
 
-    /// Memory in bytes: the rows, 8 bytes a key of the uniform selector, 8 of the FIFO one.
+    /// Memory in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.rows.len() * (size_of::<Row>() + 16)
+        self.rows.len() * self.row_bytes()
+    }
+
+    /// Memory of a row in bytes: the row, 8 of the FIFO remover; of the sampler 8, or with priorities a priority, a flag, a
+    /// generation and up to 4 sums.
+    pub(crate) fn row_bytes(&self) -> usize {
+        size_of::<Row>() + 8 + if self.is_prioritised() { 8 + 1 + 4 + 32 } else { 8 }
     }
 
     /// The rows that are held, in no particular order.
@@ -219,16 +259,21 @@ impl Table {
         self.remover.keys().into_iter().map(|key| self.rows[key as usize])
     }
 
-    pub(crate) fn save(&self) -> TableState {
-        TableState {
+    /// The table as it is now, in microseconds; see [`Column`].
+    pub(crate) fn image(&self) -> TableImage {
+        TableImage {
             capacity: self.capacity,
             rows: self.rows.clone(),
             free: self.free.clone(),
             counts: self.counts,
-            sampler: self.sampler.save(),
-            remover: self.remover.save(),
+            sampler: self.sampler.image(),
+            remover: self.remover.image(),
             generations: self.generations.clone(),
         }
+    }
+
+    pub(crate) fn save(&self) -> TableState {
+        self.image().into_state()
     }
 
     /// Rows are drawn so from now on; what is known of them beyond their ages stays where it still means something.
@@ -259,13 +304,13 @@ impl Table {
         }
         let table = Self {
             capacity,
-            rows: state.rows,
+            rows: state.rows.into_iter().collect(),
             free: state.free,
             counts: state.counts,
             sampler: state.sampler.restore(n)?,
             remover: state.remover.restore(n)?,
             removals: Self::removals(),
-            generations: state.generations,
+            generations: state.generations.into_iter().collect(),
         };
         if table.is_prioritised() && table.generations.len() != n {
             return Err("its rows have no names".into());

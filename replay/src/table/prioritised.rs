@@ -3,7 +3,7 @@
 use common::seed::Rng;
 use rand::RngExt;
 
-use super::{Selected, Selector, SelectorState};
+use super::{Column, Selected, Selector, SelectorImage, SelectorState};
 
 /// Largest weight of a key: those of all keys that there can be have a finite sum.
 const MOST: f64 = 1e290;
@@ -16,9 +16,9 @@ pub struct Prioritised {
     /// Priority of a new key.
     highest: f64,
     /// By key.
-    priorities: Vec<f64>,
+    priorities: Column<f64>,
     /// By key.
-    held: Vec<bool>,
+    held: Column<bool>,
     n_held: usize,
     /// Node 1 is the root, node k has the children 2k and 2k + 1, key j is the leaf `leaves + j`.
     sums: Vec<f64>,
@@ -32,8 +32,8 @@ impl Prioritised {
         Self {
             exponent,
             highest: 1.0,
-            priorities: Vec::new(),
-            held: Vec::new(),
+            priorities: Column::default(),
+            held: Column::default(),
             n_held: 0,
             sums: vec![0.0; 2],
             leaves: 1,
@@ -133,7 +133,7 @@ impl Selector for Prioritised {
     }
 
     fn keys(&self) -> Vec<u32> {
-        (0..self.held.len() as u32).filter(|&key| self.held[key as usize]).collect()
+        held(&self.held).collect()
     }
 
     fn mass(&self) -> f64 {
@@ -150,11 +150,21 @@ impl Selector for Prioritised {
         self.set_weight(key, self.weight(priority));
     }
 
-    fn save(&self) -> SelectorState {
-        let keys = self.keys();
-        let priorities = keys.iter().map(|&key| self.priorities[key as usize]).collect();
-        SelectorState::Prioritised { exponent: self.exponent, highest: self.highest, keys, priorities }
+    fn image(&self) -> SelectorImage {
+        // Not the tree, which follows from the rest.
+        let (exponent, highest) = (self.exponent, self.highest);
+        let (flags, priorities) = (self.held.clone(), self.priorities.clone());
+        Box::new(move || {
+            let keys: Vec<u32> = held(&flags).collect();
+            let priorities = keys.iter().map(|&key| priorities[key as usize]).collect();
+            SelectorState::Prioritised { exponent, highest, keys, priorities }
+        })
     }
+}
+
+/// The keys that are held, ascending.
+fn held(flags: &Column<bool>) -> impl Iterator<Item = u32> {
+    flags.iter().zip(0..).filter(|(is_held, _)| **is_held).map(|(_, key)| key)
 }
 
 #[cfg(test)]

@@ -40,9 +40,17 @@ pub trait Selector: Send {
     /// Sets the priority of a key that it holds: finite, at least 0. Without priorities nothing happens.
     fn set_priority(&mut self, _key: u32, _priority: f64) {}
 
+    /// All of its state as it is now, to be had later: taking it is a matter of microseconds.
+    fn image(&self) -> SelectorImage;
+
     /// All of its state.
-    fn save(&self) -> SelectorState;
+    fn save(&self) -> SelectorState {
+        self.image()()
+    }
 }
+
+/// Gives the state that a selector had.
+pub type SelectorImage = Box<dyn FnOnce() -> SelectorState + Send>;
 
 /// A selector in the form of a snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,14 +3,14 @@
 use common::seed::Rng;
 use rand::RngExt;
 
-use super::{Selected, Selector, SelectorState};
+use super::{Column, Selected, Selector, SelectorImage, SelectorState};
 
 /// Uniform selector: constant time for everything.
 #[derive(Clone, Debug, Default)]
 pub struct Uniform {
-    keys: Vec<u32>,
+    keys: Column<u32>,
     /// By key: its place in `keys`. Stale for keys that are not held.
-    places: Vec<u32>,
+    places: Column<u32>,
 }
 
 impl Selector for Uniform {
@@ -40,15 +40,16 @@ impl Selector for Uniform {
     }
 
     fn keys(&self) -> Vec<u32> {
-        self.keys.clone()
+        self.keys.to_vec()
     }
 
     fn mass(&self) -> f64 {
         self.keys.len() as f64
     }
 
-    fn save(&self) -> SelectorState {
-        SelectorState::Uniform { keys: self.keys.clone() }
+    fn image(&self) -> SelectorImage {
+        let keys = self.keys.clone();
+        Box::new(move || SelectorState::Uniform { keys: keys.to_vec() })
     }
 }
 

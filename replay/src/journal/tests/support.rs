@@ -194,20 +194,20 @@ pub(super) fn go_on(history: &mut History, home: &Home, shard: &mut Shard, n: us
 
 /// What a [`FailingDisk`] does.
 #[derive(Debug, Default)]
-pub(super) struct Fate {
+pub(crate) struct Fate {
     /// Bytes that there is still room for; `None`: no end of it.
-    pub(super) room: Option<usize>,
+    pub(crate) room: Option<usize>,
     /// Every fsync fails, for ever.
-    pub(super) sync_fails: bool,
+    pub(crate) sync_fails: bool,
     /// How long an fsync takes.
-    pub(super) sync_takes: Duration,
+    pub(crate) sync_takes: Duration,
 }
 
 /// Real files on a disk that fails as its fate says.
 #[derive(Default)]
-pub(super) struct FailingDisk {
-    pub(super) fate: Arc<Mutex<Fate>>,
-    pub(super) syncs: Arc<AtomicU64>,
+pub(crate) struct FailingDisk {
+    pub(crate) fate: Arc<Mutex<Fate>>,
+    pub(crate) syncs: Arc<AtomicU64>,
 }
 
 struct FailingFile {

@@ -1,0 +1,156 @@
+//! A vector whose clones cost next to nothing: what an image of a table is made of while the table goes on.
+//!
+//! In: values by index; out: the same. Values lie in chunks that clones share; whoever changes one that is shared takes a
+//! copy of it first.
+
+use std::{
+    ops::{Index, IndexMut},
+    sync::Arc,
+};
+
+/// Values of a chunk.
+const CHUNK: usize = 4_096;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct Column<T> {
+    /// All but the last are full.
+    chunks: Vec<Arc<Vec<T>>>,
+    len: usize,
+}
+
+impl<T> Default for Column<T> {
+    fn default() -> Self {
+        Self { chunks: Vec::new(), len: 0 }
+    }
+}
+
+impl<T: Copy> Column<T> {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn get(&self, at: usize) -> Option<&T> {
+        self.chunks.get(at / CHUNK)?.get(at % CHUNK)
+    }
+
+    pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
+        // Not shared because of an index that it does not have.
+        (at < self.len).then(|| &mut self[at])
+    }
+
+    pub(crate) fn push(&mut self, value: T) {
+        if self.len == self.chunks.len() * CHUNK {
+            self.chunks.push(Arc::new(Vec::with_capacity(CHUNK)));
+        }
+        Arc::make_mut(self.chunks.last_mut().expect("one was pushed")).push(value);
+        self.len += 1;
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        let last = self.chunks.last_mut()?;
+        let value = Arc::make_mut(last).pop();
+        if last.is_empty() {
+            self.chunks.pop();
+        }
+        self.len -= usize::from(value.is_some());
+        value
+    }
+
+    /// Takes a value out, the last takes its place.
+    pub(crate) fn swap_remove(&mut self, at: usize) {
+        let last = self.pop();
+        if let (Some(place), Some(last)) = (self.get_mut(at), last) {
+            *place = last;
+        }
+    }
+
+    /// Fills up with `value`, or drops what is too much.
+    pub(crate) fn resize(&mut self, len: usize, value: T) {
+        while self.len > len {
+            self.pop();
+        }
+        while self.len < len {
+            self.push(value);
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.chunks.iter().flat_map(|chunk| chunk.iter())
+    }
+
+    pub(crate) fn to_vec(&self) -> Vec<T> {
+        let mut values = Vec::with_capacity(self.len);
+        self.chunks.iter().for_each(|chunk| values.extend_from_slice(chunk));
+        values
+    }
+}
+
+impl<T: Copy> FromIterator<T> for Column<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
+        let mut column = Self::default();
+        values.into_iter().for_each(|value| column.push(value));
+        column
+    }
+}
+
+impl<T> Index<usize> for Column<T> {
+    type Output = T;
+
+    fn index(&self, at: usize) -> &T {
+        &self.chunks[at / CHUNK][at % CHUNK]
+    }
+}
+
+impl<T: Copy> IndexMut<usize> for Column<T> {
+    fn index_mut(&mut self, at: usize) -> &mut T {
+        &mut Arc::make_mut(&mut self.chunks[at / CHUNK])[at % CHUNK]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_is_a_vector_and_a_clone_stays_as_it_was(
+            begin in 0_usize..2 * CHUNK + 9,
+            steps in prop::collection::vec((0_u8..4, any::<prop::sample::Index>(), any::<u32>()), 0..200),
+        ) {
+            let mut vector: Vec<u32> = (0..begin as u32).collect();
+            let mut column: Column<u32> = vector.iter().copied().collect();
+            let (kept, before) = (column.clone(), vector.clone());
+            for (what, at, value) in steps {
+                match what {
+                    0 => {
+                        vector.push(value);
+                        column.push(value);
+                    }
+                    1 => prop_assert_eq!(column.pop(), vector.pop()),
+                    _ if vector.is_empty() => {}
+                    2 => {
+                        let at = at.index(vector.len());
+                        vector.swap_remove(at);
+                        column.swap_remove(at);
+                    }
+                    _ => {
+                        let at = at.index(vector.len());
+                        vector[at] = value;
+                        column[at] = value;
+                    }
+                }
+                prop_assert_eq!(column.len(), vector.len());
+            }
+            prop_assert_eq!(column.to_vec(), vector.clone());
+            prop_assert!(column.iter().eq(&vector) && column.get(vector.len()).is_none());
+            prop_assert_eq!(kept.to_vec(), before);
+        }
+    }
+}
