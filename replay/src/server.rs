@@ -79,8 +79,12 @@ impl ShardServer {
     /// An empty shard, the `shard`-th of `n_shards`, that keeps nothing. Its capacity is its share of the settings';
     /// its writers wait until a learner paces it. `settings.n_items` may be 0: the first writer's is taken then.
     pub fn in_memory(settings: &Settings, shard: usize, n_shards: usize) -> Result<Self, Error> {
+        Self::named(settings, (shard, n_shards), draw_uid())
+    }
+
+    /// [`Self::in_memory`] under a name that is given, for simulations that must come out the same every time. Not 0.
+    pub fn named(settings: &Settings, (shard, n_shards): (usize, usize), uid: u64) -> Result<Self, Error> {
         settings.validate_shards(n_shards)?;
-        let uid = draw_uid();
         let shard = Shard::new(settings, shard, n_shards).named(uid);
         Ok(Self { uid, service: ReplayService::paced(settings, shard, None) })
     }

@@ -98,6 +98,8 @@ struct Buffers {
     items: Vec<ItemId>,
     /// `[E]`.
     outcomes: Vec<Outcome>,
+    /// Slots whose session was lost in this step.
+    lost: Vec<usize>,
 }
 
 impl Rollout {
@@ -130,6 +132,7 @@ impl Rollout {
             virtual_actions: vec![0.0; n_slots * n_dims],
             items: vec![ItemId::PADDING; n_slots],
             outcomes: vec![Outcome { feedback: Feedback::Skip, ending: Ending::None }; n_slots],
+            lost: Vec::with_capacity(n_slots),
         };
         let mut rollout = Self {
             mapping: Mapping::new(Arc::clone(world.items())),
@@ -192,23 +195,25 @@ impl Rollout {
         Ok(())
     }
 
-    /// One step of all E sessions.
+    /// One step of all E sessions. A session that the sink lost ([`replay::Error::SessionLost`]) is given up: another
+    /// one begins in its slot, and its step counts for nothing.
     ///
     /// # Errors
     /// What the world or the sink refuse. The rollout cannot go on then, but from a saved state.
     pub fn step(&mut self, sink: &mut dyn TransitionSink) -> Result<Counts, Error> {
         let (mut lap, waited) = (Lap::start(), sink.waited());
-        let Buffers { addresses, .. } = &mut self.buffers;
-        addresses.clear();
-        addresses.extend(
-            (0..self.world.n_slots()).map(|slot| Address {
-                session: self.world.session(slot),
-                step: self.world.step_number(slot),
-            }),
-        );
+        self.read_addresses();
+        let Buffers { starting, .. } = &mut self.buffers;
+        starting.clear();
+        starting.extend((0..self.positions.len()).filter(|&slot| self.positions[slot].step == 0));
         self.set_goals();
         self.times.forward += lap.read();
         self.begin_periods(sink)?;
+        while !self.buffers.lost.is_empty() {
+            self.begin_instead_of_lost();
+            self.set_goals();
+            self.begin_periods(sink)?;
+        }
         let mut write = lap.read();
         let noise = self.choose()?;
         self.times.forward += lap.read();
@@ -218,13 +223,19 @@ impl Rollout {
         for slot in 0..self.world.n_slots() {
             let Outcome { feedback, ending } = self.buffers.outcomes[slot];
             let step = Step { item: self.buffers.items[slot], feedback, ending };
-            sink.step(self.world.session(slot), step)?;
-            counts.add_step(feedback, ending);
+            match sink.step(self.world.session(slot), step) {
+                Ok(()) => counts.add_step(feedback, ending),
+                Err(error) => self.give_up(slot, error)?,
+            }
         }
         write += lap.read();
         for slot in 0..self.world.n_slots() {
-            self.advance(slot, self.buffers.outcomes[slot].ending);
+            match self.buffers.lost.contains(&slot) {
+                true => self.begin(slot),
+                false => self.advance(slot, self.buffers.outcomes[slot].ending),
+            }
         }
+        self.buffers.lost.clear();
         self.times.environment += lap.read();
         self.add_write(write, sink.waited() - waited);
         self.steps += counts.steps;
@@ -236,11 +247,49 @@ impl Rollout {
         self.times.wait += waited;
     }
 
-    /// Sets the goals of the sessions at p = 0 (Algorithm 1, lines 7-9).
+    fn read_addresses(&mut self) {
+        let addresses = &mut self.buffers.addresses;
+        addresses.clear();
+        addresses.extend(
+            (0..self.world.n_slots()).map(|slot| Address {
+                session: self.world.session(slot),
+                step: self.world.step_number(slot),
+            }),
+        );
+    }
+
+    /// Notes that the sink lost the session of a slot; any other error is passed on.
+    fn give_up(&mut self, slot: usize, error: replay::Error) -> Result<(), Error> {
+        match error {
+            replay::Error::SessionLost { session } => {
+                tracing::debug!(session, "a session was lost with its replay shard: another one begins");
+                self.buffers.lost.push(slot);
+                Ok(())
+            }
+            error => Err(error.into()),
+        }
+    }
+
+    /// Begins the next session in a slot.
+    fn begin(&mut self, slot: usize) {
+        self.positions[slot] = Position::default();
+        self.world.begin(slot, self.sessions.draw());
+    }
+
+    /// Begins the next sessions in the slots that lost theirs, which are those that start a period then.
+    fn begin_instead_of_lost(&mut self) {
+        for k in 0..self.buffers.lost.len() {
+            self.begin(self.buffers.lost[k]);
+        }
+        let Buffers { starting, lost, .. } = &mut self.buffers;
+        std::mem::swap(starting, lost);
+        lost.clear();
+        self.read_addresses();
+    }
+
+    /// Sets the goals of the starting sessions, those at p = 0 (Algorithm 1, lines 7-9).
     fn set_goals(&mut self) {
         let Buffers { scratch, starting, period, addresses, .. } = &mut self.buffers;
-        starting.clear();
-        starting.extend((0..self.positions.len()).filter(|&slot| self.positions[slot].step == 0));
         if starting.is_empty() {
             return;
         }
@@ -253,18 +302,20 @@ impl Rollout {
         }
     }
 
-    /// Opens the periods of the sessions at p = 0 in the sink.
+    /// Opens the periods of the starting sessions in the sink.
     fn begin_periods(&mut self, sink: &mut dyn TransitionSink) -> Result<(), Error> {
-        let Buffers { starting, period, addresses, .. } = &mut self.buffers;
-        let windows = self.world.windows();
-        let (n_goals, n_windows) = (period.goals.len(), period.windows.len());
-        for &slot in starting.iter() {
+        for k in 0..self.buffers.starting.len() {
+            let Buffers { starting, period, addresses, .. } = &mut self.buffers;
+            let (slot, windows) = (starting[k], self.world.windows());
+            let (n_goals, n_windows) = (period.goals.len(), period.windows.len());
             period.session = addresses[slot].session;
             period.period = self.positions[slot].period;
             period.policy_version = self.policy.version;
             period.windows.copy_from_slice(&windows[slot * n_windows..][..n_windows]);
             period.goals.copy_from_slice(&self.goals[slot * n_goals..][..n_goals]);
-            sink.begin_period(period)?;
+            if let Err(error) = sink.begin_period(period) {
+                self.give_up(slot, error)?;
+            }
         }
         Ok(())
     }
@@ -296,8 +347,7 @@ impl Rollout {
     fn advance(&mut self, slot: usize, ending: Ending) {
         let position = &mut self.positions[slot];
         if ending != Ending::None {
-            *position = Position::default();
-            self.world.begin(slot, self.sessions.draw());
+            self.begin(slot);
         } else if position.step as usize + 1 == self.layout.n_steps {
             *position = Position { period: position.period + 1, step: 0 };
         } else {

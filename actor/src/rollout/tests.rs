@@ -268,3 +268,62 @@ fn a_policy_of_other_sizes_is_refused_by_name() {
     assert_eq!(error.unwrap_err().to_string(), "policy's goals per period M: 3, the world's is 2");
     assert_eq!(rollout.policy().version, 4);
 }
+
+/// Records, but loses sessions at given calls, counted from 0.
+struct Losing {
+    recorder: Recorder,
+    calls: usize,
+    lost_at: Vec<usize>,
+    lost: Vec<SessionId>,
+}
+
+impl Losing {
+    fn check(&mut self, session: SessionId) -> Result<(), replay::Error> {
+        assert!(!self.lost.contains(&session), "a call for session {session}, which was lost");
+        self.calls += 1;
+        if self.lost_at.contains(&(self.calls - 1)) {
+            self.lost.push(session);
+            return Err(replay::Error::SessionLost { session });
+        }
+        Ok(())
+    }
+}
+
+impl TransitionSink for Losing {
+    fn begin_period(&mut self, start: &PeriodStart) -> Result<(), replay::Error> {
+        self.check(start.session)?;
+        self.recorder.begin_period(start)
+    }
+    fn step(&mut self, session: SessionId, step: Step) -> Result<(), replay::Error> {
+        self.check(session)?;
+        self.recorder.step(session, step)
+    }
+    fn submit(&mut self) -> Result<(), replay::Error> {
+        Ok(())
+    }
+    fn flush(&mut self) -> Result<(), replay::Error> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_session_that_is_lost_with_its_shard_makes_way_for_the_next_one() {
+    let undisturbed = by_session(&[play(&mut rollout(Case { slots: 1, ..CASE }), 400)]);
+    // The first three calls begin periods, then come steps; 21 is a second period's beginning; two at once.
+    for lost_at in [vec![1], vec![4], vec![21], vec![0, 1, 2, 3], vec![7, 8, 40, 41, 42, 90]] {
+        let mut sink =
+            Losing { recorder: Recorder::default(), calls: 0, lost_at: lost_at.clone(), lost: Vec::new() };
+        let mut rollout = rollout(CASE);
+        let mut steps = 0;
+        for _ in 0..60 {
+            steps += rollout.step(&mut sink).unwrap().steps;
+        }
+        assert_eq!(sink.lost.len(), lost_at.len());
+        let taken = sink.recorder.calls.iter().filter(|call| matches!(call, Recorded::Step(..))).count();
+        assert_eq!((steps, rollout.steps()), (taken as u64, taken as u64), "a lost step counts nothing");
+        let ended = by_session(&[sink.recorder]);
+        assert!(ended.len() >= 10, "{} sessions", ended.len());
+        assert!(sink.lost.iter().all(|session| !ended.contains_key(session)));
+        assert!(ended.iter().all(|(session, calls)| *calls == undisturbed[session]), "lost at {lost_at:?}");
+    }
+}

@@ -242,6 +242,7 @@ impl Link {
         let mut begun = Instant::now();
         loop {
             let answer = tokio::select! {
+                biased;
                 answer = answers.message() => answer,
                 Ok(()) = members.changed() => match self.look_up() {
                     Ok(member) if member.address == address => continue,
@@ -292,6 +293,7 @@ impl Link {
             let pause = self.pause.mul_f64(part);
             self.pause = (2 * self.pause).min(PAUSE.1);
             tokio::select! {
+                biased;
                 () = sleep(pause) => {}
                 // It may have moved.
                 Ok(()) = members.changed() => {}

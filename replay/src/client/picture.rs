@@ -11,6 +11,9 @@
 //! - Samples wait by what is known to be stored, inserts by what may be: the true balance lies between the two.
 //! - Never both wait when every shard answers: see [`Picture::target`].
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use proto::v1;

@@ -6,7 +6,8 @@
 //!
 //! A session stays on its shard. Where shards come and go, new sessions go to those that are connected, and a session
 //! whose shard is gone (or has lost what it acknowledged) ends with [`Error::SessionLost`], said once by the next call
-//! for it.
+//! for it. What a shard that is gone had not acknowledged is lost with it, also of sessions that had just ended: nobody
+//! is left to tell, so a flush is no error then; a warning is logged.
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},

@@ -36,6 +36,7 @@ pub(super) fn serve(
     let (responses, receiver) = mpsc::channel(UNREAD_ACKS);
     tokio::spawn(async move {
         let ended = tokio::select! {
+            biased;
             () = responses.closed() => Ok(()),
             () = inner.gate.closed() => Err(Error::Closed("the replay service".into()).into()),
             ended = run(&inner, requests, &responses) => super::counted(ended),

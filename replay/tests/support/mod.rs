@@ -1,6 +1,8 @@
 //! Scripted sessions, and what transitions they must become by a naive replay.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+pub mod checker;
+
 use std::time::Duration;
 
 use common::{
@@ -87,6 +89,11 @@ impl Session {
 
     /// One step into a sink.
     pub fn step(&mut self, sink: &mut dyn TransitionSink) {
+        self.try_step(sink).unwrap();
+    }
+
+    /// ... that may refuse it: then nothing has happened.
+    pub fn try_step(&mut self, sink: &mut dyn TransitionSink) -> Result<(), replay::Error> {
         let mut rng = Streams::new(9, "test/session").at(self.session, self.t);
         let c = SHAPE.n_steps as u64;
         if self.t.is_multiple_of(c) {
@@ -97,7 +104,7 @@ impl Session {
                 windows: self.windows.clone(),
                 goals: (0..SHAPE.n_goals * SHAPE.n_dims).map(|_| rng.random_range(-1.9..1.9)).collect(),
             };
-            sink.begin_period(&start).unwrap();
+            sink.begin_period(&start)?;
             self.start = Some(start);
             self.steps.clear();
         }
@@ -108,7 +115,7 @@ impl Session {
         };
         let item = ItemId(rng.random_range(0..100));
         let step = Step { item, feedback: Feedback::ALL[rng.random_range(0..3)], ending };
-        sink.step(self.session, step).unwrap();
+        sink.step(self.session, step)?;
         let before = self.windows.clone();
         history::push(&mut self.windows, step.item, step.feedback);
         let start = self.start.as_ref().unwrap();
@@ -136,6 +143,7 @@ impl Session {
                 terminated,
             });
         }
+        Ok(())
     }
 }
 

@@ -76,6 +76,7 @@ async fn pace(inner: Arc<Inner>, uid: u64) {
         let request = inner.request(uid, if may_interrupt { POLL } else { Duration::ZERO });
         let answer = timeout(POLL + ANSWER, member.client.pace(request));
         let answer = tokio::select! {
+            biased;
             answer = answer => answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer"))),
             () = inner.urgent(uid), if may_interrupt => {
                 may_interrupt = false;
