@@ -147,7 +147,7 @@ fn a_journal_that_is_damaged_in_its_middle_is_served_up_to_there_and_told() {
     // What stands before the damage is served, nothing of what stands behind it.
     ledger.sessions.values_mut().for_each(|session| session.acknowledged = 0);
     load.check_rows(&cluster, &ledger);
-    assert!(fs::metadata(journal.with_extension("log.damaged")).is_ok(), "nothing was kept for people");
+    assert!(fs::metadata(journal.with_extension("log.1.damaged")).is_ok(), "nothing was kept for people");
 }
 
 #[test]
