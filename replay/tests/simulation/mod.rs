@@ -232,7 +232,7 @@ pub async fn act(shards: Shards, world: World, play: Play) -> Result<(), Error> 
         if step % 7 == 6 || step + 1 == play.steps {
             writer.flush_async().await?;
             // What a lost shard had is not acknowledged by this: its sessions say that they are lost.
-            let mut flushed: Vec<u64> = over.drain(..).collect();
+            let mut flushed: Vec<u64> = std::mem::take(&mut over);
             flushed.extend(sessions.iter().map(|session| session.session));
             let open: Vec<u64> = writer.sessions().into_iter().map(|(session, ..)| session).collect();
             let is_safe = |session: &u64| {
