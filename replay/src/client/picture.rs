@@ -1,4 +1,4 @@
-//! What the learner knows of all shards, and how much each may store. Pure: the tasks around it are the [`Pacer`]'s.
+//! What the learner knows of all shards, and how much each may store. Pure: the tasks around it are the [`Pacer`](super::Pacer)'s.
 //!
 //! In: what shards answer, who is silent, back or gone, what is sampled; out: the `insert_until` of the next request to
 //! a shard, whether a sample may be drawn.
