@@ -20,7 +20,7 @@ pub struct TableConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampling {
-    /// All alike (Algorithm 1, lines 24-25).
+    /// All alike (Algorithm 1, lines 24-25; D20).
     Uniform,
     /// In proportion to |TD error|^`priority_exponent`, with importance weights (Schaul et al. 2016).
     Prioritised,
