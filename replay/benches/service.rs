@@ -78,11 +78,9 @@ fn period() -> PeriodStart {
     }
 }
 
-#[divan::bench(args = [1, 2], max_time = Duration::from_secs(3))]
-fn insert(bencher: Bencher<'_, '_>, n_shards: usize) {
-    // Full and evicting after a few rounds.
-    let (runtime, shards, _replay) = start(n_shards, 200_000);
-    let (mut writer, mut start, mut first) = (open(&runtime, &shards), period(), 0);
+/// Sessions into tables that are full and evicting after a few rounds.
+fn measure_inserts(bencher: Bencher<'_, '_>, mut writer: Writer) {
+    let (mut start, mut first) = (period(), 0);
     (0..20).for_each(|_| {
         sessions(&mut writer, &mut start, first);
         first += SESSIONS;
@@ -91,6 +89,12 @@ fn insert(bencher: Bencher<'_, '_>, n_shards: usize) {
         sessions(&mut writer, &mut start, first);
         first += SESSIONS;
     });
+}
+
+#[divan::bench(args = [1, 2], max_time = Duration::from_secs(3))]
+fn insert(bencher: Bencher<'_, '_>, n_shards: usize) {
+    let (runtime, shards, _replay) = start(n_shards, 200_000);
+    measure_inserts(bencher, open(&runtime, &shards));
 }
 
 #[divan::bench(args = [40, 256, 1024], max_time = Duration::from_secs(2))]
@@ -145,15 +149,7 @@ fn durable(settings: &Settings, data_dir: &Path, sync: Sync) -> Durable {
 fn insert_durably(bencher: Bencher<'_, '_>, sync: Sync) {
     let data_dir = tempfile::tempdir().expect("there is room for a folder");
     let durable = durable(&settings(200_000, Sampling::Uniform), data_dir.path(), sync);
-    let (mut writer, mut start, mut first) = (open(&durable.runtime, &durable.shards), period(), 0);
-    (0..20).for_each(|_| {
-        sessions(&mut writer, &mut start, first);
-        first += SESSIONS;
-    });
-    bencher.counter(ItemsCount::new(STEPS)).bench_local(|| {
-        sessions(&mut writer, &mut start, first);
-        first += SESSIONS;
-    });
+    measure_inserts(bencher, open(&durable.runtime, &durable.shards));
 }
 
 #[divan::bench(args = [256], max_time = Duration::from_secs(2))]
