@@ -36,6 +36,9 @@ const LEAST: &[&str] = &[
     "train.publish_every=1",
 ];
 
+/// Rows drawn by their TD errors, over more than one shard.
+const PRIORITISED: &[&str] = &["replay.sampling=prioritised", "replay.shards=2"];
+
 fn assert_same(runs: &Runs, name: &str, other: &str) {
     let (a, b) = (runs.results(name), runs.results(other));
     let names = |files: &[(String, Vec<u8>)]| files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
@@ -97,6 +100,31 @@ fn the_same_seed_gives_the_same_files_with_shards_and_actors() {
 #[test]
 fn the_same_seed_gives_the_same_files_with_one_goal_of_one_step() {
     reproduces(LEAST);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_files_by_priority() {
+    reproduces(PRIORITISED);
+}
+
+#[test]
+fn rows_are_drawn_by_their_errors() {
+    let runs = Runs::new();
+    let metrics = |name: &str, exponent| {
+        runs.begin(name, &[PRIORITISED, &[exponent]].concat()).succeed();
+        std::fs::read(runs.path(name).join("metrics.jsonl")).unwrap()
+    };
+    // As long as all rows had one priority, its power would change nothing.
+    let (alike, by_error) = (
+        metrics("alike", "replay.priority_exponent=0.0"),
+        metrics("by-error", "replay.priority_exponent=2.0"),
+    );
+    assert_ne!(alike, by_error);
+}
+
+#[test]
+fn killed_and_resumed_equals_uninterrupted_by_priority() {
+    survives(PRIORITISED);
 }
 
 #[test]

@@ -18,13 +18,14 @@ use std::{
 use actor::{Actors, Counts, NewWeights, Origin, RolloutThread, VersionedPolicy, weights::Subscription};
 use anyhow::{Context, Result};
 use node::Bearer;
-use replay::{LocalReplay, Settings, Shards, TransitionSink, Writer, client::Prefetch};
+use replay::{LocalReplay, Sampler, Settings, Shards, TransitionSink, Writer, client::Prefetch};
 use tokio::runtime::Runtime;
 
 use super::{
     clock::Part,
+    priorities,
     resume::{Resumed, put_all},
-    services::{LONG, RUN_ID, open_rollout, open_writer, request, start_replay},
+    services::{LONG, RUN_ID, open_rollout, open_sampler, open_writer, request, start_replay},
     trainer::Trainer,
 };
 use crate::{
@@ -59,6 +60,7 @@ struct Services {
     replay: Option<LocalReplay>,
     publisher: Publisher,
     subscription: Subscription<VersionedPolicy>,
+    sampler: Sampler,
     prefetch: Prefetch,
     actors: Actors,
 }
@@ -81,8 +83,8 @@ impl Services {
         publisher.publish(policy.version, policy.learner_step, trainer.broadcast().to_vec())?;
         let subscription = subscribe(trainer, runtime, &publisher);
         let (requests, first) = (trainer.config.clone(), trainer.engine.updates());
-        let prefetch =
-            shards.sampler(LONG).prefetch(first, PREFETCH, move |number| request(&requests, number));
+        let sampler = open_sampler(&shards, LONG, trainer.config);
+        let prefetch = sampler.clone().prefetch(first, PREFETCH, move |number| request(&requests, number));
         let open = |actor: usize| {
             let rollout = open_rollout(trainer, &policy, actor, origin(trainer))?;
             let writer = trainer.state.epoch * WRITERS_PER_EPOCH + actor as u64;
@@ -91,14 +93,14 @@ impl Services {
         let rollouts = (0..trainer.config.actor.actors).map(open).collect::<Result<_>>()?;
         let left = trainer.config.train.steps - trainer.env_steps;
         let actors = Actors::start(rollouts, Some(NewWeights::local(subscription.feed())), left)?;
-        Ok(Self { shards, replay: Some(replay), publisher, subscription, prefetch, actors })
+        Ok(Self { shards, replay: Some(replay), publisher, subscription, sampler, prefetch, actors })
     }
 }
 
 /// Learns until the end, then ends everything in order.
 fn conduct(trainer: &mut Trainer<'_>, runtime: &Runtime, mut services: Services) -> Result<()> {
     let learned = learn(trainer, runtime, &mut services);
-    let Services { shards, replay, publisher, subscription, mut prefetch, actors } = services;
+    let Services { shards, replay, publisher, subscription, mut prefetch, actors, .. } = services;
     actors.stop();
     if learned.is_ok() {
         release(&actors, &mut prefetch);
@@ -127,18 +129,17 @@ fn conduct(trainer: &mut Trainer<'_>, runtime: &Runtime, mut services: Services)
 
 /// Updates and broadcasts until the actors have ended and nothing is left to learn from, or until interrupted.
 fn learn(trainer: &mut Trainer<'_>, runtime: &Runtime, services: &mut Services) -> Result<()> {
-    let Services { shards, publisher, prefetch, actors, .. } = services;
     let (first_steps, mut seen) = (trainer.env_steps, Counts::default());
     loop {
-        let starved = !take_and_update(trainer, prefetch, publisher)?;
+        let starved = !take_and_update(trainer, runtime, services)?;
         // Looked at before the counts: what a finished actor has done is in them.
-        let finished = actors.is_finished();
-        let progress = actors.progress();
+        let finished = services.actors.is_finished();
+        let progress = services.actors.progress();
         trainer.clock.note_actors(progress.times, trainer.config.actor.actors);
         let due = trainer.advance(first_steps + progress.counts.steps, progress.counts.since(seen))?;
         seen = progress.counts;
         if due {
-            checkpoint(trainer, runtime, shards)?;
+            checkpoint(trainer, runtime, &services.shards)?;
         }
         // Once the actors have ended, the learner does what the ratio still allows: then it starves.
         if trainer.interrupted() || (finished && starved) {
@@ -148,21 +149,18 @@ fn learn(trainer: &mut Trainer<'_>, runtime: &Runtime, services: &mut Services) 
 }
 
 /// One update, if a minibatch comes in time.
-fn take_and_update(
-    trainer: &mut Trainer<'_>,
-    prefetch: &mut Prefetch,
-    publisher: &Publisher,
-) -> Result<bool> {
-    let batch = match trainer.timed(Part::Sample, |_| prefetch.take(LOOK_AROUND)) {
+fn take_and_update(trainer: &mut Trainer<'_>, runtime: &Runtime, services: &mut Services) -> Result<bool> {
+    let batch = match trainer.timed(Part::Sample, |_| services.prefetch.take(LOOK_AROUND)) {
         Ok(batch) => batch,
         Err(replay::Error::Deadline { .. }) => return Ok(false),
         Err(error) => return Err(error).context("cannot sample from the replay"),
     };
-    trainer.update(&batch.high, &batch.low)?;
+    let measured = trainer.update(&batch.high, &batch.low)?;
+    priorities::update(runtime, &services.sampler, &batch, &measured)?;
     if trainer.engine.updates().is_multiple_of(trainer.config.train.publish_every) {
         trainer.timed(Part::Publish, |trainer| -> Result<()> {
             let (version, weights) = trainer.next_broadcast();
-            Ok(publisher.publish(version, trainer.engine.updates(), weights)?)
+            Ok(services.publisher.publish(version, trainer.engine.updates(), weights)?)
         })?;
     }
     Ok(true)

@@ -12,8 +12,9 @@ use tokio::runtime::Runtime;
 
 use super::{
     clock::Part,
+    priorities,
     resume::{Resumed, put_all},
-    services::{open_rollout, open_writer, request, start_replay},
+    services::{open_rollout, open_sampler, open_writer, request, start_replay},
     trainer::Trainer,
 };
 use crate::engine::Engine;
@@ -25,7 +26,7 @@ const SAMPLE_WAIT: Duration = Duration::from_secs(60);
 pub(super) fn run(trainer: &mut Trainer<'_>, runtime: &Runtime, resumed: Option<Resumed>) -> Result<()> {
     let config = trainer.config;
     let (shards, _servers) = start_replay(trainer, runtime)?;
-    let sampler = shards.sampler(SAMPLE_WAIT);
+    let sampler = open_sampler(&shards, SAMPLE_WAIT, config);
     let mut rollouts = match resumed {
         Some(resumed) => restore(trainer, runtime, &shards, resumed)?,
         None => {
@@ -55,7 +56,8 @@ pub(super) fn run(trainer: &mut Trainer<'_>, runtime: &Runtime, resumed: Option<
             let batch = trainer.timed(Part::Sample, |_| {
                 runtime.block_on(sampler.minibatch(number, request(config, number)))
             })?;
-            trainer.update(&batch.high, &batch.low)?;
+            let measured = trainer.update(&batch.high, &batch.low)?;
+            priorities::update(runtime, &sampler, &batch, &measured)?;
             if (number + 1).is_multiple_of(config.train.publish_every) {
                 let policy = trainer.timed(Part::Publish, Trainer::next_policy)?;
                 for rollout in &mut rollouts {

@@ -14,6 +14,7 @@
 //! | [`services`] | the replay service of this process, rollouts and writers from the settings |
 //! | [`averages`] | means of what updates and rollouts measure between two records |
 //! | [`resume`] | what a checkpoint holds beside the networks |
+//! | [`priorities`] | what the critics' errors say of rows that were drawn by priority |
 //! | [`progress`] | what a person sees meanwhile |
 //! | [`interrupt`] | Ctrl-C |
 
@@ -23,6 +24,7 @@ mod clock;
 mod cluster;
 mod interrupt;
 mod lockstep;
+mod priorities;
 mod progress;
 mod records;
 mod resume;

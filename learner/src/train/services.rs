@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use actor::{Origin, Rollout, Share, VersionedPolicy};
 use anyhow::{Context, Result};
 use common::config::Config;
-use replay::{LocalReplay, Settings, Shards, Writer, WriterSettings, client::Request};
+use replay::{LocalReplay, Sampler, Settings, Shards, Writer, WriterSettings, client::Request};
 use tokio::runtime::Runtime;
 
 use super::trainer::Trainer;
@@ -21,6 +21,11 @@ pub(super) fn start_replay(trainer: &Trainer<'_>, runtime: &Runtime) -> Result<(
     let settings = Settings::from_config(trainer.config, RUN_ID, trainer.world.items().n_items());
     LocalReplay::start(&settings, trainer.config.replay.shards, runtime.handle())
         .context("cannot start the replay service")
+}
+
+/// A sampler whose importance weights are the settings'.
+pub(super) fn open_sampler(shards: &Shards, wait: Duration, config: &Config) -> Sampler {
+    shards.sampler(wait).with_importance_exponent(config.replay.importance_exponent)
 }
 
 /// A rollout thread's writer of this number.

@@ -30,7 +30,7 @@ use node::metrics;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
-use super::{clock::Part, resume::put, runtime, trainer::Trainer};
+use super::{clock::Part, priorities, resume::put, runtime, trainer::Trainer};
 use crate::{engine::Engine, run_dir::RunDir, train::Interrupt, world::World};
 
 use lead::Lead;
@@ -170,7 +170,7 @@ fn take_and_update(trainer: &mut Trainer<'_>, runtime: &Runtime, services: &mut 
     let measured = trainer.update(&batch.high, &batch.low)?;
     metrics::LEARNER_UPDATE_SECONDS.record(begun.elapsed().as_secs_f64(), []);
     metrics::LEARNER_UPDATES.increment(1, []);
-    services.update_priorities(runtime, &batch, &measured)?;
+    priorities::update(runtime, &services.sampler, &batch, &measured)?;
     if trainer.engine.updates().is_multiple_of(trainer.config.train.publish_every) {
         publish(trainer, services)?;
     }

@@ -26,7 +26,7 @@ use super::{
     lead::Lead,
 };
 use crate::{
-    engine::{Engine, UpdateMetrics},
+    engine::Engine,
     train::{
         services::{LONG, request},
         trainer::Trainer,
@@ -40,11 +40,6 @@ const PREFETCH: usize = 2;
 const FAREWELL: Duration = Duration::from_secs(3);
 /// Between two tries to end the services.
 const LOOK_AROUND: Duration = Duration::from_millis(20);
-/// How long the shards may take to note priorities.
-const PRIORITIES: Duration = Duration::from_secs(2);
-/// Added to a row's error: none becomes impossible to draw (Schaul et al. 2016, Sec 3.3).
-const LEAST_PRIORITY: f64 = 1e-6;
-
 /// What a cluster's processes reach each other by.
 pub(super) struct Links {
     pub(super) control: Control,
@@ -85,7 +80,7 @@ pub(super) struct Services {
     pub(super) prefetch: Prefetch,
     pub(super) pacer: Pacer,
     pub(super) admission: Arc<Admission>,
-    sampler: Sampler,
+    pub(super) sampler: Sampler,
     publisher: Publisher,
     control: Control,
     fence: u64,
@@ -151,31 +146,6 @@ impl Services {
         self.pacer.set_policy_version(version);
         metrics::WEIGHTS_VERSION.set(version as f64, []);
         metrics::WEIGHTS_PUBLISHED.increment(1, []);
-        Ok(())
-    }
-
-    /// Tells the shards how wrong the critics were about rows that were drawn by priority.
-    pub(super) fn update_priorities(
-        &self,
-        runtime: &Runtime,
-        batch: &replay::client::Minibatch,
-        metrics: &UpdateMetrics,
-    ) -> Result<()> {
-        use replay::table::Level;
-        let levels =
-            [(Level::High, &metrics.high, &batch.high.keys), (Level::Low, &metrics.low, &batch.low.keys)];
-        for (level, metrics, keys) in levels {
-            let Some(metrics) = metrics.as_ref().filter(|_| !keys.is_empty()) else { continue };
-            let priorities: Vec<f64> = metrics.td_errors.iter().map(|error| error + LEAST_PRIORITY).collect();
-            let update = self.sampler.update_priorities(level, keys, &priorities);
-            match runtime.block_on(async { tokio::time::timeout(PRIORITIES, update).await }) {
-                Ok(Err(error @ replay::Error::Fenced(_))) => return Err(error.into()),
-                // Old priorities do no harm beyond a slower start.
-                Ok(Err(error)) => tracing::warn!(%error, "priorities were not updated"),
-                Err(_) => tracing::warn!("priorities were not updated in time"),
-                Ok(Ok(_)) => {}
-            }
-        }
         Ok(())
     }
 
