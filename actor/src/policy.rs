@@ -1,7 +1,11 @@
 //! A policy and where it comes from.
 
+use std::sync::Arc;
+
 use agent::Policy;
-use common::PolicyVersion;
+use common::{ItemTable, PolicyVersion, config::ModelConfig};
+
+use crate::weights::Version;
 
 /// Both agents, with the version of the broadcast that brought them.
 pub struct VersionedPolicy {
@@ -11,6 +15,19 @@ pub struct VersionedPolicy {
     pub learner_step: u64,
     /// The agents.
     pub policy: Policy,
+}
+
+impl VersionedPolicy {
+    /// Makes policies over `items` of the versions of a broadcast.
+    pub fn decoder(
+        model: ModelConfig,
+        items: Arc<ItemTable>,
+    ) -> impl Fn(Version) -> Result<Self, agent::Error> + Send + 'static {
+        move |Version { version, learner_step, data }| {
+            let policy = Policy::from_safetensors(&data, &model, Arc::clone(&items))?;
+            Ok(Self { version, learner_step, policy })
+        }
+    }
 }
 
 impl std::fmt::Debug for VersionedPolicy {

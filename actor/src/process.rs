@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agent::{Explorer, Policy};
+use agent::Explorer;
 use common::config::Config;
 use node::{Connection, Shutdown, metrics};
 use proto::v1::JoinResponse;
@@ -67,12 +67,7 @@ impl Process {
     /// # Errors
     /// What another try cannot help against: the run refuses this actor, settings and world do not fit, a thread panics.
     pub fn run(mut self) -> Result<(), Error> {
-        let (model, items) = (self.config.model.clone(), Arc::clone(self.world.items()));
-        let decode = move |version: crate::weights::Version| {
-            Policy::from_safetensors(&version.data, &model, Arc::clone(&items)).map(|policy| {
-                VersionedPolicy { version: version.version, learner_step: version.learner_step, policy }
-            })
-        };
+        let decode = VersionedPolicy::decoder(self.config.model.clone(), Arc::clone(self.world.items()));
         // Joined first: a run that refuses this actor says why at once.
         let mut joined = match self.join()? {
             Some(joined) => joined,

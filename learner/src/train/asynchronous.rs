@@ -222,12 +222,8 @@ fn subscribe(
     let _guard = runtime.enter();
     let (channel, server) = serve_in_memory(WeightsService::new(RUN_ID, 0, publisher));
     runtime.spawn(server);
-    let (model, items) = (trainer.config.model.clone(), Arc::clone(trainer.world.items()));
-    let decode = move |version: actor::weights::Version| {
-        agent::Policy::from_safetensors(&version.data, &model, Arc::clone(&items)).map(|policy| {
-            VersionedPolicy { version: version.version, learner_step: version.learner_step, policy }
-        })
-    };
+    let items = Arc::clone(trainer.world.items());
+    let decode = VersionedPolicy::decoder(trainer.config.model.clone(), items);
     Subscription::start(runtime.handle(), Bearer::none(channel), RUN_ID, "actors", decode)
 }
 

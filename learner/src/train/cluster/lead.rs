@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use common::config::{Config, difference};
 use control::{Control, Leadership, LeaseView, RunRecord};
 use replay::Shards;
@@ -154,8 +154,7 @@ fn check_settings(config: &Config, run_dir: &RunDir) -> Result<()> {
     let differs = difference(&config.to_toml(), &kept, |key| may_change(config.train.mode, key))
         .with_context(|| format!("{} is damaged", path.display()))?;
     if let Some(differs) = differs {
-        ensure!(
-            differs.ours == differs.theirs,
+        bail!(
             "{} was begun with {} = {}, now it is {}: put it back, or begin another run (cluster.run, --run-dir)",
             run_dir.path().display(),
             differs.key,
