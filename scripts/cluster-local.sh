@@ -33,12 +33,18 @@ end() {
 trap end EXIT
 trap 'exit 130' INT TERM
 
+# Below the ports of outgoing connections: still free when redis is started again.
 free_port() {
   python3 - <<'PY'
+import random
 import socket
-with socket.socket() as s:
-    s.bind(("127.0.0.1", 0))
-    print(s.getsockname()[1])
+
+while True:
+    port = random.randrange(20000, 32000)
+    with socket.socket() as s:
+        if s.connect_ex(("127.0.0.1", port)) != 0:
+            print(port)
+            break
 PY
 }
 

@@ -8,8 +8,10 @@ use std::{
     fs::{self, File, OpenOptions},
     io::Write,
     net::{Ipv4Addr, TcpListener},
+    ops::Range,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -17,6 +19,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// Between two looks at something that is waited for.
 const LOOK: Duration = Duration::from_millis(20);
+/// Ports of listeners: below 32768, where Linux begins to give them to outgoing connections.
+const PORTS: Range<u16> = 12_000..32_000;
 /// Of a log, in messages of failures.
 const TAIL_LINES: usize = 25;
 
@@ -39,10 +43,15 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
-/// A port that is free now. Another process may take it before it is used: rare, and the loser says so in its log.
+/// A port that is free now, and stays so while whoever listens on it is dead: below those that the system gives to outgoing
+/// connections. Another process may still take it: rare, and the loser says so in its log.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-    listener.local_addr().expect("a listener has an address").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Test programs run one after the other or side by side: each begins elsewhere.
+    let first = std::process::id().wrapping_mul(97);
+    let port = || PORTS.start + (first.wrapping_add(NEXT.fetch_add(1, Relaxed)) % PORTS.len() as u32) as u16;
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    std::iter::repeat_with(port).take(PORTS.len()).find(is_free).expect("loopback has a free port")
 }
 
 /// Looks until `look` gives something. Panics with `what` and the tails of the logs in `folder` after `deadline`.
