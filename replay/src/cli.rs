@@ -140,7 +140,7 @@ async fn serve(shard: usize, config: &Config, security: &Security, shutdown: Shu
         ended = &mut serving => Some(ended),
         () = shutdown.wait() => None,
         () = server_of_shard.keep_house() => None,
-        () = report(&server_of_shard) => None,
+        () = report(&server_of_shard, config) => None,
     };
     health.set_ready(false);
     registration.deregister().await;
@@ -182,13 +182,15 @@ fn open(shard: usize, config: &Config) -> Result<(ShardServer, Recovery)> {
 }
 
 /// Figures for operators, until it is dropped.
-async fn report(shard: &ShardServer) {
+async fn report(shard: &ShardServer, config: &Config) {
     let mut counted = [[0_u64; 3]; 2];
     loop {
         tokio::time::sleep(REPORT).await;
         let Some(figures) = shard.figures() else { continue };
         metrics::REPLAY_BYTES.set(figures.bytes as f64, []);
+        metrics::REPLAY_CAPACITY_BYTES.set((config.replay.memory_mib << 20) as f64, []);
         metrics::REPLAY_WRITERS.set(figures.writers as f64, []);
+        metrics::REPLAY_WAITING_WRITERS.set(figures.waiting_writers as f64, []);
         for (k, level) in [Level::Low, Level::High].into_iter().enumerate() {
             let name = if level == Level::Low { "low" } else { "high" };
             let table = &figures.tables[k];

@@ -34,6 +34,8 @@ pub struct Figures {
     pub bytes: u64,
     /// Writers known.
     pub writers: u64,
+    /// Writers that wait to store.
+    pub waiting_writers: u64,
     /// The low-level and the high-level table.
     pub tables: [TableFigures; 2],
 }

@@ -7,7 +7,7 @@
 use std::{fmt::Display, sync::Arc, time::Duration};
 
 use common::config::WeightsForm;
-use node::Connection;
+use node::{Connection, metrics};
 use proto::v1::{RunHeader, SubscribeRequest, WeightsFormat, weights_client::WeightsClient};
 use tokio::{
     sync::watch,
@@ -129,6 +129,7 @@ async fn keep<P, E: Display>(
                 Some(Ok(true)) => return Ok(()),
                 Some(Err(error)) if !error.is_passing() => return Err(error),
                 Some(Err(error)) => {
+                    metrics::ACTOR_RECONNECTS.increment(1, ["learner"]);
                     if begun.elapsed() > SILENCE {
                         failures = 0;
                     }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Result;
+use node::metrics;
 
 use super::{clock::Part, trainer::Trainer};
 use crate::{
@@ -101,6 +102,8 @@ impl Trainer<'_> {
             })
         })?;
         self.reward = Some(record.total.value);
+        metrics::EVALUATION_RETURN.set(record.total.value, []);
+        metrics::EVALUATION_ENV_STEPS.set(self.env_steps as f64, []);
         let mut scalars = vec![
             ("evaluation/total", record.total.value),
             ("evaluation/click", record.click.value),

@@ -4,6 +4,7 @@
 use std::{pin::Pin, time::Duration};
 
 use futures::{Stream, stream};
+use node::metrics;
 use proto::{
     SCHEMA_VERSION,
     v1::{
@@ -152,6 +153,7 @@ impl Cursor {
             fence: self.fence,
             finished: false,
         };
+        metrics::WEIGHTS_SENT_BYTES.increment((end - *offset) as u64, []);
         *offset = end;
         if end == encoded.data.len() {
             self.sending = None;

@@ -19,6 +19,7 @@ use std::{
 };
 
 use common::seed::Streams;
+use node::metrics;
 use proto::v1::{self, append_request, append_response};
 use rand::RngExt;
 use tokio::{
@@ -213,6 +214,7 @@ impl Link {
             let stop = match self.read(answers).await {
                 Stop::Broken(error) if self.shards.is_discovered() => {
                     let (uid, address) = (self.member.uid, &self.member.address);
+                    metrics::ACTOR_RECONNECTS.increment(1, ["replay"]);
                     tracing::info!(uid, address, %error, "the stream to a replay shard broke: it is opened again");
                     self.shared.outbox().requests = None;
                     self.progress.send_modify(|progress| {
@@ -338,6 +340,7 @@ impl Link {
         }
         {
             let mut outbox = self.shared.outbox();
+            metrics::ACTOR_RESENT_BATCHES.increment(outbox.unacknowledged.len() as u64, []);
             for batch in &outbox.unacknowledged {
                 // There is room for all that is in flight. Closed: this stream has broken too, which its answers say.
                 if requests.try_send(request(batch.clone())).is_err() {

@@ -64,6 +64,8 @@ struct Stored {
     position: u64,
     sequence: u64,
     wait: Duration,
+    /// When the batch came.
+    begun: Instant,
 }
 
 async fn run(
@@ -118,8 +120,9 @@ async fn acknowledge(
     mut stored: mpsc::Receiver<Stored>,
     responses: &mpsc::Sender<Result<v1::AppendResponse, Status>>,
 ) -> Result<(), Status> {
-    while let Some(Stored { position, sequence, wait }) = stored.recv().await {
+    while let Some(Stored { position, sequence, wait, begun }) = stored.recv().await {
         inner.durable(position, wait.max(ON_DISK)).await?;
+        metrics::REPLAY_APPEND_SECONDS.record(begun.elapsed().as_secs_f64(), []);
         let kind = Some(append_response::Kind::Ack(v1::AppendAck { stored_sequence: sequence }));
         if responses.send(Ok(v1::AppendResponse { kind })).await.is_err() {
             return Ok(());
@@ -185,6 +188,7 @@ fn check_same_shape(theirs: &v1::Shape, ours: &Shape) -> Result<(), Error> {
 }
 
 async fn store(inner: &Inner, stream: &Stream, batch: v1::AppendBatch) -> Result<Stored, Status> {
+    let begun = Instant::now();
     let Stream { writer, generation, n_items, wait } = *stream;
     let sequence = batch.sequence;
     let superseded =
@@ -196,7 +200,7 @@ async fn store(inner: &Inner, stream: &Stream, batch: v1::AppendBatch) -> Result
         metrics::REPLAY_DUPLICATES.increment(1, []);
         // It may be on its way to the disk still.
         let (position, sequence) = (inner.appended(), inner.shard()?.stored(writer));
-        return Ok(Stored { position, sequence, wait });
+        return Ok(Stored { position, sequence, wait, begun });
     }
     let ask = Ask::Insert { rows: batch.n_steps() as u64 };
     inner.gate.admit(ask, wait).await?;
@@ -213,7 +217,7 @@ async fn store(inner: &Inner, stream: &Stream, batch: v1::AppendBatch) -> Result
         return Err(superseded());
     };
     inner.gate.stored(before, after);
-    Ok(Stored { position, sequence, wait })
+    Ok(Stored { position, sequence, wait, begun })
 }
 
 /// A stream of a writer that is open.

@@ -187,10 +187,12 @@ impl Inner {
         if !(1..=most).contains(&rows) {
             return Err(Error::invalid("rows", format!("{rows} is outside 1 to {most}")).into());
         }
+        let begun = Instant::now();
         self.check_fence(request.fence)?;
         let ask = Ask::Sample { level, rows: rows as u64 };
         self.gate.admit(ask, Duration::from_millis(request.wait_ms.into())).await?;
         let response = self.shard()?.sample(level, rows, request.key);
+        metrics::REPLAY_SAMPLE_SECONDS.record(begun.elapsed().as_secs_f64(), []);
         response.ok_or_else(|| {
             self.gate.undo(ask);
             Status::failed_precondition("this shard's table is empty; the rows are on others")
@@ -243,6 +245,7 @@ impl ReplayService {
 
     /// How the shard is; `None` after a panic damaged it.
     pub(crate) fn figures(&self) -> Option<Figures> {
+        let (_, [waiting, ..]) = self.inner.gate.info();
         let shard = self.inner.shard.lock().ok()?;
         let table = |level| {
             let (table, counts) = (shard.table(level), shard.table(level).counts());
@@ -257,6 +260,7 @@ impl ReplayService {
         Some(Figures {
             bytes: shard.bytes() as u64,
             writers: shard.n_writers() as u64,
+            waiting_writers: waiting.waiting as u64,
             tables: [Level::Low, Level::High].map(table),
         })
     }

@@ -33,8 +33,6 @@ catalogue! {
     CONNECTIONS_REFUSED: Counter = "mahrl_connections_refused_total" ["listener"];
     /// requests refused for their token, by reason (`missing`, `wrong`)
     AUTH_FAILURES: Counter = "mahrl_auth_failures_total" ["reason"];
-    /// operations on the control plane (Redis) that failed, by operation
-    CONTROL_FAILURES: Counter = "mahrl_control_failures_total" ["operation"];
 
     // A shard of the replay service.
     /// transitions held, by table (`low`, `high`)
@@ -93,7 +91,7 @@ catalogue! {
     LEARNER_SAMPLE_WAIT_SECONDS: Histogram = "mahrl_learner_sample_wait_seconds" [];
     /// 1 if this process leads, 0 if it stands by
     LEARNER_LEADER: Gauge = "mahrl_learner_leader" [];
-    /// actors that have joined and are alive
+    /// actors that hold a stream of weights
     LEARNER_ACTORS: Gauge = "mahrl_learner_actors" [];
     /// shards by state (`live`, `down`)
     LEARNER_SHARDS: Gauge = "mahrl_learner_shards" ["state"];
@@ -117,12 +115,8 @@ catalogue! {
     WEIGHTS_PUBLISHED: Counter = "mahrl_weights_published_total" [];
     /// bytes of weights sent to subscribers
     WEIGHTS_SENT_BYTES: Counter = "mahrl_weights_sent_bytes_total" [];
-    /// actors that hold a stream of weights
-    WEIGHTS_SUBSCRIBERS: Gauge = "mahrl_weights_subscribers" [];
     /// age of the policy that the actor acts by
     WEIGHTS_STALENESS_SECONDS: Gauge = "mahrl_weights_staleness_seconds" [];
-    /// time from a version's publication to its first use by the actor
-    WEIGHTS_LATENCY_SECONDS: Histogram = "mahrl_weights_latency_seconds" [];
 
     // An actor.
     /// environment steps

@@ -170,6 +170,11 @@ fn take_and_update(trainer: &mut Trainer<'_>, runtime: &Runtime, services: &mut 
     let measured = trainer.update(&batch.high, &batch.low)?;
     metrics::LEARNER_UPDATE_SECONDS.record(begun.elapsed().as_secs_f64(), []);
     metrics::LEARNER_UPDATES.increment(1, []);
+    for (level, measured) in [("high", &measured.high), ("low", &measured.low)] {
+        if let Some(measured) = measured {
+            metrics::LEARNER_DEAD_SHARE.set(measured.dead_share, [level]);
+        }
+    }
     priorities::update(runtime, &services.sampler, &batch, &measured)?;
     if trainer.engine.updates().is_multiple_of(trainer.config.train.publish_every) {
         publish(trainer, services)?;

@@ -171,9 +171,6 @@ impl Services {
         if let Some(staleness) = trainer.staleness {
             metrics::LEARNER_STALENESS_VERSIONS.set(staleness, []);
         }
-        if let Some(reward) = trainer.reward {
-            metrics::EVALUATION_RETURN.set(reward, []);
-        }
     }
 
     /// Enters a checkpoint into the catalogue of the control plane; Redis may be away.
