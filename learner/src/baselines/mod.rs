@@ -1,9 +1,36 @@
-//! Policies to compare with, trained here.
+//! Policies to compare with, behind one seam.
+//!
+//! In: interactions of a log or of a world ([`InteractionLog`]); out: a policy for rollouts and a ranker for logged lists.
+//! docs/methods has a page for each method.
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`method`] | the seam: what is fitted to what, and what comes of it |
+//! | [`methods`] | the list of all methods, with their budgets |
+//! | [`ranker`] | scores of candidates in a state of a session |
+//! | [`greedy`] | the policy of a ranker: the best candidate that is left |
+//! | [`interaction_log`] | sessions of an imported log, or of a world under its logging policy |
+//! | [`references`] | random, popularity, logging |
+//! | [`cf`] | collaborative filtering, user-based and item-based |
 //! | [`history_greedy`] | the myopic bar: a supervised two-tower policy on the agents' own inputs |
+//! | `file` | fitted methods on disk |
 //!
-//! Random, popularity, logging and the privileged oracles need no training: they live beside their world in `sim`.
+//! The privileged oracles are no methods: they live beside their world in `sim`.
 
+pub mod cf;
+mod error;
+mod file;
+pub mod greedy;
 pub mod history_greedy;
+pub mod interaction_log;
+pub mod method;
+pub mod methods;
+pub mod ranker;
+pub mod references;
+
+pub use error::Error;
+pub use greedy::GreedyRanker;
+pub use interaction_log::{InteractionLog, LoggedSession, Step};
+pub use method::{Fitted, Method, OnProgress, Progress, TrainingData};
+pub use methods::Budget;
+pub use ranker::{Ranker, SessionState};

@@ -18,17 +18,20 @@
 //! | [`mod@train`] | the rounds of collecting and fitting |
 //! | [`policy`] | the trained policy |
 //! | [`mod@file`] | save and load |
+//! | [`method`] | behind the seam of all methods |
 
 mod collect;
 mod features;
 mod file;
 mod fit;
 mod interactions;
+mod method;
 mod policy;
 mod settings;
 mod tower;
 mod train;
 
+pub use method::HistoryGreedyMethod;
 pub use policy::{HistoryGreedy, NAME};
 pub use settings::Settings;
 pub use tower::Tower;

@@ -47,6 +47,11 @@ impl HistoryGreedy {
         &self.tower
     }
 
+    /// The catalogue.
+    pub(super) fn items(&self) -> &ItemTable {
+        &self.items
+    }
+
     pub(super) fn set_tower(&mut self, tower: Tower) {
         self.tower = tower;
     }

@@ -94,6 +94,11 @@ impl Tower {
         self.n_dims
     }
 
+    /// `E[reward]` of an item, from `gain * user . unit_item`.
+    pub(super) fn expected_reward(&self, dot: f32) -> f32 {
+        (dot + self.tensors[GAIN + 1][0]).exp()
+    }
+
     /// Directions that Eq 9 compares items with: `gain * user`, `[B, n]`, from window means `[3, B, n]`.
     pub(super) fn directions(&self, means: &[f32], out: &mut [f32]) {
         let (n, width) = (self.n_dims, self.width);

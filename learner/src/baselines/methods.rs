@@ -1,0 +1,43 @@
+//! The list of all methods, with their budgets.
+
+use super::{
+    Method,
+    cf::{Cf, CfForm, CfSettings},
+    history_greedy::HistoryGreedyMethod,
+    references::ReferenceMethod,
+};
+
+/// How much work the fits may take. The same for all methods of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// A first look: under a minute a method on one core, with [`Budget::log_sessions`] sessions of 50 steps in ShopWorld.
+    Quick,
+    /// The tables.
+    Full,
+}
+
+impl Budget {
+    /// Sessions of the log to roll out where a world writes it.
+    pub fn log_sessions(self) -> u64 {
+        match self {
+            Self::Quick => 2_000,
+            Self::Full => 20_000,
+        }
+    }
+}
+
+/// All methods in the order of the tables, with their settings at a budget.
+pub fn all(budget: Budget) -> Vec<Box<dyn Method>> {
+    let mut methods: Vec<Box<dyn Method>> = Vec::new();
+    methods.extend(ReferenceMethod::ALL.map(|method| Box::new(method) as Box<dyn Method>));
+    methods.push(Box::new(HistoryGreedyMethod::new(budget)));
+    for form in [CfForm::User, CfForm::Item] {
+        methods.push(Box::new(Cf::new(form, CfSettings::default())));
+    }
+    methods
+}
+
+/// The method of a name; `None` for any other text.
+pub fn by_name(name: &str, budget: Budget) -> Option<Box<dyn Method>> {
+    all(budget).into_iter().find(|method| method.name() == name)
+}
