@@ -18,7 +18,7 @@ pub enum Remainder {
 /// The division of a period into sub-periods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeriodLayout {
-    /// Goals per period, M.
+    /// Goals per period, M; 0: nobody sets any.
     pub n_goals: usize,
     /// Steps per period, c.
     pub n_steps: usize,
@@ -27,7 +27,7 @@ pub struct PeriodLayout {
 }
 
 impl PeriodLayout {
-    /// Length of a sub-period, `L = floor(c / M)`. At least 1 in a validated configuration (M <= c).
+    /// Length of a sub-period, `L = floor(c / M)`. At least 1 in a validated configuration (M <= c). Needs a goal.
     pub fn sub_period_length(&self) -> usize {
         self.n_steps / self.n_goals
     }
@@ -35,6 +35,9 @@ impl PeriodLayout {
     /// Index `0..M` of the goal that guides position `p` of a period (`p < c`); `None` where none does.
     pub fn sub_period(&self, position: usize) -> Option<usize> {
         assert!(position < self.n_steps, "position {position} is outside a period of {} steps", self.n_steps);
+        if self.n_goals == 0 {
+            return None;
+        }
         let length = self.sub_period_length();
         if position < self.n_goals * length {
             return Some(position / length);
@@ -59,6 +62,7 @@ mod tests {
     fn golden_table_of_sub_periods() {
         use Remainder::{Drop, Last};
         for remainder in [Last, Drop] {
+            assert_eq!(goals(0, 10, remainder), [-1; 10]);
             assert_eq!(goals(1, 10, remainder), [0; 10]);
             assert_eq!(goals(2, 10, remainder), [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]);
             assert_eq!(goals(3, 12, remainder), [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]);

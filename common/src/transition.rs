@@ -16,7 +16,7 @@ pub struct Shape {
     pub window: usize,
     /// Steps per period, c.
     pub n_steps: usize,
-    /// Goals per period, M.
+    /// Goals per period, M; 0 without a high-level agent: then there are no high-level transitions.
     pub n_goals: usize,
     /// Item embedding size, n.
     pub n_dims: usize,

@@ -91,7 +91,7 @@ fn settings_that_cannot_be_are_named() {
     for (args, parts) in [
         (&["--env", "nowhere"][..], &["environment `nowhere`", "shopworld"][..]),
         (&["--env", "shopworld:moon"], &["`moon`", "default", "dense"]),
-        (&["--preset", "magic"], &["`magic`", "`paper` or `tuned`", "the flags"]),
+        (&["--preset", "magic"], &["`magic`", "one of `paper`, `tuned`, `ddpg+`", "the flags"]),
         (&["--mode", "fast"], &["`fast`", "`lockstep` or `async`", "train.mode"]),
         (&["--set", "algorithm.discount=1.5"], &["algorithm.discount", "1.5", "0 to 1"]),
         (&["--set", "algorithm.discount=high"], &["algorithm.discount", "high"]),

@@ -124,6 +124,32 @@ fn every_setting_is_explained_with_its_defaults() {
 }
 
 #[test]
+fn every_preset_is_explained_by_what_it_changes() {
+    let text = fs::read_to_string(page("configuration.md")).unwrap();
+    let tuned = settings(Preset::Tuned);
+    let mut lines = text.lines().skip_while(|line| *line != "## Presets").skip(1);
+    let rows: BTreeMap<String, String> = lines
+        .by_ref()
+        .take_while(|line| !line.starts_with('#'))
+        .filter_map(cells)
+        .map(|row| (row[0].trim_matches('`').to_owned(), row[1].clone()))
+        .collect();
+    for preset in Preset::ALL.into_iter().filter(|preset| *preset != Preset::Tuned) {
+        let said = rows.get(preset.name()).unwrap_or_else(|| panic!("no row of `{}`", preset.name()));
+        if preset == Preset::Paper {
+            // The tables have a column of its own.
+            continue;
+        }
+        let differing = settings(preset).into_iter().filter(|(key, value)| tuned.get(key) != Some(value));
+        let expected: Vec<String> = differing
+            .filter(|(key, _)| key != "preset")
+            .map(|(key, value)| format!("`{key} = {value}`"))
+            .collect();
+        assert_eq!(*said, expected.join(", "), "configuration.md, row `{}`", preset.name());
+    }
+}
+
+#[test]
 fn every_setting_can_be_given_by_the_environment() {
     // One of each type, through the program itself: what docs/configuration.md promises of names and values.
     let runs = Runs::new();

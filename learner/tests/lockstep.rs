@@ -36,6 +36,11 @@ const LEAST: &[&str] = &[
     "train.publish_every=1",
 ];
 
+/// No high-level agent, orders in the low-level state (DDPG-O).
+const LOW_ALONE: &[&str] = &["model.n_goals=0", "model.low_history=skips_clicks_orders", "replay.shards=2"];
+/// Clicks alone at both levels (HRL-I).
+const CLICKS: &[&str] = &["model.high_history=clicks", "model.low_history=clicks"];
+
 /// Rows drawn by their TD errors, over more than one shard.
 const PRIORITISED: &[&str] = &["replay.sampling=prioritised", "replay.shards=2"];
 
@@ -103,6 +108,16 @@ fn the_same_seed_gives_the_same_files_with_one_goal_of_one_step() {
 }
 
 #[test]
+fn the_same_seed_gives_the_same_files_without_a_high_level() {
+    reproduces(LOW_ALONE);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_files_of_clicks_alone() {
+    reproduces(CLICKS);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_files_by_priority() {
     reproduces(PRIORITISED);
 }
@@ -135,6 +150,11 @@ fn killed_and_resumed_equals_uninterrupted() {
 #[test]
 fn killed_and_resumed_equals_uninterrupted_with_shards_and_actors() {
     survives(MANY);
+}
+
+#[test]
+fn killed_and_resumed_equals_uninterrupted_without_a_high_level() {
+    survives(LOW_ALONE);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use agent::{Guidance, NO_GOAL, Policy, Scratch, Sessions};
 use common::{
     Remainder,
-    config::{Config, CriticAction, CriticOutput, GoalConditioning},
+    config::{Config, CriticAction, CriticOutput, GoalConditioning, History},
     seed::Streams,
 };
 use fixture::{goals, items, low, windows};
@@ -53,9 +53,11 @@ fn compare(config: &Config, batch: usize, seed: u64) {
     policy.virtual_actions(sessions, guidance, &mut scratch, &mut found);
     assert_close(&format!("actions, {name}"), &found, &engine.actions(states).unwrap());
 
-    let mut found = vec![0.0; batch * model.n_goals];
-    policy.high_q(sessions, &set, &mut scratch, &mut found).unwrap();
-    assert_close(&format!("high q, {name}"), &found, &engine.high_values(&windows, &set).unwrap());
+    if model.has_high_level() {
+        let mut found = vec![0.0; batch * model.n_goals];
+        policy.high_q(sessions, &set, &mut scratch, &mut found).unwrap();
+        assert_close(&format!("high q, {name}"), &found, &engine.high_values(&windows, &set).unwrap());
+    }
 
     let embeddings: Vec<f32> = shown.items.iter().flat_map(|&item| items.embedding(item)).copied().collect();
     let mut found = vec![0.0; batch];
@@ -74,6 +76,19 @@ fn every_form_of_the_networks_agrees() {
                 config.algorithm.remainder = Remainder::Drop;
                 compare(&config, 37, 1);
             }
+        }
+    }
+}
+
+#[test]
+fn every_history_agrees_with_and_without_a_high_level() {
+    use History::{Clicks, ClicksOrders, SkipsClicks, SkipsClicksOrders};
+    for n_goals in [0, 2] {
+        for history in [SkipsClicks, ClicksOrders, Clicks, SkipsClicksOrders] {
+            let mut config = fixture::config();
+            (config.model.n_goals, config.model.high_history) = (n_goals, history);
+            config.model.low_history = history;
+            compare(&config, 37, 3);
         }
     }
 }

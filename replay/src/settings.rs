@@ -129,13 +129,18 @@ impl Settings {
             let rows = low.batch.rows(low.capacity);
             Ratio::for_updates(config.train.updates_per_step, rows, (low.capacity / 4).clamp(1, 1_024))
         });
+        let mut high = table(&config.replay.high);
+        if !config.model.has_high_level() {
+            // Nothing is ever stored in it: nobody may wait for it.
+            high.min_size = 0;
+        }
         Self {
             run_id: run_id.to_owned(),
             shape: config.shape(),
             n_items,
             partial_periods: config.algorithm.partial_periods,
             low: table(low),
-            high: table(&config.replay.high),
+            high,
             ratio,
             sampling: match config.replay.sampling {
                 SamplingConfig::Uniform => Sampling::Uniform,
@@ -234,6 +239,19 @@ impl Settings {
 mod tests {
     use super::*;
     use crate::testing::settings;
+
+    #[test]
+    fn without_a_high_level_nobody_waits_for_its_table() {
+        let config = Config::preset(common::config::Preset::DdpgPlus);
+        let settings = Settings::from_config(&config, "test", 100);
+        settings.validate(1).unwrap();
+        assert_eq!((settings.shape.n_goals, settings.high.min_size), (0, 0));
+        let mut limiter = crate::table::limiter::Limiter::new(&settings);
+        let rows = settings.low.min_size as u64;
+        limiter.insert(crate::Level::Low, rows);
+        limiter.resize(crate::Level::Low, 0, rows);
+        assert_eq!(limiter.against_sample(crate::Level::Low, 1), None);
+    }
 
     #[test]
     fn settings_that_must_deadlock_are_refused_with_the_reason() {

@@ -28,7 +28,7 @@ impl ActorNetwork {
         }
         Self {
             network,
-            encoder: Encoder::new(network, weights, model.n_dims, model.encoder_width),
+            encoder: Encoder::new(network, weights, model),
             state_size,
             width: bias.len(),
             bound: model.bound,

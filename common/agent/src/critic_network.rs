@@ -39,7 +39,7 @@ impl CriticNetwork {
         };
         Self {
             network,
-            encoder: Encoder::new(network, weights, model.n_dims, model.encoder_width),
+            encoder: Encoder::new(network, weights, model),
             n_dims: model.n_dims,
             state_size,
             head_width: model.head_width,

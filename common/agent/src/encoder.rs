@@ -1,4 +1,4 @@
-//! The state encoder (Eqs 3, 6): s = W [h_first; h_second] + b over two windows of item ids.
+//! The state encoder (Eqs 3, 6): s = W [h_first; h_second] + b over two windows of item ids, or over one or three.
 //!
 //! In: windows `[E, 3, N]`, the rows to encode; out: s `[R, w]`.
 
@@ -9,6 +9,7 @@ use std::sync::{
 
 use common::{
     ItemId, ItemTable,
+    config::ModelConfig,
     history::{Kind, N_WINDOWS},
 };
 use kernels::{
@@ -16,7 +17,7 @@ use kernels::{
 };
 
 use crate::{
-    layout::Network,
+    layout::{GRUS, Network},
     scratch::{EncoderScratch, sized},
     weights::NetworkWeights,
 };
@@ -28,16 +29,18 @@ const MAX_PROJECTED_BYTES: usize = 64 << 20;
 const _: () = assert!(ItemId::PADDING.0 == kernels::gru::PADDING);
 
 pub(crate) struct Encoder {
-    windows: [Kind; 2],
-    layers: [Layer; 2],
+    windows: &'static [Kind],
+    /// One a window.
+    layers: Vec<Layer>,
     width: usize,
-    /// `[2w, w]`
+    /// `[k w, w]`, k windows
     merge_weight: Vec<f32>,
     merge_bias: Vec<f32>,
 }
 
 impl Encoder {
-    pub(crate) fn new(network: Network, weights: NetworkWeights<'_>, n_dims: usize, width: usize) -> Self {
+    pub(crate) fn new(network: Network, weights: NetworkWeights<'_>, model: &ModelConfig) -> Self {
+        let (windows, width) = (network.windows(model), model.encoder_width);
         let layer = |name: &str| {
             let get = |part| weights.get(&format!("encoder.{name}.cell.{part}"));
             let parameters = GruParameters {
@@ -46,13 +49,13 @@ impl Encoder {
                 bias_ih: get("bias_ih"),
                 bias_hh: get("bias_hh"),
             };
-            Layer::new(Gru::new(n_dims, width, parameters))
+            Layer::new(Gru::new(model.n_dims, width, parameters))
         };
         Self {
-            windows: network.windows(),
-            layers: [layer("first"), layer("second")],
+            windows,
+            layers: GRUS[..windows.len()].iter().map(|name| layer(name)).collect(),
             width,
-            merge_weight: transpose(weights.get("encoder.merge.weight"), 2 * width),
+            merge_weight: transpose(weights.get("encoder.merge.weight"), windows.len() * width),
             merge_bias: weights.get("encoder.merge.bias").to_vec(),
         }
     }
@@ -66,27 +69,27 @@ impl Encoder {
         out: RowMajorMut<'_>,
         scratch: &mut EncoderScratch,
     ) {
-        let w = self.width;
-        let joined = sized(&mut scratch.joined, rows.len() * 2 * w);
-        for (i, (layer, kind)) in self.layers.iter().zip(self.windows).enumerate() {
+        let (w, all) = (self.width, self.windows.len() * self.width);
+        let joined = sized(&mut scratch.joined, rows.len() * all);
+        for (i, (layer, &kind)) in self.layers.iter().zip(self.windows).enumerate() {
             scratch.starts.clear();
             scratch.starts.extend(rows.iter().map(|row| (row * N_WINDOWS + kind as usize) * length));
             let sequences = Sequences { ids: bytemuck::cast_slice(windows), starts: &scratch.starts, length };
             let inputs = layer.inputs(level, items, rows.len() * length);
-            // The second state starts w columns in; with no rows there is nothing to write.
+            // The i-th state starts i w columns in; with no rows there is nothing to write.
             let data = joined.get_mut(i * w..).unwrap_or_default();
             layer.gru.forward(
                 level,
                 inputs,
                 sequences,
-                RowMajorMut { data, stride: 2 * w },
+                RowMajorMut { data, stride: all },
                 &mut scratch.gru,
             );
         }
         // Eqs 3, 6
-        let a = Strided::rows(joined, 2 * w);
+        let a = Strided::rows(joined, all);
         let b = RowMajor { data: &self.merge_weight, stride: w };
-        gemm(level, (rows.len(), w, 2 * w), a, b, out, Init::Bias(&self.merge_bias));
+        gemm(level, (rows.len(), w, all), a, b, out, Init::Bias(&self.merge_bias));
     }
 }
 

@@ -10,12 +10,14 @@
 //! | critic `heads.i.{state.weight,state.bias,action.weight,out.weight,out.bias}` | `[k,s] [k] [k,n] [1,k] [1]` | Eqs 5, 8 |
 //!
 //! s is the size of the state: w; at the low level w + n + M when the goal is part of the state, `[s; g; one-hot i]`.
+//! An encoder that reads one window, or three, has so many GRUs, the third one named `third`. Without goals (M = 0) the
+//! high level has no parameter.
 
 use std::fmt;
 
 use common::{
     config::{CriticOutput, ModelConfig},
-    history::Kind,
+    history::{Kind, N_WINDOWS},
 };
 
 /// The four networks of a policy.
@@ -30,6 +32,9 @@ pub enum Network {
     /// The value of an action.
     LowCritic,
 }
+
+/// Names of an encoder's GRUs, in the order of its windows.
+pub const GRUS: [&str; N_WINDOWS] = ["first", "second", "third"];
 
 /// How a parameter starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,12 +80,12 @@ impl Network {
         matches!(self, Self::LowActor | Self::LowCritic)
     }
 
-    /// The windows its encoder reads, first and second (Sec 2.2, 2.3).
-    pub fn windows(self) -> [Kind; 2] {
-        if self.is_low() { [Kind::Skipped, Kind::Clicked] } else { [Kind::Clicked, Kind::Ordered] }
+    /// The windows its encoder reads, one a GRU (Sec 2.2, 2.3).
+    pub fn windows(self, model: &ModelConfig) -> &'static [Kind] {
+        if self.is_low() { model.low_history.windows() } else { model.high_history.windows() }
     }
 
-    /// Number of heads: one a goal at the high level, one at the low level.
+    /// Number of heads: one a goal at the high level, one at the low level. A network without a head does not exist.
     pub fn n_heads(self, model: &ModelConfig) -> usize {
         if self.is_low() { 1 } else { model.n_goals }
     }
@@ -101,15 +106,19 @@ impl Network {
         let (n, w, k) = (model.n_dims, model.encoder_width, model.head_width);
         let state = self.state_size(model);
         let mut list = List(Vec::new());
-        for gru in ["first", "second"] {
+        if self.n_heads(model) == 0 {
+            return list.0;
+        }
+        let n_windows = self.windows(model).len();
+        for gru in &GRUS[..n_windows] {
             let prefix = format!("encoder.{gru}.cell.");
             list.uniform(&prefix, "weight_ih", &[3 * w, n], w);
             list.uniform(&prefix, "weight_hh", &[3 * w, w], w);
             list.uniform(&prefix, "bias_ih", &[3 * w], w);
             list.uniform(&prefix, "bias_hh", &[3 * w], w);
         }
-        list.uniform("encoder.merge.", "weight", &[w, 2 * w], 2 * w);
-        list.uniform("encoder.merge.", "bias", &[w], 2 * w);
+        list.uniform("encoder.merge.", "weight", &[w, n_windows * w], n_windows * w);
+        list.uniform("encoder.merge.", "bias", &[w], n_windows * w);
         for i in 0..self.n_heads(model) {
             let prefix = format!("heads.{i}.");
             if self.is_critic() {
@@ -155,7 +164,7 @@ impl List {
 
 #[cfg(test)]
 mod tests {
-    use common::config::{Config, GoalConditioning, Preset};
+    use common::config::{Config, GoalConditioning, History, Preset};
 
     use super::*;
 
@@ -175,6 +184,19 @@ mod tests {
         assert_eq!(head(Network::HighActor, "heads.1.weight"), Some(vec![50, 64]));
         assert_eq!(head(Network::HighCritic, "heads.1.state.weight"), Some(vec![64, 64]));
         assert_eq!(head(Network::LowActor, "heads.1.weight"), None);
+    }
+
+    #[test]
+    fn an_encoder_has_a_gru_a_window_and_no_goals_mean_no_high_level() {
+        let mut model = Config::preset(Preset::DdpgO).model;
+        let low = shapes(Network::LowActor, &model);
+        assert!(low.contains(&("encoder.third.cell.weight_hh".into(), vec![192, 64])));
+        assert!(low.contains(&("encoder.merge.weight".into(), vec![64, 192])));
+        assert_eq!(shapes(Network::HighActor, &model), []);
+        model.low_history = History::Clicks;
+        let low = shapes(Network::LowActor, &model);
+        assert!(low.iter().all(|(name, _)| !name.contains("second")));
+        assert!(low.contains(&("encoder.merge.weight".into(), vec![64, 64])));
     }
 
     #[test]

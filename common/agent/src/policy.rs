@@ -21,7 +21,8 @@ pub struct Policy {
     level: Level,
     model: ModelConfig,
     items: Arc<ItemTable>,
-    high_actor: ActorNetwork,
+    /// `None` without goals.
+    high_actor: Option<ActorNetwork>,
     low_actor: ActorNetwork,
     high_critic: Option<CriticNetwork>,
     low_critic: Option<CriticNetwork>,
@@ -51,7 +52,8 @@ impl Policy {
     /// The policy of some weights.
     ///
     /// # Errors
-    /// A tensor that is missing, misshapen, not finite or not of this model; items of another embedding size.
+    /// A tensor that is missing, misshapen, not finite or not of this model; items of another embedding size. A model
+    /// without goals has no high level, and none may be there.
     pub fn new(weights: &Weights, model: &ModelConfig, items: Arc<ItemTable>) -> Result<Self, Error> {
         if items.n_dims() != model.n_dims {
             return Err(Error::Embeddings { found: items.n_dims(), expected: model.n_dims });
@@ -61,11 +63,17 @@ impl Policy {
             let present = weights.contains(network).then(|| weights.network(network, model)).transpose()?;
             Ok(present.map(|weights| CriticNetwork::new(network, weights, model)))
         };
+        let has_high_level = model.has_high_level();
+        if !has_high_level {
+            // Nothing of it is known to the layout: any tensor is refused.
+            weights.network(Network::HighActor, model)?;
+            weights.network(Network::HighCritic, model)?;
+        }
         Ok(Self {
             level: Level::best(),
             model: model.clone(),
             items,
-            high_actor: actor(Network::HighActor)?,
+            high_actor: has_high_level.then(|| actor(Network::HighActor)).transpose()?,
             low_actor: actor(Network::LowActor)?,
             high_critic: critic(Network::HighCritic)?,
             low_critic: critic(Network::LowCritic)?,
@@ -88,12 +96,15 @@ impl Policy {
         &self.model
     }
 
-    /// Eqs 3, 4: the goals of a period, `[E, M, n]`, every component strictly inside (-B, B).
+    /// Eqs 3, 4: the goals of a period, `[E, M, n]`, every component strictly inside (-B, B); nothing where M = 0.
     ///
     /// # Panics
     /// If `goals` is not `[E, M, n]` or a window names an item outside the table.
     pub fn goals(&self, sessions: Sessions<'_>, scratch: &mut Scratch, goals: &mut [f32]) {
-        self.act(&self.high_actor, sessions, Guidance::NONE, scratch, goals);
+        match &self.high_actor {
+            Some(actor) => self.act(actor, sessions, Guidance::NONE, scratch, goals),
+            None => assert!(goals.is_empty(), "goals: without a high-level agent there are none"),
+        }
     }
 
     /// Eqs 6, 7: the virtual actions of a step, `[E, n]`, every component strictly inside (-B, B).

@@ -22,7 +22,7 @@ pub(crate) struct EncoderScratch {
     pub(crate) gru: GruScratch,
     /// `[R]` where each window begins.
     pub(crate) starts: Vec<usize>,
-    /// `[R, 2w]` both GRUs' last states.
+    /// `[R, k w]` the last states of the encoder's k GRUs.
     pub(crate) joined: Vec<f32>,
 }
 

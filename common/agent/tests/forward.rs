@@ -10,7 +10,7 @@ use std::sync::Arc;
 use agent::{Error, Guidance, NO_GOAL, Network, Policy, Scratch, Sessions, Weights};
 use common::{
     ItemId, ItemTable,
-    config::{Config, CriticAction, CriticOutput, GoalConditioning, ModelConfig, Preset},
+    config::{Config, CriticAction, CriticOutput, GoalConditioning, History, ModelConfig, Preset},
     history::N_WINDOWS,
     seed::{Rng, Streams},
 };
@@ -88,7 +88,9 @@ impl Case {
         };
         policy.goals(sessions, scratch, &mut out.goals);
         policy.virtual_actions(sessions, guidance, scratch, &mut out.actions);
-        policy.high_q(sessions, &self.goals, scratch, &mut out.high_q).unwrap();
+        if n_goals > 0 {
+            policy.high_q(sessions, &self.goals, scratch, &mut out.high_q).unwrap();
+        }
         policy.low_q(sessions, guidance, &self.actions, scratch, &mut out.low_q).unwrap();
         out
     }
@@ -133,12 +135,18 @@ impl Outputs {
 }
 
 fn any_model() -> impl Strategy<Value = ModelConfig> {
-    let sizes = (1usize..20, 1usize..35, 1usize..35, 1usize..4, 1usize..6);
-    (sizes, 0..3, 0..3, any::<bool>()).prop_map(|((n, w, k, m, window), goal, output, direction)| {
+    let sizes = (1usize..20, 1usize..35, 1usize..35, 0usize..4, 1usize..6);
+    let forms = (0..3, 0..3, any::<bool>(), 0..4, 0..4);
+    (sizes, forms).prop_map(|((n, w, k, m, window), (goal, output, direction, high, low))| {
         use CriticOutput::{Linear, Relu, Softplus};
         use GoalConditioning::{Both, Reward, State};
+        use History::{Clicks, ClicksOrders, SkipsClicks, SkipsClicksOrders};
+        let histories = [SkipsClicks, ClicksOrders, Clicks, SkipsClicksOrders];
         ModelConfig {
-            goal_conditioning: [Reward, State, Both][goal as usize],
+            // Where there is no goal, none can be in the state.
+            goal_conditioning: if m == 0 { Reward } else { [Reward, State, Both][goal as usize] },
+            high_history: histories[high as usize],
+            low_history: histories[low as usize],
             critic_output: [Relu, Softplus, Linear][output as usize],
             critic_action: if direction { CriticAction::Direction } else { CriticAction::Raw },
             ..model(n, w, k, m, window)
@@ -285,6 +293,19 @@ fn weights_and_items_of_other_sizes_are_refused() {
     assert!(matches!(refused(&one_goal), Error::Unexpected { name } if name == "high/actor/heads.1.bias"));
     let other_items = ModelConfig { n_dims: 7, ..case.model.clone() };
     assert!(matches!(refused(&other_items), Error::Embeddings { found: 6, expected: 7 }));
+}
+
+#[test]
+fn a_model_without_goals_has_no_high_level_and_refuses_one() {
+    let case = Case::new(model(6, 16, 8, 0, 5), 3, 1);
+    let policy = case.policy(Level::best());
+    assert!(case.run(&policy, &mut Scratch::default()).goals.is_empty());
+    let sessions = Sessions::all(&case.windows);
+    let error = policy.high_q(sessions, &[], &mut Scratch::default(), &mut []).unwrap_err();
+    assert_eq!(error.to_string(), "the weights hold no high-level critic");
+    let with_goals = Weights::random(&model(6, 16, 8, 2, 5), 1);
+    let refused = Policy::new(&with_goals, &case.model, case.items.clone()).unwrap_err();
+    assert!(matches!(refused, Error::Unexpected { name } if name.starts_with("high/actor/")));
 }
 
 #[test]

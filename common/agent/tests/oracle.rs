@@ -9,7 +9,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 use agent::{Guidance, Policy, Scratch, Sessions, Weights};
 use common::{
     ItemId, ItemTable,
-    config::{CriticAction, CriticOutput, GoalConditioning, ModelConfig},
+    config::{Config, CriticAction, CriticOutput, GoalConditioning, ModelConfig, Preset},
 };
 use kernels::Level;
 use safetensors::SafeTensors;
@@ -59,6 +59,7 @@ impl Case<'_> {
                 other => panic!("critic_output = {other}"),
             },
             critic_action: CriticAction::Raw,
+            ..Config::preset(Preset::Paper).model
         }
     }
 

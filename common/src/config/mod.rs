@@ -5,6 +5,7 @@
 
 mod cluster;
 mod dotted;
+mod model;
 mod preset;
 mod replay;
 mod sections;
@@ -20,12 +21,12 @@ use serde::{Deserialize, Serialize};
 
 pub use cluster::{ClusterConfig, TlsConfig};
 pub use dotted::{Difference, difference, dotted};
+pub use model::{CriticAction, CriticOutput, GoalConditioning, History, ModelConfig};
 pub use preset::Preset;
 pub use replay::{ReplayConfig, Sampling, Sync, TableConfig};
 pub use sections::{
-    ActorConfig, AlgorithmConfig, Assignment, Batch, CriticAction, CriticOutput, EncoderUpdate,
-    EnvironmentConfig, ExplorationConfig, GoalConditioning, HighDiscount, LevelRates, Mode, ModelConfig,
-    PartialPeriods, TargetAction, TrainConfig, WeightsForm,
+    ActorConfig, AlgorithmConfig, Assignment, Batch, EncoderUpdate, EnvironmentConfig, ExplorationConfig,
+    HighDiscount, LevelRates, Mode, PartialPeriods, TargetAction, TrainConfig, WeightsForm,
 };
 
 use crate::{PeriodLayout, transition::Shape};
@@ -64,7 +65,7 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where the other settings start from: `paper` or `tuned`.
+    /// Where the other settings start from.
     pub preset: Preset,
     /// Seed of every random stream.
     pub seed: u64,
@@ -152,6 +153,19 @@ impl Config {
         }
     }
 
+    /// What tables call a policy of these settings (Sec 4.1.2): MaHRL, or the variant of it that they make.
+    pub fn method(&self) -> &'static str {
+        let ModelConfig { n_goals, high_history, low_history, goal_conditioning, .. } = self.model;
+        match (n_goals, low_history) {
+            (0, History::SkipsClicksOrders) => "DDPG-O",
+            (0, _) => "DDPG+",
+            (_, History::Clicks) if high_history == History::Clicks => "HRL-I",
+            _ if goal_conditioning == GoalConditioning::State => "HRL-S",
+            (1, _) => "HRL-G",
+            _ => "MaHRL",
+        }
+    }
+
     /// Checks every range; the error names the key, its value and what it may be.
     pub fn validate(&self) -> Result<(), Error> {
         self.environment.validate()?;
@@ -164,7 +178,9 @@ impl Config {
         self.cluster.validate()?;
         let (length, period) = (self.environment.session_length, self.model.period_steps);
         require(
-            length >= period || self.algorithm.partial_periods == PartialPeriods::Keep,
+            length >= period
+                || self.algorithm.partial_periods == PartialPeriods::Keep
+                || !self.model.has_high_level(),
             "environment.session_length",
             length,
             format!(
@@ -230,7 +246,7 @@ mod tests {
 
     #[test]
     fn presets_are_valid_and_round_trip() {
-        for preset in [Preset::Paper, Preset::Tuned] {
+        for preset in Preset::ALL {
             let config = Config::preset(preset);
             config.validate().unwrap();
             assert_eq!(load(&config.to_toml()).unwrap(), config);
@@ -257,7 +273,8 @@ mod tests {
             ("[environment]\nflip_share = 1.5", vec!["environment.flip_share", "1.5", "0 to 1"]),
             ("[algorithm]\ndiscount = 1.5", vec!["algorithm.discount", "1.5"]),
             ("[model]\ncritic_output = \"cubic\"", vec!["model.critic_output", "cubic", "softplus"]),
-            ("preset = \"magic\"", vec!["magic", "expected `paper` or `tuned` for key \"preset\""]),
+            ("preset = \"magic\"", vec!["magic", "expected one of `paper`, `tuned`, `ddpg+`", "for key \"preset\""]),
+            ("[model]\nn_goals = 0\ngoal_conditioning = \"state\"", vec!["model.n_goals", "at least 1 with"]),
             ("seed = = 3", vec!["line 1, column 8", "invalid string", "config.toml"]),
         ] {
             let message = load(text).unwrap_err().to_string();

@@ -1,11 +1,11 @@
-//! The presets: `paper` is literal, `tuned` is ours (docs/tuning.md).
+//! The presets: `paper` is literal, `tuned` is ours (docs/tuning.md), the others are variants of `tuned` (docs/methods).
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     ActorConfig, AlgorithmConfig, Assignment, Batch, ClusterConfig, Config, CriticAction, CriticOutput,
-    EncoderUpdate, EnvironmentConfig, ExplorationConfig, GoalConditioning, HighDiscount, LevelRates, Mode,
-    ModelConfig, PartialPeriods, ReplayConfig, Sampling, Sync, TableConfig, TargetAction, TrainConfig,
+    EncoderUpdate, EnvironmentConfig, ExplorationConfig, GoalConditioning, HighDiscount, History, LevelRates,
+    Mode, ModelConfig, PartialPeriods, ReplayConfig, Sampling, Sync, TableConfig, TargetAction, TrainConfig,
     WeightsForm,
 };
 use crate::Remainder;
@@ -18,15 +18,61 @@ pub enum Preset {
     Paper,
     /// The paper's structure, with values found by the search of docs/tuning.md.
     Tuned,
+    /// `tuned` without a high-level agent: the low-level one alone.
+    #[serde(rename = "ddpg+")]
+    DdpgPlus,
+    /// `ddpg+` whose state knows the orders: what the information is worth without the hierarchy.
+    #[serde(rename = "ddpg-o")]
+    DdpgO,
+    /// `tuned` with clicks alone in the states of both levels.
+    #[serde(rename = "hrl-i")]
+    HrlI,
+    /// `tuned` with the goal in the low-level state instead of the internal reward.
+    #[serde(rename = "hrl-s")]
+    HrlS,
+    /// `tuned` with one goal a period.
+    #[serde(rename = "hrl-g")]
+    HrlG,
+}
+
+impl Preset {
+    /// All of them, in the order of the docs.
+    pub const ALL: [Self; 7] =
+        [Self::Paper, Self::Tuned, Self::DdpgPlus, Self::DdpgO, Self::HrlI, Self::HrlS, Self::HrlG];
+
+    /// As it is written in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Paper => "paper",
+            Self::Tuned => "tuned",
+            Self::DdpgPlus => "ddpg+",
+            Self::DdpgO => "ddpg-o",
+            Self::HrlI => "hrl-i",
+            Self::HrlS => "hrl-s",
+            Self::HrlG => "hrl-g",
+        }
+    }
 }
 
 impl Config {
     /// The settings of a preset, seed 0.
     pub fn preset(preset: Preset) -> Self {
+        let mut config = if preset == Preset::Paper { paper() } else { tuned() };
+        config.preset = preset;
+        let Self { model, algorithm, .. } = &mut config;
         match preset {
-            Preset::Paper => paper(),
-            Preset::Tuned => tuned(),
+            Preset::Paper | Preset::Tuned => {}
+            Preset::DdpgPlus | Preset::DdpgO => {
+                (model.n_goals, algorithm.internal_weight) = (0, 0.0);
+                if preset == Preset::DdpgO {
+                    model.low_history = History::SkipsClicksOrders;
+                }
+            }
+            Preset::HrlI => (model.high_history, model.low_history) = (History::Clicks, History::Clicks),
+            Preset::HrlS => model.goal_conditioning = GoalConditioning::State,
+            Preset::HrlG => model.n_goals = 1,
         }
+        config
     }
 }
 
@@ -52,6 +98,8 @@ fn paper() -> Config {
             n_goals: 2,
             period_steps: 10,
             bound: 1.94,
+            high_history: History::ClicksOrders,
+            low_history: History::SkipsClicks,
             goal_conditioning: GoalConditioning::Reward,
             critic_output: CriticOutput::Relu,
             critic_action: CriticAction::Raw,
@@ -165,6 +213,7 @@ mod tests {
         assert_eq!((model.n_dims, model.window, model.bound), (50, 10, 1.94));
         assert_eq!((model.n_goals, model.period_steps), (2, 10));
         assert_eq!(model.goal_conditioning, GoalConditioning::Reward);
+        assert_eq!((model.high_history, model.low_history), (History::ClicksOrders, History::SkipsClicks));
         assert_eq!((model.critic_output, model.critic_action), (CriticOutput::Relu, CriticAction::Raw));
         let AlgorithmConfig { discount, soft_update, internal_weight, beta, .. } = algorithm;
         assert_eq!((discount, soft_update, internal_weight, beta), (0.95, 0.01, 0.5, 1.0));
@@ -184,5 +233,40 @@ mod tests {
         }
         assert_eq!((actor.actors, actor.sessions), (1, 1));
         assert_eq!((train.mode, train.steps, train.updates_per_step), (Mode::Lockstep, 85_000, 1.0));
+    }
+
+    #[test]
+    fn a_variant_differs_from_tuned_in_what_makes_it_one() {
+        let tuned = Config::preset(Preset::Tuned);
+        let differing = |preset| {
+            let (mut one, mut keys) = (Config::preset(preset), Vec::new());
+            one.preset = Preset::Tuned;
+            let [one, other] = [&one, &tuned].map(|of| crate::config::dotted(&of.to_toml()).unwrap());
+            keys.extend(one.keys().filter(|key| one[*key] != other[*key]).cloned());
+            keys
+        };
+        for (preset, keys) in [
+            (Preset::DdpgPlus, &["algorithm.internal_weight", "model.n_goals"][..]),
+            (Preset::DdpgO, &["algorithm.internal_weight", "model.low_history", "model.n_goals"]),
+            (Preset::HrlI, &["model.high_history", "model.low_history"]),
+            (Preset::HrlS, &["model.goal_conditioning"]),
+            (Preset::HrlG, &["model.n_goals"]),
+        ] {
+            assert_eq!(differing(preset), keys, "{}", preset.name());
+        }
+    }
+
+    #[test]
+    fn a_preset_is_written_as_it_is_named() {
+        for preset in Preset::ALL {
+            let config = Config::preset(preset);
+            assert_eq!(config.preset, preset);
+            let method = match preset {
+                Preset::Paper | Preset::Tuned => "MAHRL",
+                variant => &variant.name().to_uppercase(),
+            };
+            assert_eq!(config.method().to_uppercase(), method);
+            assert!(config.to_toml().starts_with(&format!("preset = \"{}\"\n", preset.name())));
+        }
     }
 }

@@ -1,52 +1,55 @@
-//! The state s (Eqs 3, 6). In: two packed windows; out: `[B, w]`.
+//! The state s (Eqs 3, 6). In: packed windows, two in the paper; out: `[B, w]`.
 
 use tch::Tensor;
 
 use super::{
     assert_shape,
     gru::{self, Gru},
-    layout::N_ENCODER_BLOCKS,
+    layout::N_GRU_BLOCKS,
     parameters::Parameters,
-    window::Windows,
+    window::{PackedWindow, Windows},
 };
 
 /// What the backward pass needs from the forward pass.
 #[derive(Debug)]
 pub struct Tape {
-    first: gru::Tape,
-    second: gru::Tape,
-    /// `[B, 2w]` both last hidden states, rows in the batch's order.
+    /// One a window.
+    grus: Vec<gru::Tape>,
+    /// `[B, k w]` the last hidden states of the k GRUs, rows in the batch's order.
     joined: Tensor,
 }
 
-/// The two GRUs of an encoder.
-fn grus(parameters: &Parameters) -> [Gru<'_>; 2] {
-    let gru = |blocks: std::ops::Range<usize>| {
-        let [weight_ih, weight_hh, bias_ih, bias_hh] = &parameters.blocks()[blocks] else {
+/// The GRUs of an encoder, one a window.
+fn grus<'a>(parameters: &'a Parameters, windows: &Windows) -> Vec<Gru<'a>> {
+    let n_windows = parameters.layout().n_windows;
+    assert_eq!(windows.0.len(), n_windows, "an encoder reads a window a GRU");
+    let gru = |blocks: &'a [Tensor]| {
+        let [weight_ih, weight_hh, bias_ih, bias_hh] = blocks else {
             unreachable!("a GRU has four blocks, see the layout")
         };
         Gru { weight_ih, weight_hh, bias_ih, bias_hh }
     };
-    [gru(0..4), gru(4..8)]
+    parameters.blocks().chunks_exact(N_GRU_BLOCKS).take(n_windows).map(gru).collect()
+}
+
+/// Weight `[w, k w]` and bias `[w]` behind the k GRUs.
+fn merge(parameters: &Parameters) -> (&Tensor, &Tensor) {
+    let first = parameters.layout().n_windows * N_GRU_BLOCKS;
+    (&parameters.blocks()[first], &parameters.blocks()[first + 1])
 }
 
 /// `s = W [h_first; h_second] + b`, no activation (Eqs 3, 6): `[B, w]`.
 ///
-/// The paper's W_1 and W_2 lie side by side in W.
+/// The paper's W_1 and W_2 lie side by side in W, so would a third one.
 pub fn forward(parameters: &Parameters, windows: &Windows) -> (Tensor, Tape) {
-    let [first, second] = grus(parameters);
-    let (merge, bias) = (&parameters.blocks()[8], &parameters.blocks()[9]);
-    let (first, second) = (first.forward(&windows.first), second.forward(&windows.second));
-    let joined = Tensor::cat(
-        &[
-            first.last(&windows.first).index_select(0, &windows.first.rank),
-            second.last(&windows.second).index_select(0, &windows.second.rank),
-        ],
-        1,
-    );
+    let (merge, bias) = merge(parameters);
+    let tapes: Vec<gru::Tape> =
+        grus(parameters, windows).iter().zip(&windows.0).map(|(gru, window)| gru.forward(window)).collect();
+    let last = |(tape, window): (&gru::Tape, &PackedWindow)| tape.last(window).index_select(0, &window.rank);
+    let joined = Tensor::cat(&tapes.iter().zip(&windows.0).map(last).collect::<Vec<_>>(), 1);
     // Eqs 3, 6
     let s = joined.linear(merge, Some(bias));
-    (s, Tape { first, second, joined })
+    (s, Tape { grus: tapes, joined })
 }
 
 /// Gradients of the encoder's blocks in the order of the layout, given that of s, `[B, w]`.
@@ -55,20 +58,20 @@ pub fn backward(
     windows: &Windows,
     tape: &Tape,
     d_s: &Tensor,
-) -> [Tensor; N_ENCODER_BLOCKS] {
-    let [first, second] = grus(parameters);
-    let merge = &parameters.blocks()[8];
+) -> Vec<Tensor> {
+    let (merge, _) = merge(parameters);
     let w = merge.size()[0];
     assert_shape("d_s", d_s, &[windows.n_rows(), w]);
     let d_joined = d_s.mm(merge);
-    let part = |start: i64, order: &Tensor| d_joined.narrow(1, start, w).index_select(0, order);
-    let d_first = part(0, &windows.first.order);
-    let d_second = part(w, &windows.second.order);
-    let [a, b, c, d] = first.backward(&windows.first, &tape.first, &d_first);
-    let [e, f, g, h] = second.backward(&windows.second, &tape.second, &d_second);
-    let d_merge = d_s.tr().mm(&tape.joined);
-    let d_bias = d_s.sum_dim_intlist([0_i64].as_slice(), false, None);
-    [a, b, c, d, e, f, g, h, d_merge, d_bias]
+    let mut gradients = Vec::with_capacity(parameters.layout().n_encoder_blocks());
+    for (k, gru) in grus(parameters, windows).iter().enumerate() {
+        let window = &windows.0[k];
+        let d_last = d_joined.narrow(1, k as i64 * w, w).index_select(0, &window.order);
+        gradients.extend(gru.backward(window, &tape.grus[k], &d_last));
+    }
+    gradients.push(d_s.tr().mm(&tape.joined));
+    gradients.push(d_s.sum_dim_intlist([0_i64].as_slice(), false, None));
+    gradients
 }
 
 #[cfg(test)]
@@ -118,7 +121,7 @@ mod tests {
 
     fn packed(first: &[Vec<ItemId>], second: &[Vec<ItemId>], items: &Tensor) -> Windows {
         let pack = |windows: &[Vec<ItemId>]| Packing::new(N, windows.iter().map(Vec::as_slice)).gather(items);
-        Windows { first: pack(first), second: pack(second) }
+        Windows(vec![pack(first), pack(second)])
     }
 
     /// The same by autograd, a row at a time, step by step with the mask of the padding rule.
@@ -158,7 +161,7 @@ mod tests {
         ] {
             let windows = packed(&first, &second, &items);
             let (s, tape) = forward(&parameters, &windows);
-            let leaves: Vec<Tensor> = parameters.blocks()[..N_ENCODER_BLOCKS]
+            let leaves: Vec<Tensor> = parameters.blocks()[..parameters.layout().n_encoder_blocks()]
                 .iter()
                 .map(|p| p.detach().copy().set_requires_grad(true))
                 .collect();
@@ -186,7 +189,7 @@ mod tests {
             let mut window = vec![ItemId::PADDING; n - 3];
             window.extend(three);
             let pack = || Packing::new(n, std::iter::once(window.as_slice())).gather(&items);
-            forward(&parameters, &Windows { first: pack(), second: pack() }).0
+            forward(&parameters, &Windows(vec![pack(), pack()])).0
         };
         assert_eq!(s(3), s(5));
         assert_eq!(s(3), s(10));

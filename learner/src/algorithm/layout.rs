@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use common::history::N_WINDOWS;
+
 use super::settings::{LevelKind, Settings};
 
 /// Which network of a level.
@@ -90,14 +92,38 @@ pub struct Layout {
     pub n_dims: i64,
     /// Encoder width, w.
     pub width: i64,
+    /// GRUs of the encoder, one a window.
+    pub n_windows: usize,
     /// Heads, H.
     pub n_heads: usize,
-    /// Blocks in the order of the flat vector: [`N_ENCODER_BLOCKS`] of the encoder, then those of the heads.
+    /// Blocks in the order of the flat vector: those of the encoder, then those of the heads.
     pub blocks: Vec<Block>,
 }
 
-/// Blocks of an encoder: four a GRU, weight and bias of the merge.
-pub const N_ENCODER_BLOCKS: usize = 10;
+/// Blocks of a GRU: weights and biases of its inputs and of its hidden state.
+pub const N_GRU_BLOCKS: usize = 4;
+
+/// Names of the blocks of an encoder's GRUs, in the order of its windows.
+const GRUS: [[&str; N_GRU_BLOCKS]; N_WINDOWS] = [
+    [
+        "encoder.first.cell.weight_ih",
+        "encoder.first.cell.weight_hh",
+        "encoder.first.cell.bias_ih",
+        "encoder.first.cell.bias_hh",
+    ],
+    [
+        "encoder.second.cell.weight_ih",
+        "encoder.second.cell.weight_hh",
+        "encoder.second.cell.bias_ih",
+        "encoder.second.cell.bias_hh",
+    ],
+    [
+        "encoder.third.cell.weight_ih",
+        "encoder.third.cell.weight_hh",
+        "encoder.third.cell.bias_ih",
+        "encoder.third.cell.bias_hh",
+    ],
+];
 
 impl Layout {
     /// The layout of a level's actor or critic (and of their targets).
@@ -106,29 +132,18 @@ impl Layout {
         let (n, w, k) = (model.n_dims, model.encoder_width, model.head_width);
         let n_heads = settings.n_heads(level);
         let d = w + settings.n_features(level);
-        let mut layout =
-            Self { role, n_dims: n as i64, width: w as i64, n_heads, blocks: Vec::with_capacity(15) };
-        for [weight_ih, weight_hh, bias_ih, bias_hh] in [
-            [
-                "encoder.first.cell.weight_ih",
-                "encoder.first.cell.weight_hh",
-                "encoder.first.cell.bias_ih",
-                "encoder.first.cell.bias_hh",
-            ],
-            [
-                "encoder.second.cell.weight_ih",
-                "encoder.second.cell.weight_hh",
-                "encoder.second.cell.bias_ih",
-                "encoder.second.cell.bias_hh",
-            ],
-        ] {
+        let n_windows = settings.windows(level).len();
+        let blocks = Vec::new();
+        let mut layout = Self { role, n_dims: n as i64, width: w as i64, n_windows, n_heads, blocks };
+        for [weight_ih, weight_hh, bias_ih, bias_hh] in GRUS.into_iter().take(n_windows) {
             layout.push(weight_ih, None, &[3 * w, n], w);
             layout.push(weight_hh, None, &[3 * w, w], w);
             layout.push(bias_ih, None, &[3 * w], w);
             layout.push(bias_hh, None, &[3 * w], w);
         }
-        layout.push("encoder.merge.weight", None, &[w, 2 * w], 2 * w);
-        layout.push("encoder.merge.bias", None, &[w], 2 * w);
+        let joined = n_windows * w;
+        layout.push("encoder.merge.weight", None, &[w, joined], joined);
+        layout.push("encoder.merge.bias", None, &[w], joined);
         let heads = Some(n_heads);
         match role {
             Role::Actor => {
@@ -178,14 +193,19 @@ impl Layout {
         self.blocks.iter().flat_map(of).collect()
     }
 
+    /// Blocks of the encoder: those of its GRUs, weight and bias of the merge.
+    pub fn n_encoder_blocks(&self) -> usize {
+        self.n_windows * N_GRU_BLOCKS + 2
+    }
+
     /// The encoder's part of the flat vector.
     pub fn encoder_range(&self) -> Range<usize> {
-        0..self.blocks[N_ENCODER_BLOCKS].offset
+        0..self.blocks[self.n_encoder_blocks()].offset
     }
 
     /// The parts of the flat vector that belong to one head.
     pub fn head_ranges(&self, head: usize) -> Vec<Range<usize>> {
-        self.blocks[N_ENCODER_BLOCKS..].iter().map(|block| block.head(head)).collect()
+        self.blocks[self.n_encoder_blocks()..].iter().map(|block| block.head(head)).collect()
     }
 }
 

@@ -3,6 +3,7 @@
 use common::{
     PeriodLayout,
     config::{AlgorithmConfig, Config, HighDiscount, ModelConfig},
+    history::Kind,
     transition::Shape,
 };
 
@@ -73,6 +74,14 @@ impl Settings {
             n_goals: self.model.n_goals,
             n_steps: self.model.period_steps,
             remainder: self.algorithm.remainder,
+        }
+    }
+
+    /// The history windows that a level's encoders read, one a GRU.
+    pub fn windows(&self, level: LevelKind) -> &'static [Kind] {
+        match level {
+            LevelKind::High => self.model.high_history.windows(),
+            LevelKind::Low => self.model.low_history.windows(),
         }
     }
 

@@ -35,6 +35,9 @@ impl ActiveGoals {
     pub fn select(&self, goals: &Tensor) -> Tensor {
         let [_, m, n] = goals.size()[..] else { panic!("goals have three axes") };
         assert_shape("goals", goals, &[self.index.size()[0], m, n]);
+        if m == 0 {
+            return Tensor::zeros([self.index.size()[0], n], (goals.kind(), goals.device()));
+        }
         let index = self.index.view([-1, 1, 1]).expand([-1, 1, n], false);
         goals.gather(1, &index, false).squeeze_dim(1) * self.is_active.unsqueeze(1)
     }
@@ -68,6 +71,14 @@ mod tests {
         let features = ActiveGoals::new(&layout, &[0, 3, 4], &goals).features(&goals);
         let expected = [1.0_f64, 2.0, 1.0, 0.0, 3.0, 4.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0];
         assert_eq!(features, Tensor::from_slice(&expected).view([3, 4]));
+    }
+
+    #[test]
+    fn where_nobody_sets_goals_none_is_active() {
+        let layout = PeriodLayout { n_goals: 0, n_steps: 5, remainder: Remainder::Last };
+        let goals = Tensor::zeros([2, 0, 3], (tch::Kind::Double, tch::Device::Cpu));
+        let selected = ActiveGoals::new(&layout, &[0, 4], &goals).select(&goals);
+        assert_eq!(selected, Tensor::zeros([2, 3], (tch::Kind::Double, tch::Device::Cpu)));
     }
 
     #[test]

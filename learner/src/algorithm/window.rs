@@ -98,19 +98,14 @@ impl PackedWindow {
     }
 }
 
-/// The two windows that an encoder reads: clicks and orders (HRA), or skips and clicks (LRA).
+/// The windows that an encoder reads, one a GRU: in the paper clicks and orders (HRA), or skips and clicks (LRA).
 #[derive(Debug)]
-pub struct Windows {
-    /// Clicks (HRA), skips (LRA).
-    pub first: PackedWindow,
-    /// Orders (HRA), clicks (LRA).
-    pub second: PackedWindow,
-}
+pub struct Windows(pub Vec<PackedWindow>);
 
 impl Windows {
     /// Rows of the batch, B.
     pub fn n_rows(&self) -> i64 {
-        self.first.n_rows()
+        self.0.first().expect("an encoder reads a window").n_rows()
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     },
     run_dir::{
         self, RunDir,
-        report::{self, AGENT},
+        report,
     },
     world::World,
 };
@@ -125,7 +125,7 @@ pub(super) fn compare(config: &Config, run_dir: &RunDir, scope: &Scope) -> Resul
     for policy in &mut policies {
         results.push(evaluate(&mut **policy, &world.for_evaluation(), &settings)?);
     }
-    let anchors = Anchors { subject: Some(AGENT.to_owned()), ..Anchors::of(&results) };
+    let anchors = Anchors { subject: Some(config.method().to_owned()), ..Anchors::of(&results) };
     let comparison = Comparison::new(world.name(), &settings, results, anchors)?;
     Ok(Comparison { caveats: world.caveats().to_vec(), ..comparison })
 }
@@ -155,7 +155,7 @@ fn load_agent(config: &Config, run_dir: &RunDir, world: &World) -> Result<AgentP
     })?;
     let policy = Policy::from_safetensors(&bytes, &config.model, Arc::clone(world.items()))
         .with_context(|| format!("{} does not fit this run", path.display()))?;
-    Ok(AgentPolicy::new(AGENT, Arc::new(policy), config.period_layout()))
+    Ok(AgentPolicy::new(config.method(), Arc::new(policy), config.period_layout()))
 }
 
 /// The supervised reference: the run's own, trained the first time it is needed (a minute or two).

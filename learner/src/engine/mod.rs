@@ -111,7 +111,7 @@ pub struct LowStates<'a> {
 /// Whatever can update MaHRL's parameters.
 pub trait Engine: Send {
     /// One update of both levels, in the order of Algorithm 1, lines 17-30. A batch without rows leaves its level as it
-    /// is. After [`Error::Diverged`] the parameters are worthless; after any other error they are as before.
+    /// is; without goals (M = 0) there is no high level, and its batch must be empty. After [`Error::Diverged`] the parameters are worthless; after any other error they are as before.
     fn update(&mut self, high: &HighBatch, low: &LowBatch) -> Result<UpdateMetrics, Error>;
 
     /// How much of the run is done, in [0, 1]: the next updates use the learning rates of that moment.
@@ -124,7 +124,7 @@ pub trait Engine: Send {
     /// is broadcast. Equal parameters give equal bytes.
     fn weights(&self, critics: bool) -> Vec<u8>;
 
-    /// All eight networks (`{high,low}/{actor,critic,target_actor,target_critic}/...`), the optimisers
+    /// All networks (`{high,low}/{actor,critic,target_actor,target_critic}/...`), the optimisers
     /// (`adam/{high,low}/{actor,critic}/{mean,square}/...`, `.../steps`) and `updates`: all that
     /// [`Engine::load_state`] needs to go on as if nothing had happened.
     fn state(&self) -> Tensors;

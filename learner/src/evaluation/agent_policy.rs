@@ -1,4 +1,5 @@
-//! MaHRL's agents as a compared method: goals every c steps, a virtual action every step, Eq 9; no noise.
+//! MaHRL's agents as a compared method: goals every c steps, a virtual action every step, Eq 9; no noise. Without a
+//! high-level agent (M = 0) there are no goals.
 
 use std::sync::Arc;
 
@@ -93,7 +94,7 @@ impl EvaluatedPolicy for AgentPolicy {
     }
 
     fn hierarchy(&self) -> Option<Hierarchy<'_>> {
-        Some(Hierarchy { layout: self.layout, goals: &self.goals })
+        (self.layout.n_goals > 0).then_some(Hierarchy { layout: self.layout, goals: &self.goals })
     }
 
     fn fork(&self) -> Box<dyn EvaluatedPolicy> {

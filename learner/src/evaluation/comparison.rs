@@ -100,6 +100,16 @@ impl Comparison {
         Ok(Self { environment, settings, anchors, rows, caveats: Vec::new() })
     }
 
+    /// The row of the method that each other one is held against.
+    pub fn subject(&self) -> Option<&Row> {
+        self.anchors.subject.as_ref().and_then(|name| self.row(name))
+    }
+
+    /// Whether it is the method of this name.
+    pub fn is_subject(&self, name: &str) -> bool {
+        self.anchors.subject.as_deref() == Some(name)
+    }
+
     /// The row of a method.
     pub fn row(&self, name: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.result.name == name)

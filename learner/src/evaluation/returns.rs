@@ -34,7 +34,7 @@ pub struct MonteCarloReturns {
     pub low_external: LevelReturn,
     /// Low level, the reward that its critic learns: r_ex + alpha r_in, without r_in where goals are in the state only.
     pub low: LevelReturn,
-    /// `[M]` high level, one a head.
+    /// `[M]` high level, one a head; none without a high-level agent.
     pub high: Vec<LevelReturn>,
 }
 
@@ -91,7 +91,7 @@ fn high_rewards(layout: &PeriodLayout, assignment: Assignment, beta: f32, reward
         Assignment::Naive => {}
         // Eq 13: phi'_i = phi_i + beta phi'_{i-1}.
         Assignment::Paper => (1..phi.len()).for_each(|i| phi[i] += beta * phi[i - 1]),
-        Assignment::Causal => (0..phi.len() - 1).rev().for_each(|i| phi[i] += beta * phi[i + 1]),
+        Assignment::Causal => (0..phi.len().saturating_sub(1)).rev().for_each(|i| phi[i] += beta * phi[i + 1]),
     }
     phi
 }
@@ -134,6 +134,8 @@ mod tests {
         assert_eq!(naive, [15.0, 40.0]);
         let causal = high_rewards(&layout(2, Remainder::Last), Assignment::Causal, 0.5, &rewards);
         assert_eq!(causal, [35.0, 40.0]);
+        let nobody = high_rewards(&layout(0, Remainder::Last), Assignment::Causal, 0.5, &rewards);
+        assert!(nobody.is_empty());
     }
 
     #[test]

@@ -92,7 +92,7 @@ const CONFIG: &str = "config.toml";
 
 /// The default of `--run-dir`: `runs/<env>-<preset>-<seed>`, with `-2`, `-3`, ... where that is taken.
 pub fn default_path(config: &Config) -> PathBuf {
-    let preset = format!("{:?}", config.preset).to_lowercase();
+    let preset = config.preset.name();
     let world = world_name(&config.environment.name);
     let base = format!("{world}-{preset}-{}", config.seed);
     let name = |k: u32| Path::new("runs").join(if k == 1 { base.clone() } else { format!("{base}-{k}") });

@@ -47,7 +47,7 @@ pub(super) fn run(trainer: &mut Trainer<'_>, runtime: &Runtime, resumed: Option<
         trainer.clock.note_actors(times(&rollouts), 1);
         let sizes = runtime.block_on(sampler.sizes())?;
         let ready = sizes.low >= config.replay.low.min_size as u64
-            && sizes.high >= config.replay.high.min_size as u64;
+            && (sizes.high >= config.replay.high.min_size as u64 || !config.model.has_high_level());
         let earned = trainer.state.earned + counts.steps as f64 * config.train.updates_per_step;
         trainer.state.earned = if ready { earned } else { 0.0 };
         while trainer.state.earned >= 1.0 {

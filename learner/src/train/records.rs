@@ -85,9 +85,10 @@ impl Trainer<'_> {
         let record = self.timed(Part::Evaluation, |trainer| -> Result<EvaluationRecord> {
             let agents = Arc::new(trainer.policy(&trainer.engine.weights(true))?);
             let (layout, worlds) = (trainer.config.period_layout(), trainer.world.for_evaluation());
-            let mut policy = AgentPolicy::new("MaHRL", Arc::clone(&agents), layout);
+            let method = trainer.config.method();
+            let mut policy = AgentPolicy::new(method, Arc::clone(&agents), layout);
             let rollouts = roll_out(&mut policy, &worlds, &settings)?;
-            let result = EvaluationResult::new("MaHRL", &rollouts, &settings);
+            let result = EvaluationResult::new(method, &rollouts, &settings);
             Ok(EvaluationRecord {
                 env_steps: trainer.env_steps,
                 updates: trainer.engine.updates(),

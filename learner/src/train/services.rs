@@ -58,5 +58,7 @@ pub(super) fn open_rollout(
 pub(super) fn request(config: &Config, number: u64) -> Request {
     // Odd multiplier: distinct seeds and updates have distinct keys within 2^32 updates.
     let key = config.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(number);
-    Request { low: Some(config.replay.low.batch), high: Some(config.replay.high.batch), key }
+    // Without a high-level agent nothing is stored for it.
+    let high = config.model.has_high_level().then_some(config.replay.high.batch);
+    Request { low: Some(config.replay.low.batch), high, key }
 }

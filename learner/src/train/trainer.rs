@@ -272,12 +272,15 @@ impl<'a> Trainer<'a> {
     pub(super) fn finish(self) -> Result<bool> {
         self.progress.finish();
         if self.engine.updates() == 0 && self.all_steps_done() {
+            let high = match self.config.model.has_high_level() {
+                true => self.config.replay.high.min_size,
+                false => 0,
+            };
             bail!(
-                "{} environment steps ended before the first update: the replay needs {} low-level and {} high-level \
-                 transitions first (replay.low.min_size, replay.high.min_size)",
+                "{} environment steps ended before the first update: the replay needs {} low-level and {high} \
+                 high-level transitions first (replay.low.min_size, replay.high.min_size)",
                 self.env_steps,
                 self.config.replay.low.min_size,
-                self.config.replay.high.min_size
             );
         }
         Ok(self.all_steps_done())

@@ -197,7 +197,7 @@ impl Case {
 
     fn windows(&self, prefix: &str, when: &str) -> Windows {
         let window = |which: &str| self.window(&format!("{prefix}/{when}{which}"));
-        Windows { first: window("first"), second: window("second") }
+        Windows(vec![window("first"), window("second")])
     }
 
     pub(crate) fn high(&self, u: usize) -> HighTensors {

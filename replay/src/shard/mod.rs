@@ -247,7 +247,9 @@ impl Shard {
                     insert(periods, low, Row { slot, position: record.position });
                     if closes {
                         let whole = usize::from(record.position) + 1 == n_steps;
-                        if whole || *partial_periods == PartialPeriods::Keep {
+                        // Without goals nobody learns from whole periods.
+                        let kept = whole || *partial_periods == PartialPeriods::Keep;
+                        if kept && shape.n_goals > 0 {
                             insert(periods, high, Row { slot, position: 0 });
                         }
                         periods.release(slot);

@@ -58,14 +58,14 @@ pub(crate) fn check_run(run: Option<&v1::RunHeader>, run_id: &str) -> Result<(),
 
 /// Refuses sizes outside the limits of `mahrl.v1.Shape`, and periods that do not fit a batch.
 pub(crate) fn check_shape(shape: &Shape) -> Result<(), Error> {
-    for (field, value, most) in [
-        ("shape.window", shape.window, 1_024),
-        ("shape.n_steps", shape.n_steps, 255),
-        ("shape.n_goals", shape.n_goals, shape.n_steps),
-        ("shape.n_dims", shape.n_dims, 4_096),
+    for (field, value, least, most) in [
+        ("shape.window", shape.window, 1, 1_024),
+        ("shape.n_steps", shape.n_steps, 1, 255),
+        ("shape.n_goals", shape.n_goals, 0, shape.n_steps),
+        ("shape.n_dims", shape.n_dims, 1, 4_096),
     ] {
-        if !(1..=most).contains(&value) {
-            return Err(Error::invalid(field, format!("{value} is outside 1 to {most}")));
+        if !(least..=most).contains(&value) {
+            return Err(Error::invalid(field, format!("{value} is outside {least} to {most}")));
         }
     }
     if period_bytes(shape) > MAX_BATCH_BYTES {

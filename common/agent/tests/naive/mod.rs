@@ -3,7 +3,7 @@
 use agent::Weights;
 use common::{
     ItemId,
-    config::{CriticAction, CriticOutput, ModelConfig},
+    config::{CriticAction, CriticOutput, History, ModelConfig},
 };
 
 /// Weights, settings and items `[V, n]`.
@@ -53,9 +53,18 @@ impl Naive<'_> {
     /// s of a session's `[3, N]` windows; `goal` is its goals `[M, n]` and the active one.
     fn state(&self, network: &str, windows: &[ItemId], goal: Option<(&[f32], Option<usize>)>) -> Vec<f64> {
         let window = |k: usize| &windows[k * self.model.window..][..self.model.window];
-        let [first, second] = if network.starts_with("high") { [1, 2] } else { [0, 1] };
-        let mut joined = self.gru(&format!("{network}/encoder.first"), window(first));
-        joined.extend(self.gru(&format!("{network}/encoder.second"), window(second)));
+        let Self { model, .. } = self;
+        let history = if network.starts_with("high") { model.high_history } else { model.low_history };
+        // Windows lie in the order skipped, clicked, ordered.
+        let read: &[usize] = match history {
+            History::SkipsClicks => &[0, 1],
+            History::ClicksOrders => &[1, 2],
+            History::Clicks => &[1],
+            History::SkipsClicksOrders => &[0, 1, 2],
+        };
+        let grus = ["first", "second", "third"].iter().zip(read);
+        let joined: Vec<f64> =
+            grus.flat_map(|(gru, &k)| self.gru(&format!("{network}/encoder.{gru}"), window(k))).collect();
         let (weight, bias) =
             (format!("{network}/encoder.merge.weight"), format!("{network}/encoder.merge.bias"));
         let mut s = self.linear(&weight, Some(&bias), &joined);
@@ -98,12 +107,18 @@ impl Naive<'_> {
 
     /// Eqs 3, 4: `[M n]`.
     pub(crate) fn goals(&self, windows: &[ItemId]) -> Vec<f64> {
+        if self.model.n_goals == 0 {
+            return Vec::new();
+        }
         let s = self.state("high/actor", windows, None);
         (0..self.model.n_goals).flat_map(|i| self.actor_head("high/actor", i, &s)).collect()
     }
 
     /// Eq 5: `[M]`.
     pub(crate) fn high_q(&self, windows: &[ItemId], goals: &[f32]) -> Vec<f64> {
+        if self.model.n_goals == 0 {
+            return Vec::new();
+        }
         let s = self.state("high/critic", windows, None);
         let goals = goals.chunks_exact(self.model.n_dims);
         goals.enumerate().map(|(i, goal)| self.critic_head("high/critic", i, &s, goal)).collect()

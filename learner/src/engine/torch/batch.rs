@@ -20,9 +20,9 @@ use crate::{
 /// A batch of high-level transitions. B rows.
 #[derive(Debug)]
 pub struct HighTensors {
-    /// Clicks and orders at the start of the period.
+    /// What the level reads at the start of the period: clicks and orders.
     pub now: Windows,
-    /// Clicks and orders at its end.
+    /// The same at its end.
     pub next: Windows,
     /// `[B, M, n]`.
     pub goals: Tensor,
@@ -37,9 +37,9 @@ pub struct HighTensors {
 /// A batch of low-level transitions. B rows.
 #[derive(Debug)]
 pub struct LowTensors {
-    /// Skips and clicks before the step.
+    /// What the level reads before the step: skips and clicks.
     pub now: Windows,
-    /// Skips and clicks after it.
+    /// The same after it.
     pub next: Windows,
     /// `[R]` the rows whose step was the last of its period, and their clicks and orders after it. Only read, and only
     /// decoded, where goals are in the state.
@@ -62,6 +62,9 @@ impl HighTensors {
     /// Decodes a batch of at least one row.
     pub fn decode(batch: &HighBatch, core: &Core) -> Result<Self, Error> {
         let (n_rows, c) = (batch.len(), core.settings().model.period_steps);
+        if !core.settings().model.has_high_level() {
+            return Err(Error::Length { column: "high".into(), found: n_rows, expected: 0 });
+        }
         check_length("high.feedback", batch.feedback.len(), n_rows * c)?;
         let reward = |(i, &code): (usize, &u8)| match code {
             NO_STEP => Ok(0.0),
@@ -167,19 +170,15 @@ fn rows_of_windows(
     Ok(pack(windows, level, core))
 }
 
-/// Packs the two windows that a level reads out of checked `[B, 3, N]` windows.
+/// Packs the windows that a level reads out of checked `[B, 3, N]` windows.
 fn pack(windows: &[ItemId], level: LevelKind, core: &Core) -> Windows {
     let n = core.settings().model.window;
     let one = |kind: WindowKind| {
         let rows = windows.chunks_exact(N_WINDOWS * n).map(move |row| history::window(row, kind));
         Packing::new(n, rows).gather(core.items())
     };
-    match level {
-        // Eq 3: clicks and orders
-        LevelKind::High => Windows { first: one(WindowKind::Clicked), second: one(WindowKind::Ordered) },
-        // Eq 6: skips and clicks
-        LevelKind::Low => Windows { first: one(WindowKind::Skipped), second: one(WindowKind::Clicked) },
-    }
+    // Eq 3: clicks and orders; Eq 6: skips and clicks
+    Windows(core.settings().windows(level).iter().map(|&kind| one(kind)).collect())
 }
 
 /// The embeddings `[len, n]` of checked items.

@@ -1,4 +1,4 @@
-//! Both levels, and one update of them from tensors. In: decoded batches; out: parameters moved, metrics.
+//! The levels there are, and one update of them from tensors. In: decoded batches; out: parameters moved, metrics.
 //!
 //! The core knows no ids and no records: the oracle's cases and the replay's batches come in the same way.
 
@@ -20,7 +20,10 @@ use crate::{
     engine::metrics::{LevelMetrics, UpdateMetrics},
 };
 
-/// The two levels, the item table and the number of updates done.
+/// Without goals there is no high level, and nobody may ask for it.
+const NO_HIGH_LEVEL: &str = "`model.n_goals` is 0: there is no high level";
+
+/// The levels, the item table and the number of updates done.
 #[derive(Debug)]
 pub struct Core {
     settings: Settings,
@@ -28,7 +31,8 @@ pub struct Core {
     items: Tensor,
     /// Set with `target_action = mapped`.
     mapping: Option<Mapping>,
-    high: Level,
+    /// `None` without goals.
+    high: Option<Level>,
     low: Level,
     updates: u64,
 }
@@ -41,7 +45,10 @@ impl Core {
         let mapped = settings.algorithm.target_action == TargetAction::Mapped;
         Self {
             mapping: mapped.then(|| Mapping::new(&items)),
-            high: Level::new(&settings, LevelKind::High, streams, options),
+            high: settings
+                .model
+                .has_high_level()
+                .then(|| Level::new(&settings, LevelKind::High, streams, options)),
             low: Level::new(&settings, LevelKind::Low, streams, options),
             updates: 0,
             settings,
@@ -74,10 +81,19 @@ impl Core {
         self.updates
     }
 
+    /// The levels there are, the high one first.
+    pub fn levels(&self) -> impl Iterator<Item = (LevelKind, &Level)> {
+        let high = self.high.as_ref().map(|level| (LevelKind::High, level));
+        high.into_iter().chain([(LevelKind::Low, &self.low)])
+    }
+
     /// One of the levels.
+    ///
+    /// # Panics
+    /// If there is no high level.
     pub fn level(&self, level: LevelKind) -> &Level {
         match level {
-            LevelKind::High => &self.high,
+            LevelKind::High => self.high.as_ref().expect(NO_HIGH_LEVEL),
             LevelKind::Low => &self.low,
         }
     }
@@ -86,7 +102,7 @@ impl Core {
     pub(super) fn restore(&mut self, level: LevelKind, updates: u64) -> &mut Level {
         self.updates = updates;
         match level {
-            LevelKind::High => &mut self.high,
+            LevelKind::High => self.high.as_mut().expect(NO_HIGH_LEVEL),
             LevelKind::Low => &mut self.low,
         }
     }
@@ -129,7 +145,8 @@ impl Core {
             batch.positions.iter().map(|position| (position + 1) % layout.n_steps).collect();
         let mut goals = batch.goals.shallow_clone();
         if let Some((rows, windows)) = &batch.next_period {
-            goals = goals.index_copy(0, rows, &self.high.target_actor().act(windows, None));
+            let high = self.level(LevelKind::High);
+            goals = goals.index_copy(0, rows, &high.target_actor().act(windows, None));
         }
         Some((now, ActiveGoals::new(&layout, &after, &goals).features(&goals)))
     }
@@ -138,11 +155,16 @@ impl Core {
     /// themselves.
     pub fn set_progress(&mut self, done: f64) {
         let share = self.settings.algorithm.learning_rate_final.powf(done.clamp(0.0, 1.0));
-        self.high.scale_learning_rates(share);
+        if let Some(high) = &mut self.high {
+            high.scale_learning_rates(share);
+        }
         self.low.scale_learning_rates(share);
     }
 
     /// One update, in the order of Algorithm 1, lines 17-30; a level without a batch stays as it is.
+    ///
+    /// # Panics
+    /// If there is a high-level batch and no high level.
     pub fn update(&mut self, high: Option<&HighTensors>, low: Option<&LowTensors>) -> UpdateMetrics {
         self.updates += 1;
         let actors_move = self.updates.is_multiple_of(self.settings.algorithm.actor_delay);
@@ -161,7 +183,8 @@ impl Core {
                 mapping: None,
                 weights: batch.weights.as_ref(),
             };
-            metrics.high = Some(step(&mut self.high, &batch, actors_move));
+            let level = self.high.as_mut().expect(NO_HIGH_LEVEL);
+            metrics.high = Some(step(level, &batch, actors_move));
         }
         if let Some(batch) = low {
             let (internal, active) = self.internal_reward(batch);
@@ -184,8 +207,8 @@ impl Core {
         }
         if actors_move {
             let tau = self.settings.algorithm.soft_update;
-            if high.is_some() {
-                self.high.soft_update(tau);
+            if let Some(level) = self.high.as_ref().filter(|_| high.is_some()) {
+                level.soft_update(tau);
             }
             if low.is_some() {
                 self.low.soft_update(tau);

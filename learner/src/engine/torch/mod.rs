@@ -107,6 +107,9 @@ impl Engine for TorchEngine {
     }
 
     fn goals(&self, windows: &[ItemId]) -> Result<Vec<f32>, Error> {
+        if !self.core.settings().model.has_high_level() {
+            return Ok(Vec::new());
+        }
         let windows = batch::windows("windows", windows, LevelKind::High, &self.core)?;
         Ok(to_vec(&self.core.level(LevelKind::High).actor().act(&windows, None)))
     }
@@ -117,6 +120,9 @@ impl Engine for TorchEngine {
     }
 
     fn high_values(&self, windows: &[ItemId], goals: &[f32]) -> Result<Vec<f32>, Error> {
+        if !self.core.settings().model.has_high_level() {
+            return Ok(Vec::new());
+        }
         let packed = batch::windows("windows", windows, LevelKind::High, &self.core)?;
         let goals = batch::goals("goals", goals, packed.n_rows() as usize, &self.core)?;
         Ok(to_vec(&self.core.level(LevelKind::High).critic().value(&packed, None, &goals)))

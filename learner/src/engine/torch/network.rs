@@ -6,7 +6,7 @@ use tch::Tensor;
 use crate::algorithm::{
     adam::Adam,
     assert_shape, encoder, heads,
-    layout::{Layout, N_ENCODER_BLOCKS, Role},
+    layout::{Layout, Role},
     parameters::Parameters,
     settings::Settings,
     state,
@@ -65,7 +65,7 @@ impl Network {
 
     /// The parameters of the heads.
     fn heads(&self) -> &[Tensor] {
-        &self.parameters.blocks()[N_ENCODER_BLOCKS..]
+        &self.parameters.blocks()[self.layout().n_encoder_blocks()..]
     }
 
     /// The state with its features, `[B, D]`.

@@ -12,17 +12,16 @@ use crate::{
     engine::Error,
 };
 
-const LEVELS: [LevelKind; 2] = [LevelKind::High, LevelKind::Low];
 const ROLES: [Role; 2] = [Role::Actor, Role::Critic];
 const UPDATES: &str = "updates";
 
 /// The online networks in f32: what is broadcast.
 pub fn online(core: &Core, critics: bool) -> Tensors {
     let mut out = Tensors::new();
-    for level in LEVELS {
+    for (kind, level) in core.levels() {
         for role in &ROLES[..1 + usize::from(critics)] {
-            let network = &core.level(level).trained(*role).network;
-            let prefix = format!("{}/{}", level.name(), role.name());
+            let network = &level.trained(*role).network;
+            let prefix = format!("{}/{}", kind.name(), role.name());
             let flat = network.parameters().flat().to_kind(Kind::Float);
             put(&mut out, &prefix, network.layout(), &flat);
         }
@@ -61,8 +60,7 @@ fn steps_name(level: LevelKind, role: Role) -> String {
 pub fn save(core: &Core) -> Tensors {
     let mut out = Tensors::new();
     out.insert(UPDATES.into(), Array::counts(vec![core.updates() as i64]));
-    for kind in LEVELS {
-        let level = core.level(kind);
+    for (kind, level) in core.levels() {
         for (prefix, layout, flat) in vectors(level, kind.name()) {
             put(&mut out, &prefix, &layout, &flat);
         }
@@ -79,15 +77,15 @@ pub fn load(core: &mut Core, state: &Tensors) -> Result<(), Error> {
     let updates = counts(state, UPDATES, 1)?[0];
     let mut vectors_of = Vec::new();
     let mut steps_of = Vec::new();
-    for kind in LEVELS {
-        for (prefix, layout, flat) in vectors(core.level(kind), kind.name()) {
+    for (kind, level) in core.levels() {
+        for (prefix, layout, flat) in vectors(level, kind.name()) {
             let named = layout.named();
             n_known += named.len();
             vectors_of.push((flat, take(state, &prefix, &named)?));
         }
         for role in ROLES {
             n_known += 1;
-            let expected = core.level(kind).trained(role).adam.steps().len();
+            let expected = level.trained(role).adam.steps().len();
             steps_of.push((kind, role, counts(state, &steps_name(kind, role), expected)?));
         }
     }

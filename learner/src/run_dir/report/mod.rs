@@ -41,7 +41,7 @@ use self::{canvas::Problem, page::Page, records::Records};
 use super::{RunDir, write_whole};
 use crate::evaluation::Comparison;
 
-pub use verdict::{AGENT, Side, Verdict, verdicts};
+pub use verdict::{Side, Verdict, verdicts};
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,6 @@ use super::{
     plots::Sources,
     records::Records,
     settings, style, table,
-    verdict::AGENT,
 };
 use crate::{evaluation::Comparison, run_dir::RunDir};
 
@@ -31,7 +30,7 @@ pub(super) struct Page<'a> {
 impl Page<'_> {
     /// The whole file.
     pub(super) fn html(&self) -> Result<String, Error> {
-        let title = format!("{} on {}", AGENT, self.config.environment.name);
+        let title = format!("{} on {}", self.config.method(), self.config.environment.name);
         let sections = self.sections()?;
         let links: String = sections
             .iter()
@@ -111,7 +110,7 @@ impl Page<'_> {
             Mode::Async => "async",
         };
         let facts = [
-            ("preset", format!("{preset:?}").to_lowercase()),
+            ("preset", preset.name().to_owned()),
             ("seed", seed.to_string()),
             ("environment steps", format!("{} of {}", number(steps), number(train.steps as f64))),
             ("updates of both levels", number(updates)),

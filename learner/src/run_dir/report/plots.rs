@@ -13,7 +13,6 @@ use super::{
     records::{Point, Records, entries},
     style::{Colour, LINES},
     table,
-    verdict::AGENT,
 };
 use crate::evaluation::{Comparison, comparison::Row};
 
@@ -46,7 +45,8 @@ impl Sources<'_> {
     /// Every method of the final table but the trained one, by a number of its row; oracles where they have room.
     fn references(&self, oracles: bool, value: impl Fn(&Row) -> f64) -> Vec<Reference> {
         let rows = self.comparison.iter().flat_map(|comparison| &comparison.rows);
-        rows.filter(|row| row.result.name != AGENT && (oracles || !table::is_oracle(&row.result.name)))
+        let is_agent = |name: &str| self.comparison.is_some_and(|comparison| comparison.is_subject(name));
+        rows.filter(|row| !is_agent(&row.result.name) && (oracles || !table::is_oracle(&row.result.name)))
             .map(|row| Reference {
                 name: row.result.name.clone(),
                 value: value(row),

@@ -8,7 +8,7 @@ use super::{
     canvas::Caption,
     html::{escape, paragraph},
     style::{AXIS, BLUE, Colour, GOLD, GREEN, MUTED, PURPLE},
-    verdict::{AGENT, Side, verdicts},
+    verdict::{Side, verdicts},
 };
 use crate::{
     baselines::history_greedy,
@@ -20,10 +20,9 @@ pub(super) fn is_oracle(name: &str) -> bool {
     Reference::ALL.iter().any(|reference| reference.name() == name && reference.is_oracle())
 }
 
-/// The colour of a method in every plot.
+/// The colour in every plot of a method that is not the trained one, which is blue.
 pub(super) fn colour_of(name: &str) -> Colour {
     match name {
-        AGENT => BLUE,
         history_greedy::NAME => GREEN,
         "logging" => PURPLE,
         "popularity" => GOLD,
@@ -67,15 +66,15 @@ fn verdict_list(comparison: &Comparison) -> String {
             item(class, &format!("{}.", verdict.text))
         })
         .collect();
-    let agent = comparison.row(AGENT);
-    if let (Some(score), Some((low, high))) =
-        (agent.and_then(|row| row.normalised), &comparison.anchors.scale)
+    if let (Some(agent), Some((low, high))) = (comparison.subject(), &comparison.anchors.scale)
+        && let Some(score) = agent.normalised
     {
         let [value, from, to] = [score.value, score.low, score.high].map(|share| 100.0 * share);
         items.push(item(
             "level",
             &format!(
-                "{AGENT} stands at {value:.0}% ({from:.0}% to {to:.0}%) of the way from {low} to {high}."
+                "{} stands at {value:.0}% ({from:.0}% to {to:.0}%) of the way from {low} to {high}.",
+                agent.result.name
             ),
         ));
     }
@@ -91,10 +90,14 @@ fn bars(comparison: &Comparison, id: &str) -> Result<String, Error> {
         name: result.name.clone(),
         parts: vec![(result.click.value, 0.55), (result.order.value, 1.0)],
         interval: Some((result.total.low, result.total.high)),
-        // Not competitors: they stand back.
-        colour: if is_oracle(&result.name) { AXIS } else { colour_of(&result.name) },
+        colour: match result.name.as_str() {
+            name if comparison.is_subject(name) => BLUE,
+            // Not competitors: they stand back.
+            name if is_oracle(name) => AXIS,
+            name => colour_of(name),
+        },
         text: format!("{:.2}", result.total.value),
-        bold: result.name == AGENT,
+        bold: comparison.is_subject(&result.name),
     };
     let words = |row: &Row| format!(" {}: {:.2}.", row.result.name, row.result.total.value);
     let description: String = comparison.rows.iter().map(words).collect();
@@ -138,7 +141,7 @@ fn table(comparison: &Comparison) -> String {
         cells.extend(scale.as_ref().map(|_| cell(*normalised, 1.0)));
         cells.extend(has_truth.then(|| cell(result.expected, 1.0)));
         let classes: Vec<&str> = [
-            (result.name == AGENT).then_some("agent"),
+            comparison.is_subject(&result.name).then_some("agent"),
             (best == Some(result.name.as_str())).then_some("best"),
             is_oracle(&result.name).then_some("oracle"),
         ]

@@ -12,6 +12,9 @@ use crate::{
     run_dir::metrics::{EvaluationRecord, LevelMeans, Record, TimingRecord, TrainRecord},
 };
 
+/// What the made-up run's settings are called.
+const AGENT: &str = "MaHRL";
+
 fn around(value: f64) -> Estimate {
     Estimate { value, low: value - 0.1, high: value + 0.1 }
 }

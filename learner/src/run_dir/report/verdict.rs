@@ -7,9 +7,6 @@ use crate::{
     evaluation::{Comparison, Estimate, comparison::Row},
 };
 
-/// Name of the trained policy in tables.
-pub const AGENT: &str = "MaHRL";
-
 /// How the trained policy compares with another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -53,7 +50,7 @@ impl Side {
 /// The trained policy beside the logging policy, the best of the other plain references where that is better, and
 /// history-greedy, as far as the table has them.
 pub fn verdicts(comparison: &Comparison) -> Vec<Verdict> {
-    let Some(agent) = comparison.row(AGENT) else { return Vec::new() };
+    let Some(agent) = comparison.subject() else { return Vec::new() };
     let row = |name: &str| comparison.row(name);
     let total = |row: &Row| row.result.total.value;
     let logging = row(Reference::Logging.name());
@@ -73,7 +70,8 @@ fn beside(agent: &Row, other: &Row) -> Option<Verdict> {
     let range = |e: Estimate| format!("{:.2} ({:.2} to {:.2})", e.value, e.low, e.high);
     let apart = if ours.low > theirs.high || ours.high < theirs.low { ", intervals apart" } else { "" };
     let text = format!(
-        "{AGENT} {} {}: {} against {}{apart}; session by session {:+.2} ({:+.2} to {:+.2})",
+        "{} {} {}: {} against {}{apart}; session by session {:+.2} ({:+.2} to {:+.2})",
+        agent.result.name,
         side.words(),
         other.result.name,
         range(ours),

@@ -21,12 +21,16 @@ impl Sources<'_> {
         // Its interval is narrower, and one band is enough.
         let expected = curve(evaluations, "/expected/value", 1.0);
         let sessions = self.config.train.evaluation_sessions;
+        let agent = self.config.method();
         let mut total = self.plot(
             "reward",
             "Evaluation reward",
             "mean reward a session",
             Scale::Fit,
-            vec![dotted("MaHRL", BLUE, reward("total")), line("MaHRL, expected", INK, expected)],
+            vec![
+                dotted(agent, BLUE, reward("total")),
+                line(&format!("{agent}, expected"), INK, expected),
+            ],
         );
         total.wide = true;
         total.references = self.references(true, |row| row.result.total.value);
@@ -43,7 +47,7 @@ impl Sources<'_> {
             "Click reward",
             "a session",
             Scale::Fit,
-            vec![dotted("MaHRL", BLUE, reward("click"))],
+            vec![dotted(agent, BLUE, reward("click"))],
         );
         click.references = self.references(false, |row| row.result.click.value);
         let mut order = self.plot(
@@ -51,7 +55,7 @@ impl Sources<'_> {
             "Order reward",
             "a session",
             Scale::Fit,
-            vec![dotted("MaHRL", BLUE, reward("order"))],
+            vec![dotted(agent, BLUE, reward("order"))],
         );
         order.references = self.references(false, |row| row.result.order.value);
         figures(vec![

@@ -1,0 +1,139 @@
+//! `[model]`: sizes and forms of the networks.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, require};
+use crate::history::Kind;
+
+/// How goals reach the low-level agent (docs/deviations.md, D1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GoalConditioning {
+    /// Through the internal reward only (the paper's equations).
+    Reward,
+    /// In the low-level state `[s; g; one-hot i]`, without internal reward (HRL-S).
+    State,
+    /// Both.
+    Both,
+}
+
+impl GoalConditioning {
+    /// Whether r_in is part of the low-level reward.
+    pub fn in_reward(self) -> bool {
+        self != Self::State
+    }
+
+    /// Whether the active goal is part of the low-level state.
+    pub fn in_state(self) -> bool {
+        self != Self::Reward
+    }
+}
+
+/// Activation of the critics' output (D2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CriticOutput {
+    /// ReLU with output bias +1 (Eqs 5, 8).
+    Relu,
+    /// Softplus.
+    Softplus,
+    /// None.
+    Linear,
+}
+
+/// The form in which a critic sees an action or a goal (D8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CriticAction {
+    /// As it is (Eqs 5, 8).
+    Raw,
+    /// `7 a / |a|`: only the direction matters to Eqs 9 and 11, 7 is an item's typical length.
+    Direction,
+}
+
+/// The history windows that an encoder reads, in this order, one GRU each (Eqs 3, 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum History {
+    /// Skips and clicks: the low level of the paper.
+    SkipsClicks,
+    /// Clicks and orders: the high level of the paper.
+    ClicksOrders,
+    /// Clicks alone (HRL-I).
+    Clicks,
+    /// Skips, clicks and orders (DDPG-O).
+    SkipsClicksOrders,
+}
+
+impl History {
+    /// The windows, in the order of the encoder's GRUs.
+    pub fn windows(self) -> &'static [Kind] {
+        match self {
+            Self::SkipsClicks => &[Kind::Skipped, Kind::Clicked],
+            Self::ClicksOrders => &[Kind::Clicked, Kind::Ordered],
+            Self::Clicks => &[Kind::Clicked],
+            Self::SkipsClicksOrders => &[Kind::Skipped, Kind::Clicked, Kind::Ordered],
+        }
+    }
+}
+
+/// `[model]`: sizes and forms of the networks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Item embedding size, n.
+    pub n_dims: usize,
+    /// Length of each history window, N.
+    pub window: usize,
+    /// Width of the GRUs and of the state s.
+    pub encoder_width: usize,
+    /// Width of the critics' heads.
+    pub head_width: usize,
+    /// Goals per period, M; 0: no high-level agent at all (DDPG+).
+    pub n_goals: usize,
+    /// Steps per period, c.
+    pub period_steps: usize,
+    /// Bound B of goals, virtual actions and embeddings.
+    pub bound: f32,
+    /// What the high-level agent sees of the past.
+    pub high_history: History,
+    /// What the low-level agent sees of the past.
+    pub low_history: History,
+    /// How goals reach the low-level agent.
+    pub goal_conditioning: GoalConditioning,
+    /// Activation of the critics' output.
+    pub critic_output: CriticOutput,
+    /// The form in which critics see actions.
+    pub critic_action: CriticAction,
+}
+
+impl ModelConfig {
+    /// Whether there is a high-level agent.
+    pub fn has_high_level(&self) -> bool {
+        self.n_goals > 0
+    }
+
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        let size = |key, value: usize, most: usize| {
+            require((1..=most).contains(&value), key, value, format!("1 to {most}"))
+        };
+        size("model.n_dims", self.n_dims, 4096)?;
+        size("model.window", self.window, 255)?;
+        size("model.encoder_width", self.encoder_width, 4096)?;
+        size("model.head_width", self.head_width, 4096)?;
+        size("model.period_steps", self.period_steps, 255)?;
+        require(
+            self.n_goals <= self.period_steps,
+            "model.n_goals",
+            self.n_goals,
+            format!("at most model.period_steps = {} (a goal needs a step)", self.period_steps),
+        )?;
+        require(
+            self.n_goals >= 1 || !self.goal_conditioning.in_state(),
+            "model.n_goals",
+            self.n_goals,
+            "at least 1 with model.goal_conditioning = \"state\" or \"both\": there would be no goal to see",
+        )?;
+        require(self.bound > 0.0 && self.bound.is_finite(), "model.bound", self.bound, "a positive number")
+    }
+}
