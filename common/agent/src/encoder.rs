@@ -78,13 +78,7 @@ impl Encoder {
             let inputs = layer.inputs(level, items, rows.len() * length);
             // The i-th state starts i w columns in; with no rows there is nothing to write.
             let data = joined.get_mut(i * w..).unwrap_or_default();
-            layer.gru.forward(
-                level,
-                inputs,
-                sequences,
-                RowMajorMut { data, stride: all },
-                &mut scratch.gru,
-            );
+            layer.gru.forward(level, inputs, sequences, RowMajorMut { data, stride: all }, &mut scratch.gru);
         }
         // Eqs 3, 6
         let a = Strided::rows(joined, all);

@@ -273,7 +273,10 @@ mod tests {
             ("[environment]\nflip_share = 1.5", vec!["environment.flip_share", "1.5", "0 to 1"]),
             ("[algorithm]\ndiscount = 1.5", vec!["algorithm.discount", "1.5"]),
             ("[model]\ncritic_output = \"cubic\"", vec!["model.critic_output", "cubic", "softplus"]),
-            ("preset = \"magic\"", vec!["magic", "expected one of `paper`, `tuned`, `ddpg+`", "for key \"preset\""]),
+            (
+                "preset = \"magic\"",
+                vec!["magic", "expected one of `paper`, `tuned`, `ddpg+`", "for key \"preset\""],
+            ),
             ("[model]\nn_goals = 0\ngoal_conditioning = \"state\"", vec!["model.n_goals", "at least 1 with"]),
             ("seed = = 3", vec!["line 1, column 8", "invalid string", "config.toml"]),
         ] {

@@ -53,12 +53,7 @@ pub fn forward(parameters: &Parameters, windows: &Windows) -> (Tensor, Tape) {
 }
 
 /// Gradients of the encoder's blocks in the order of the layout, given that of s, `[B, w]`.
-pub fn backward(
-    parameters: &Parameters,
-    windows: &Windows,
-    tape: &Tape,
-    d_s: &Tensor,
-) -> Vec<Tensor> {
+pub fn backward(parameters: &Parameters, windows: &Windows, tape: &Tape, d_s: &Tensor) -> Vec<Tensor> {
     let (merge, _) = merge(parameters);
     let w = merge.size()[0];
     assert_shape("d_s", d_s, &[windows.n_rows(), w]);

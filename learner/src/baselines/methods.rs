@@ -3,6 +3,7 @@
 use super::{
     Method,
     cf::{Cf, CfForm, CfSettings},
+    deers::DeersMethod,
     history_greedy::HistoryGreedyMethod,
     references::ReferenceMethod,
 };
@@ -34,6 +35,7 @@ pub fn all(budget: Budget) -> Vec<Box<dyn Method>> {
     for form in [CfForm::User, CfForm::Item] {
         methods.push(Box::new(Cf::new(form, CfSettings::default())));
     }
+    methods.push(Box::new(DeersMethod::new(budget)));
     methods
 }
 

@@ -12,12 +12,14 @@
 //! | [`interaction_log`] | sessions of an imported log, or of a world under its logging policy |
 //! | [`references`] | random, popularity, logging |
 //! | [`cf`] | collaborative filtering, user-based and item-based |
+//! | [`deers`] | a Q-network over positive and negative feedback with competing items (Zhao et al. 2018) |
 //! | [`history_greedy`] | the myopic bar: a supervised two-tower policy on the agents' own inputs |
 //! | `file` | fitted methods on disk |
 //!
 //! The privileged oracles are no methods: they live beside their world in `sim`.
 
 pub mod cf;
+pub mod deers;
 mod error;
 mod file;
 pub mod greedy;

@@ -13,10 +13,7 @@ use crate::{
     evaluation::{
         AgentPolicy, Comparison, EvaluatedPolicy, EvaluationSettings, Users, comparison::Anchors, evaluate,
     },
-    run_dir::{
-        self, RunDir,
-        report,
-    },
+    run_dir::{self, RunDir, report},
     world::World,
 };
 

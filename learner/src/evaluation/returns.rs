@@ -91,7 +91,9 @@ fn high_rewards(layout: &PeriodLayout, assignment: Assignment, beta: f32, reward
         Assignment::Naive => {}
         // Eq 13: phi'_i = phi_i + beta phi'_{i-1}.
         Assignment::Paper => (1..phi.len()).for_each(|i| phi[i] += beta * phi[i - 1]),
-        Assignment::Causal => (0..phi.len().saturating_sub(1)).rev().for_each(|i| phi[i] += beta * phi[i + 1]),
+        Assignment::Causal => {
+            (0..phi.len().saturating_sub(1)).rev().for_each(|i| phi[i] += beta * phi[i + 1])
+        }
     }
     phi
 }

@@ -27,10 +27,7 @@ impl Sources<'_> {
             "Evaluation reward",
             "mean reward a session",
             Scale::Fit,
-            vec![
-                dotted(agent, BLUE, reward("total")),
-                line(&format!("{agent}, expected"), INK, expected),
-            ],
+            vec![dotted(agent, BLUE, reward("total")), line(&format!("{agent}, expected"), INK, expected)],
         );
         total.wide = true;
         total.references = self.references(true, |row| row.result.total.value);
