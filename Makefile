@@ -36,9 +36,10 @@ test: setup ## all that CI runs: formatting, lints, every test, docs
 check: setup ## the quick part of test: formatting and lints
 	@CARGO_FLAGS="$(CARGO_FLAGS)" scripts/test.sh formatting lints
 
-bench: setup ## environment steps, transitions and updates a second, and where the time goes
-	@echo "bench: building in release mode, then measuring the training loop"
+bench: setup ## environment steps, transitions and updates a second, where the time goes; shards and weights over sockets
+	@echo "bench: building in release mode, then measuring the training loop and the services"
 	cargo bench $(CARGO_FLAGS) -p learner --bench training_loop -- $(ARGS)
+	cargo bench $(CARGO_FLAGS) -p learner --bench services
 
 bench-all: setup ## every benchmark of every crate
 	@echo "bench-all: building in release mode, then measuring every crate"

@@ -9,8 +9,9 @@
 //! | [`baselines`] | policies to compare with |
 //! | [`simulator`] | fitting the learned simulator (Sec 4.2.1) and its acceptance report |
 //! | [`evaluation`] | rollouts without exploration, intervals, tables |
+//! | [`reproduce`] | the paper's tables and figures made anew: every method, equal budgets |
 //! | [`run_dir`] | what a run leaves on disk: metrics, TensorBoard events, report |
-//! | [`scaling`] | convergence against the number of actors: the study, and a model beyond this machine
+//! | [`scaling`] | convergence against the number of actors: the study, and a model beyond this machine |
 //! | [`train`] | the loop: single node, lockstep or async |
 //! | [`world`] | the world a run names, for training, validation and test users |
 //! | [`cli`] | the command line |
@@ -21,6 +22,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod engine;
 pub mod evaluation;
+pub mod reproduce;
 pub mod run_dir;
 pub mod scaling;
 pub mod simulator;

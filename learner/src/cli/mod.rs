@@ -5,6 +5,7 @@
 
 mod evaluate;
 mod logs;
+mod reproduce;
 mod scale;
 mod simulator;
 mod train;
@@ -32,6 +33,7 @@ Examples:
   learner --env shopworld:dense             another variant of the built-in world
   learner --run-dir runs/a --resume         go on where runs/a stopped
   learner evaluate runs/a --length 200      the final table again, on longer sessions
+  learner reproduce fig7 --budget quick     the paper's figure, every method beside the others
   learner world                             the reference policies of the built-in world
   learner import --format taobao --input UserBehavior.csv --output logs/taobao
   learner embed logs/taobao && learner simulator fit logs/taobao && learner --env logs/taobao";
@@ -57,6 +59,11 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Convergence against the number of actors: a study on this machine, and a model beyond it (docs/scaling.md).
     Scale(scale::Args),
+    /// Make the paper's tables and figures anew: every method, equal budgets, with intervals.
+    Reproduce(reproduce::Args),
+    /// One cell of a reproduction; `reproduce` starts it.
+    #[command(hide = true)]
+    Cell(reproduce::CellArgs),
     /// Print the reference policies of the built-in world.
     World(world::Args),
     /// Import a public log into the canonical form.
@@ -114,6 +121,8 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Scale(args) => scale::run(&args),
+        Command::Reproduce(args) => reproduce::run(&args),
+        Command::Cell(args) => reproduce::cell(&args),
         Command::World(args) => world::run(&args),
         Command::Import(args) => logs::import(&args),
         Command::Stats(args) => logs::stats(&args),

@@ -69,7 +69,7 @@ pub(super) fn mean_at(values: &[f64], indices: &[usize]) -> f64 {
 }
 
 /// The `share` quantile of sorted values, interpolated between neighbours.
-fn percentile(sorted: &[f64], share: f64) -> f64 {
+pub fn percentile(sorted: &[f64], share: f64) -> f64 {
     let position = share * (sorted.len() - 1) as f64;
     let (below, rest) = (position.floor() as usize, position.fract());
     let above = (below + 1).min(sorted.len() - 1);

@@ -19,7 +19,7 @@ use common::config::Config;
 
 use super::cpu::{CpuSample, CpuUse, process_s};
 use crate::{
-    run_dir::{metrics::TimingRecord, read_lines},
+    run_dir::{RunDir, metrics::TimingRecord, read_lines},
     train::Interrupt,
 };
 
@@ -181,6 +181,12 @@ impl Order<'_> {
             }
             // A line that is being written is whole at the next look.
             let records: Vec<TimingRecord> = read_lines(&timing).unwrap_or_default();
+            if !RunDir::holds_run(&self.run_path()) {
+                // Nothing is stored before: this is what starting costs.
+                cpu = processes
+                    .cpu(begun, &TimingRecord::default())
+                    .map(|sample| CpuUse::followed_by(None, sample));
+            }
             if let Some(record) = records.last().filter(|_| records.len() > seen) {
                 seen = records.len();
                 progress(record.env_steps);

@@ -29,10 +29,10 @@ pub struct CpuSample {
     pub learner_others_s: f64,
 }
 
-/// Three samples: the first record, the last one before an update, the last one.
+/// Three samples: before anything was stored, the last record before an update, the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CpuUse {
-    /// At the first record.
+    /// Before the first step, start-up behind it.
     pub first: CpuSample,
     /// At the last record without an update.
     pub warm_up: CpuSample,

@@ -54,6 +54,17 @@ impl Settings {
         Self { random_interactions: 60_000, rounds: 2, round_interactions: 40_000, ..Self::default() }
     }
 
+    /// The same rounds in proportion, with at most `n` interactions in all.
+    #[must_use]
+    pub fn of_interactions(self, n: usize) -> Self {
+        let share = |part: usize| (part as f64 * n as f64 / self.total_interactions() as f64) as usize;
+        Self {
+            random_interactions: share(self.random_interactions).max(1),
+            round_interactions: share(self.round_interactions).max(1),
+            ..self
+        }
+    }
+
     /// All interactions of a training.
     pub fn total_interactions(&self) -> usize {
         self.random_interactions + self.rounds * self.round_interactions
@@ -84,6 +95,14 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_budget_is_kept_and_shared_out_as_before() {
+        let (whole, small) = (Settings::default(), Settings::default().of_interactions(100_000));
+        assert!((99_000..=100_000).contains(&small.total_interactions()));
+        let share = |s: &Settings| s.random_interactions as f64 / s.total_interactions() as f64;
+        assert!((share(&whole) - share(&small)).abs() < 1e-3);
+    }
 
     #[test]
     fn a_setting_outside_its_range_is_named() {

@@ -13,6 +13,7 @@
 //! | [`axis`], [`canvas`], [`style`] | round numbers, strokes, colours |
 //! | [`records`] | the lines of a run as curves |
 //! | [`settings`] | what differs from the paper, and the commands |
+//! | [`reproduction`] | the page of the paper's experiments |
 //! | [`scaling`] | the page of a convergence study |
 //! | [`html`] | escaping |
 
@@ -24,6 +25,7 @@ mod page;
 mod plot;
 mod plots;
 mod records;
+pub mod reproduction;
 pub mod scaling;
 mod settings;
 mod style;

@@ -1,4 +1,4 @@
-//! Curves over environment steps, each named at its end, with the references as horizontal lines.
+//! Curves over steps, each named at its end, with the references as horizontal lines.
 //!
 //! Bounds far above everything else (the oracles) get a strip of their own over the plot, on a scale of their own,
 //! so that what was learned is not pressed into the lower part.
@@ -61,7 +61,7 @@ pub(super) struct Plot {
     pub(super) wide: bool,
     pub(super) series: Vec<Series>,
     pub(super) references: Vec<Reference>,
-    /// Environment steps at the right end.
+    /// Steps at the right end.
     pub(super) last_step: f64,
 }
 
@@ -122,7 +122,7 @@ impl Plot {
 
     /// The plot in words.
     fn description(&self) -> String {
-        let mut text = format!("{}, in {}, over environment steps.", self.title, self.unit);
+        let mut text = format!("{}, in {}, over steps.", self.title, self.unit);
         for series in &self.series {
             if let (Some(first), Some(last)) = (series.finite().next(), series.last()) {
                 text += &format!(

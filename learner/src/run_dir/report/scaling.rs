@@ -21,12 +21,7 @@ use crate::scaling::{
 pub fn picture(study: &Study, target: Option<f64>) -> Result<Option<String>, Error> {
     let bars = bars(study, target, "seconds", "Seconds to the target return", |(seconds, _)| seconds);
     let svg = bars.svg().map_err(Error::drawing("seconds to the target"))?;
-    // A file of its own says what it is, and stands on white.
-    Ok(svg.map(|svg| {
-        let svg =
-            svg.replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" style=\"background:#fff\" ", 1);
-        svg.replace("<text ", "<text font-family=\"sans-serif\" ")
-    }))
+    Ok(svg.as_deref().map(style::alone))
 }
 
 fn bars(
@@ -133,11 +128,5 @@ pub fn page(
             &section("model", "What the model expects", note + &table_of_words(&model.header, &model.rows));
     }
     body += &section("about", "About", about);
-    Ok(format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
-         <title>Scaling study</title>\n<style>\n{}</style>\n</head>\n<body>\n<main>\n\
-         <h1>Convergence against the number of actors</h1>\n{body}</main>\n</body>\n</html>\n",
-        style::sheet()
-    ))
+    Ok(style::page("Scaling study", "Convergence against the number of actors", &body))
 }

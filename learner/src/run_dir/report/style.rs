@@ -51,6 +51,23 @@ pub(super) fn sheet() -> String {
     format!("{PAGE}\n@media screen and (prefers-color-scheme: dark) {{\n{DARK}{dark}}}\n")
 }
 
+/// A page of sections. `body` is HTML.
+pub(super) fn page(title: &str, heading: &str, body: &str) -> String {
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
+         <title>{title}</title>\n<style>\n{}</style>\n</head>\n<body>\n<main>\n\
+         <h1>{heading}</h1>\n{body}</main>\n</body>\n</html>\n",
+        sheet()
+    )
+}
+
+/// An `<svg>` element as a file of its own: it says what it is, and stands on white.
+pub(super) fn alone(svg: &str) -> String {
+    svg.replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" style=\"background:#fff\" ", 1)
+        .replace("<text ", "<text font-family=\"sans-serif\" ")
+}
+
 const PAGE: &str = "\
 :root { color-scheme: light dark; --paper: #FFFFFF; --card: #F6F8FA; --ink: #1A1F24; --muted: #5C6772;
   --line: #DCE1E6; --accent: #0072B2; --best: #E3F1FA; --good: #00805E; --bad: #B84A00; }

@@ -2,25 +2,18 @@
 //!
 //! `cargo bench -p replay`. An insert counts a low-level step with its share of the periods, until it is stored.
 
+mod rows;
+
 use std::{path::Path, time::Duration};
 
-use common::{
-    Feedback, ItemId,
-    config::{PartialPeriods, Sync},
-    transition::{Ending, PeriodStart, Shape, Step},
-};
+use common::config::{PartialPeriods, Sync};
 use divan::{Bencher, counter::ItemsCount};
 use proto::v1::{PaceRequest, RunHeader, replay_client::ReplayClient};
 use replay::{
-    LocalReplay, Sampling, Settings, ShardServer, Shards, TableSettings, TransitionSink, Writer,
-    WriterSettings, local,
+    LocalReplay, Sampling, Settings, ShardServer, Shards, TableSettings, Writer, WriterSettings, local,
 };
+use rows::{ROUND, Rows, SHAPE};
 use tokio::{runtime::Runtime, sync::watch};
-
-const SHAPE: Shape = Shape { window: 10, n_steps: 10, n_goals: 2, n_dims: 50 };
-const SESSIONS: u64 = 256;
-/// Sessions of 50 steps, side by side.
-const STEPS: u64 = SESSIONS * 50;
 
 fn main() {
     divan::main();
@@ -52,43 +45,11 @@ fn open(runtime: &Runtime, shards: &Shards) -> Writer {
     runtime.block_on(shards.writer(WriterSettings::new(1))).expect("the writer opens")
 }
 
-/// 256 sessions from their first step to their last.
-fn sessions(writer: &mut Writer, start: &mut PeriodStart, first: u64) {
-    for t in 0..50_u32 {
-        let ending = if t == 49 { Ending::Truncated } else { Ending::None };
-        for session in first..first + SESSIONS {
-            if t % 10 == 0 {
-                (start.session, start.period) = (session, t / 10);
-                writer.begin_period(start).expect("the period is right");
-            }
-            let step = Step { item: ItemId(t), feedback: Feedback::Click, ending };
-            writer.step(session, step).expect("the step is right");
-        }
-    }
-    writer.flush().expect("the service stores it");
-}
-
-fn period() -> PeriodStart {
-    PeriodStart {
-        session: 0,
-        period: 0,
-        policy_version: 1,
-        windows: vec![ItemId(3); 3 * SHAPE.window],
-        goals: vec![0.5; SHAPE.n_goals * SHAPE.n_dims],
-    }
-}
-
 /// Sessions into tables that are full and evicting after a few rounds.
 fn measure_inserts(bencher: Bencher<'_, '_>, mut writer: Writer) {
-    let (mut start, mut first) = (period(), 0);
-    (0..20).for_each(|_| {
-        sessions(&mut writer, &mut start, first);
-        first += SESSIONS;
-    });
-    bencher.counter(ItemsCount::new(STEPS)).bench_local(|| {
-        sessions(&mut writer, &mut start, first);
-        first += SESSIONS;
-    });
+    let mut rows = Rows::from_round(0);
+    rows.store(&mut writer, 20 * ROUND);
+    bencher.counter(ItemsCount::new(ROUND)).bench_local(|| rows.store(&mut writer, ROUND));
 }
 
 #[divan::bench(args = [1, 2], max_time = Duration::from_secs(3))]
@@ -101,7 +62,7 @@ fn insert(bencher: Bencher<'_, '_>, n_shards: usize) {
 fn sample_low(bencher: Bencher<'_, '_>, rows: usize) {
     let (runtime, shards, _replay) = start(1, 200_000);
     let mut writer = open(&runtime, &shards);
-    (0..20).for_each(|k| sessions(&mut writer, &mut period(), k * SESSIONS));
+    Rows::from_round(0).store(&mut writer, 20 * ROUND);
     let (sampler, mut key) = (shards.sampler(Duration::from_secs(5)), 0);
     bencher.counter(ItemsCount::new(rows)).bench_local(|| {
         key += 1;
@@ -113,7 +74,7 @@ fn sample_low(bencher: Bencher<'_, '_>, rows: usize) {
 fn sample_256_low_from_two_shards(bencher: Bencher<'_, '_>) {
     let (runtime, shards, _replay) = start(2, 200_000);
     let mut writer = open(&runtime, &shards);
-    (0..20).for_each(|k| sessions(&mut writer, &mut period(), k * SESSIONS));
+    Rows::from_round(0).store(&mut writer, 20 * ROUND);
     let (sampler, mut key) = (shards.sampler(Duration::from_secs(5)), 0);
     bencher.counter(ItemsCount::new(256_usize)).bench_local(|| {
         key += 1;
@@ -159,7 +120,7 @@ fn sample_low_by_priority(bencher: Bencher<'_, '_>, rows: usize) {
     let (shards, _replay) =
         LocalReplay::start(&settings, 1, runtime.handle()).expect("the settings are valid");
     let mut writer = open(&runtime, &shards);
-    (0..20).for_each(|k| sessions(&mut writer, &mut period(), k * SESSIONS));
+    Rows::from_round(0).store(&mut writer, 20 * ROUND);
     let (sampler, mut key) = (shards.sampler(Duration::from_secs(5)), 0);
     bencher.counter(ItemsCount::new(rows)).bench_local(|| {
         key += 1;
@@ -175,7 +136,7 @@ fn recover_a_million(bencher: Bencher<'_, '_>, from_snapshot: bool) {
     {
         let Durable { runtime, shards, server, _stop } = durable(&settings, data_dir.path(), Sync::System);
         let mut writer = open(&runtime, &shards);
-        (0..1_000_000_u64.div_ceil(STEPS)).for_each(|k| sessions(&mut writer, &mut period(), k * SESSIONS));
+        Rows::from_round(0).store(&mut writer, 1_000_000);
         if from_snapshot {
             server.snapshot().expect("there is room for a snapshot");
         }

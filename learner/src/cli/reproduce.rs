@@ -1,0 +1,216 @@
+//! `learner reproduce`.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::{Outcome, bar, print_lines, say, threads};
+use crate::{
+    reproduce::{
+        Budget, Cell, CellResult, Experiment, Scale, Summary,
+        experiment::{self, Variant},
+        methods::{self, How, Method},
+        pool,
+        tables::{self, Section},
+    },
+    run_dir::{report::reproduction as report, write_whole},
+    train::Interrupt,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  learner reproduce all                        every figure within the hour on two cores: shows that it works, not more
+  learner reproduce fig7 --budget full         what a claim is made from (says what it costs before it begins)
+  learner reproduce fig7 --methods logging,history-greedy,mahrl --seeds 5
+  learner reproduce fig8 --env logs/taobao     on an imported log with fitted simulators
+  learner reproduce all --out runs/reproduce   go on: cells that are there are not run again
+
+Every method has the same environment steps to learn from and is judged on the same test users; training is in lockstep on
+one thread, so that equal seeds give equal tables.";
+
+/// The paper's tables and figures.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Which: `all`, or some of fig6, fig7, fig8, fig9.
+    #[arg(value_name = "WHAT", required = true)]
+    what: Vec<String>,
+    /// `shopworld[:VARIANT]`, or the folder of an imported log with fitted simulators.
+    #[arg(long, value_name = "ENV", default_value = "shopworld")]
+    env: String,
+    /// How much every method may spend, and how thoroughly it is judged.
+    #[arg(long, value_name = "B", value_enum, default_value_t = Scale::Quick)]
+    budget: Scale,
+    /// Seeds of everything that is trained [default: the budget's].
+    #[arg(long, value_name = "K")]
+    seeds: Option<u64>,
+    /// Environment steps of a training [default: the budget's].
+    #[arg(long, value_name = "N")]
+    steps: Option<u64>,
+    /// Test sessions of each length [default: the budget's].
+    #[arg(long, value_name = "N")]
+    sessions: Option<usize>,
+    /// Methods of Fig 7, by id [default: all].
+    #[arg(long, value_name = "ID,..", value_delimiter = ',')]
+    methods: Vec<String>,
+    /// Cells at once [default: all cores].
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Where it all goes: cells, tables (Markdown, CSV, JSON), figures (SVG), report.html.
+    #[arg(long, value_name = "DIR", default_value = "runs/reproduce")]
+    out: PathBuf,
+}
+
+/// The argument of a cell's process.
+#[derive(Debug, clap::Args)]
+pub(super) struct CellArgs {
+    /// Its folder.
+    folder: PathBuf,
+}
+
+/// Runs one cell.
+pub(super) fn cell(args: &CellArgs) -> Result<Outcome> {
+    pool::work(&args.folder)?;
+    Ok(Outcome::Done)
+}
+
+/// Runs what is missing, then writes tables, figures and the report.
+pub(super) fn run(args: &Args) -> Result<Outcome> {
+    let (experiments, budget) = (experiments(&args.what)?, budget(args)?);
+    let known: Vec<&str> = methods::ALL.iter().map(|method| method.id).collect();
+    for id in &args.methods {
+        ensure!(Method::find(id).is_some(), "--methods: there is no `{id}`; there are {}", known.join(", "));
+    }
+    let plan: Vec<(Experiment, Vec<Variant>)> = experiments
+        .iter()
+        .map(|&experiment| (experiment, experiment::variants(experiment, args.budget, &args.methods)))
+        .map(|(experiment, variants)| Ok((experiment, known_to(&args.env, variants)?)))
+        .collect::<Result<_>>()?;
+    let cells: Vec<Cell> = plan
+        .iter()
+        .flat_map(|(_, variants)| variants.iter().flat_map(|variant| variant.cells(&args.env, &budget)))
+        .collect();
+    // Whatever is wrong with a setting is said now, not by a process.
+    for cell in &cells {
+        cell.config().with_context(|| format!("the settings of {} are refused", cell.name()))?;
+    }
+    let missing = pool::missing(&args.out, &cells);
+    let jobs = args.jobs.unwrap_or_else(threads).max(1);
+    say(&announcement(&cells, &missing, jobs)?);
+    let interrupt =
+        Interrupt::on_ctrl_c(|| eprintln!("\nending all processes; the same command goes on later"));
+    let progress = bar("cells");
+    progress.set_length(missing.len() as u64);
+    let finished = pool::run(&args.out, &cells, jobs, &interrupt, |done| progress.set_position(done as u64))?;
+    progress.finish_and_clear();
+    if !finished {
+        return Ok(Outcome::Interrupted);
+    }
+    let mut sections = Vec::new();
+    for (experiment, variants) in plan {
+        let summaries =
+            variants.iter().map(|variant| summary(args, variant, &budget)).collect::<Result<Vec<_>>>()?;
+        sections.push(tables::section(experiment, &summaries, &budget));
+    }
+    write(args, &sections, &budget)?;
+    Ok(Outcome::Done)
+}
+
+fn experiments(what: &[String]) -> Result<Vec<Experiment>> {
+    let mut chosen = Vec::new();
+    for word in what {
+        match (word.as_str(), Experiment::ALL.into_iter().find(|experiment| experiment.id() == word)) {
+            ("all", _) => chosen.extend(Experiment::ALL),
+            (_, Some(experiment)) => chosen.push(experiment),
+            _ => bail!("`{word}` is neither `all` nor one of fig6, fig7, fig8, fig9"),
+        }
+    }
+    chosen.sort_unstable();
+    chosen.dedup();
+    Ok(chosen)
+}
+
+fn budget(args: &Args) -> Result<Budget> {
+    let mut budget = Budget::of(args.budget);
+    budget.seeds = args.seeds.unwrap_or(budget.seeds);
+    budget.steps = args.steps.unwrap_or(budget.steps);
+    budget.sessions = args.sessions.unwrap_or(budget.sessions);
+    ensure!((1..=1000).contains(&budget.seeds), "--seeds {} is outside 1 to 1000", budget.seeds);
+    ensure!(budget.steps >= 5_000, "--steps {} is below 5000: no method learns anything", budget.steps);
+    ensure!(budget.sessions >= 2, "--sessions {} is below 2: there would be no interval", budget.sessions);
+    Ok(budget)
+}
+
+/// Without the references that the world does not know.
+fn known_to(env: &str, variants: Vec<Variant>) -> Result<Vec<Variant>> {
+    let config = common::config::Config::load(None, &[("environment.name", env.into())])?;
+    let references = crate::world::World::open(&config)?.references()?;
+    let is_known = |variant: &Variant| match variant.method.how {
+        How::Reference(reference) => references.contains(&reference),
+        _ => true,
+    };
+    Ok(variants.into_iter().filter(is_known).collect())
+}
+
+/// What is about to be done and what it costs.
+fn announcement(cells: &[Cell], missing: &[Cell], jobs: usize) -> Result<String> {
+    let (mut steps, mut updates) = (0, 0.0);
+    for cell in missing {
+        let config = cell.config()?;
+        if Method::find(&cell.method).is_some_and(|method| matches!(method.how, How::Run(_))) {
+            steps += config.train.steps;
+            updates += config.train.steps as f64 * config.train.updates_per_step;
+        }
+    }
+    Ok(format!(
+        "{} cells, {} of them to run, {jobs} at once: {steps} environment steps and {updates:.0} updates of training in all \
+         (a core of 2026 does some ten of the preset `tuned`'s updates a second: about {:.1} hours), then the test sessions",
+        cells.len(),
+        missing.len(),
+        updates / 10.0 / 3600.0 / jobs as f64
+    ))
+}
+
+fn summary(args: &Args, variant: &Variant, budget: &Budget) -> Result<Summary> {
+    let read = |cell: Cell| {
+        CellResult::read(&pool::folder(&args.out, &cell), &cell)
+            .with_context(|| format!("the result of {} is gone", cell.name()))
+    };
+    Ok(Summary {
+        name: variant.name.clone(),
+        method: variant.method.id.to_owned(),
+        results: variant.cells(&args.env, budget).into_iter().map(read).collect::<Result<_>>()?,
+    })
+}
+
+fn write(args: &Args, sections: &[Section], budget: &Budget) -> Result<()> {
+    fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
+    for table in sections.iter().flat_map(|section| &section.tables) {
+        table.write(&args.out)?;
+        print_lines(&table.markdown());
+    }
+    for (name, svg) in report::pictures(sections)? {
+        write_whole(&args.out.join(name), svg.as_bytes())?;
+    }
+    let about = vec![
+        format!(
+            "learner {} on {} with {} cores, {} {}; world {}; {} environment steps, at most {} updates, {} seeds, {} test \
+             sessions of each length.",
+            env!("CARGO_PKG_VERSION"),
+            kernels::Level::best(),
+            threads(),
+            std::env::consts::OS,
+            std::env::consts::ARCH,
+            args.env,
+            budget.steps,
+            budget.updates,
+            budget.seeds,
+            budget.sessions
+        ),
+        format!("Command: {}", std::env::args().collect::<Vec<_>>().join(" ")),
+    ];
+    let path = args.out.join("report.html");
+    write_whole(&path, report::page(sections, &about)?.as_bytes())?;
+    print_lines(&format!("report  {}", path.display()));
+    Ok(())
+}

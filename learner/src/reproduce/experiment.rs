@@ -1,0 +1,158 @@
+//! Tables and figures of the paper, and the cells each of them needs.
+//!
+//! In: an experiment, a scale, a budget; out: [`Cell`]s. Cells that several experiments need are the same cells, and are
+//! trained once.
+
+use super::{
+    Budget, Cell, Scale,
+    methods::{self, Method, SUBJECT},
+};
+
+/// What can be made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Experiment {
+    /// Average Q, its Monte-Carlo return and the evaluation return over training: MaHRL and HRL-G.
+    Fig6,
+    /// All methods online, in short and long sessions.
+    Fig7,
+    /// Sensitivity to alpha, the weight of the internal reward.
+    Fig8,
+    /// Sensitivity to M, the number of goals, with periods of 10 and of 12 steps.
+    Fig9,
+}
+
+impl Experiment {
+    /// All, in the order of the paper.
+    pub const ALL: [Self; 4] = [Self::Fig6, Self::Fig7, Self::Fig8, Self::Fig9];
+
+    /// `fig6` and so on, for files.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Fig6 => "fig6",
+            Self::Fig7 => "fig7",
+            Self::Fig8 => "fig8",
+            Self::Fig9 => "fig9",
+        }
+    }
+
+    /// What it shows.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Fig6 => "Fig 6: average Q and return over training",
+            Self::Fig7 => "Fig 7: rewards online, all methods",
+            Self::Fig8 => "Fig 8: sensitivity to alpha",
+            Self::Fig9 => "Fig 9: sensitivity to the number of goals M",
+        }
+    }
+}
+
+/// One curve or row: a method with settings of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variant {
+    /// What the table calls it.
+    pub name: String,
+    /// The method.
+    pub method: &'static Method,
+    /// Settings over the method's own.
+    pub settings: Vec<(String, toml::Value)>,
+}
+
+impl Variant {
+    fn of(method: &'static Method) -> Self {
+        Self { name: method.name.to_owned(), method, settings: Vec::new() }
+    }
+
+    /// Its cells, one a seed.
+    pub fn cells(&self, env: &str, budget: &Budget) -> Vec<Cell> {
+        let seeds = if self.method.is_trained() { budget.seeds } else { 1 };
+        let cell = |seed| Cell {
+            method: self.method.id.to_owned(),
+            settings: self.settings.clone(),
+            env: env.to_owned(),
+            seed,
+            budget: Budget { seeds: 0, ..budget.clone() },
+        };
+        (0..seeds).map(cell).collect()
+    }
+}
+
+/// Values of alpha.
+pub fn alphas(scale: Scale) -> &'static [f64] {
+    match scale {
+        Scale::Quick => &[0.1, 0.5, 0.9],
+        Scale::Full => &[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
+    }
+}
+
+/// (M, c).
+pub fn goals(scale: Scale) -> &'static [(usize, usize)] {
+    match scale {
+        Scale::Quick => &[(1, 10), (2, 10), (4, 10), (3, 12)],
+        Scale::Full => &[(1, 10), (2, 10), (3, 10), (4, 10), (1, 12), (2, 12), (3, 12), (4, 12)],
+    }
+}
+
+/// The variants of an experiment, in the order of its table. `only`: methods by id, all if empty (Fig 7).
+pub fn variants(experiment: Experiment, scale: Scale, only: &[String]) -> Vec<Variant> {
+    let subject = Method::find(SUBJECT).expect("the table of methods has its subject");
+    let with = |name: String, settings: Vec<(&str, toml::Value)>| Variant {
+        name,
+        method: subject,
+        settings: settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+    };
+    match experiment {
+        Experiment::Fig6 => {
+            ["hrl-g", SUBJECT].into_iter().filter_map(Method::find).map(Variant::of).collect()
+        }
+        Experiment::Fig7 => methods::ALL
+            .iter()
+            .filter(|method| only.is_empty() || only.iter().any(|id| id == method.id))
+            .map(Variant::of)
+            .collect(),
+        Experiment::Fig8 => alphas(scale)
+            .iter()
+            .map(|&alpha| with(format!("alpha = {alpha}"), vec![("algorithm.internal_weight", alpha.into())]))
+            .collect(),
+        Experiment::Fig9 => goals(scale)
+            .iter()
+            .map(|&(goals, steps)| {
+                let settings = vec![
+                    ("model.n_goals", toml::Value::from(goals as i64)),
+                    ("model.period_steps", (steps as i64).into()),
+                ];
+                with(format!("M = {goals}, c = {steps}"), settings)
+            })
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_variant_is_a_valid_configuration() {
+        for scale in [Scale::Quick, Scale::Full] {
+            for experiment in Experiment::ALL {
+                for variant in variants(experiment, scale, &[]) {
+                    variant.method.config(&variant.settings).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_reference_has_one_cell_and_a_run_one_a_seed() {
+        let budget = Budget::of(Scale::Quick);
+        let cells = |id: &str| Variant::of(Method::find(id).unwrap()).cells("shopworld", &budget).len();
+        assert_eq!((cells("random"), cells("mahrl")), (1, budget.seeds as usize));
+    }
+
+    #[test]
+    fn methods_can_be_chosen() {
+        let only = ["random".to_owned(), "hrl-g".to_owned()];
+        let names: Vec<_> =
+            variants(Experiment::Fig7, Scale::Quick, &only).into_iter().map(|v| v.name).collect();
+        assert_eq!(names, ["random", "HRL-G"]);
+    }
+}

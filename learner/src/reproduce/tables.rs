@@ -1,0 +1,198 @@
+//! The tables and figures of each experiment.
+//!
+//! In: the summaries of its variants, in order; out: what stands in its section of the report.
+
+use super::{
+    Budget, Experiment, Summary, Table,
+    figure::{Bar, Figure},
+    methods::SUBJECT,
+    paper,
+    summary::Reward,
+};
+use crate::evaluation::Estimate;
+
+mod training;
+
+/// Everything that an experiment shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Section {
+    /// Which one.
+    pub experiment: Experiment,
+    /// In their order.
+    pub tables: Vec<Table>,
+    /// In their order.
+    pub figures: Vec<Figure>,
+}
+
+/// The section of an experiment.
+pub fn section(experiment: Experiment, summaries: &[Summary], budget: &Budget) -> Section {
+    let (tables, figures) = match experiment {
+        Experiment::Fig6 => training::section(summaries),
+        Experiment::Fig7 => online(summaries, budget),
+        Experiment::Fig8 => sensitivity(experiment, summaries, budget, "The paper takes alpha = 0.5."),
+        Experiment::Fig9 => sensitivity(experiment, summaries, budget, "The paper takes M = 2 and c = 10."),
+    };
+    Section { experiment, tables, figures }
+}
+
+fn with_interval(estimate: Estimate) -> String {
+    format!("{:.2} ({:.2} to {:.2})", estimate.value, estimate.low, estimate.high)
+}
+
+fn bar(summary: &Summary, length: usize) -> Bar {
+    let total = summary.mean(length, Reward::Total);
+    let order = summary.mean(length, Reward::Order).value;
+    Bar {
+        name: summary.name.clone(),
+        parts: vec![order, (total.value - order).max(0.0)],
+        interval: (total.low, total.high),
+        is_subject: summary.method == SUBJECT,
+    }
+}
+
+fn bars(experiment: Experiment, summaries: &[Summary], (k, length): (usize, usize)) -> Figure {
+    Figure::Bars {
+        id: format!("{}-{length}", experiment.id()),
+        title: format!("{}, sessions of {length} steps", experiment.title()),
+        unit: "mean reward a session: orders (strong) and clicks (light); the line is the 95% interval"
+            .to_owned(),
+        bars: summaries.iter().map(|summary| bar(summary, k)).collect(),
+    }
+}
+
+/// Mean cumulative order reward by step of the k-th length.
+fn cumulative_orders(summaries: &[Summary], (k, length): (usize, usize)) -> Figure {
+    let series = |summary: &Summary| {
+        let at = |step: usize| summary.over_seeds(|result| result.online[k].cumulative_order[step]);
+        (summary.name.clone(), (0..length).map(|step| ((step + 1) as f64, at(step))).collect())
+    };
+    Figure::Curves {
+        id: format!("fig7-orders-{length}"),
+        title: format!("Order reward up to each step, sessions of {length} steps"),
+        unit: "mean order reward a session",
+        series: summaries.iter().map(series).collect(),
+    }
+}
+
+fn online(summaries: &[Summary], budget: &Budget) -> (Vec<Table>, Vec<Figure>) {
+    let (mut tables, mut figures) = (Vec::new(), Vec::new());
+    let subject = summaries.iter().find(|summary| summary.method == SUBJECT);
+    for (k, &length) in budget.lengths.iter().enumerate() {
+        let mut header: Vec<String> =
+            ["method", "total", "click", "order", "CTR %", "CVR %", "coverage %", "expected"]
+                .map(str::to_owned)
+                .into();
+        header.extend(subject.map(|subject| format!("{} minus it", subject.name)));
+        header.extend(["steps", "updates", "seconds"].map(str::to_owned));
+        let row = |summary: &Summary| {
+            let share = |of: &dyn Fn(&crate::evaluation::EvaluationResult) -> f64| {
+                summary.over_seeds(|result| of(&result.online[k]))
+            };
+            let expected = summary
+                .results
+                .iter()
+                .map(|result| result.online[k].expected.map(|expected| expected.value))
+                .sum::<Option<f64>>()
+                .map(|sum| sum / summary.results.len() as f64);
+            let mut row = vec![
+                summary.name.clone(),
+                with_interval(summary.mean(k, Reward::Total)),
+                with_interval(summary.mean(k, Reward::Click)),
+                with_interval(summary.mean(k, Reward::Order)),
+                format!("{:.2}", 100.0 * share(&|online| online.ctr.value)),
+                format!("{:.2}", 100.0 * share(&|online| online.cvr.value)),
+                format!("{:.1}", 100.0 * share(&|online| online.coverage)),
+                expected.map_or_else(String::new, |value| format!("{value:.2}")),
+            ];
+            row.extend(subject.map(|subject| {
+                if subject.name == summary.name {
+                    String::new()
+                } else {
+                    with_interval(subject.minus(summary, k, Reward::Total))
+                }
+            }));
+            row.extend([
+                format!("{:.0}", summary.over_seeds(|result| result.env_steps as f64)),
+                format!("{:.0}", summary.over_seeds(|result| result.updates as f64)),
+                format!("{:.0}", summary.over_seeds(|result| result.seconds)),
+            ]);
+            row
+        };
+        tables.push(Table {
+            id: format!("fig7-{length}"),
+            title: format!("Rewards online in sessions of {length} steps"),
+            header,
+            rows: summaries.iter().map(row).collect(),
+            notes: vec![format!(
+                "{} test sessions for each seed, the same users for all; {} seeds of what is trained. Intervals: 95%, seeds \
+                 and users resampled. An order counts 5, a click 1. `steps`: environment steps that it learned from.",
+                budget.sessions, budget.seeds
+            )],
+        });
+        figures.push(bars(Experiment::Fig7, summaries, (k, length)));
+        figures.push(cumulative_orders(summaries, (k, length)));
+    }
+    let claims = paper::online(summaries, &budget.lengths);
+    if !claims.is_empty() {
+        tables.push(Table {
+            id: "fig7-claims".to_owned(),
+            title: "The paper's claims".to_owned(),
+            header: ["the paper", "here", "verdict"].map(str::to_owned).into(),
+            rows: claims
+                .iter()
+                .map(|claim| vec![claim.paper.clone(), claim.ours.clone(), claim.verdict().to_owned()])
+                .collect(),
+            notes: vec![
+                "`undecided`: the 95% interval of the paired difference covers zero. Rewards of the paper are of another \
+                 world, so only signs and relative gains are compared."
+                    .to_owned(),
+            ],
+        });
+    }
+    (tables, figures)
+}
+
+fn sensitivity(
+    experiment: Experiment,
+    summaries: &[Summary],
+    budget: &Budget,
+    note: &str,
+) -> (Vec<Table>, Vec<Figure>) {
+    let mut header = vec!["setting".to_owned()];
+    for length in &budget.lengths {
+        header.extend(["total", "order"].map(|reward| format!("{reward}, {length} steps")));
+    }
+    let row = |summary: &Summary| {
+        let mut row = vec![summary.name.clone()];
+        for k in 0..budget.lengths.len() {
+            row.extend([Reward::Total, Reward::Order].map(|reward| with_interval(summary.mean(k, reward))));
+        }
+        row
+    };
+    let best = |k: usize| {
+        summaries
+            .iter()
+            .max_by(|a, b| a.mean(k, Reward::Total).value.total_cmp(&b.mean(k, Reward::Total).value))
+            .map_or("", |summary| &summary.name)
+    };
+    let found: Vec<String> = budget
+        .lengths
+        .iter()
+        .enumerate()
+        .map(|(k, length)| format!("The best mean total in sessions of {length} steps here: {}.", best(k)))
+        .collect();
+    let table = Table {
+        id: experiment.id().to_owned(),
+        title: experiment.title().to_owned(),
+        header,
+        rows: summaries.iter().map(row).collect(),
+        notes: [vec![note.to_owned()], found].concat(),
+    };
+    let figures = budget
+        .lengths
+        .iter()
+        .enumerate()
+        .map(|(k, &length)| bars(experiment, summaries, (k, length)))
+        .collect();
+    (vec![table], figures)
+}

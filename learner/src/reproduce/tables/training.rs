@@ -1,0 +1,80 @@
+//! Fig 6: how Q and the return move in training.
+
+use super::super::{CellResult, Summary, Table, cell::CurvePoint, figure::Figure};
+
+/// Share of the last return within which a run counts as converged.
+const BAND: f64 = 0.05;
+
+/// Curves of the means over seeds, and where they settle.
+pub(super) fn section(summaries: &[Summary]) -> (Vec<Table>, Vec<Figure>) {
+    let figure = |id: &str, title: &str, unit, of: &dyn Fn(&CurvePoint) -> Option<f64>| Figure::Curves {
+        id: format!("fig6-{id}"),
+        title: title.to_owned(),
+        unit,
+        series: summaries.iter().map(|summary| (summary.name.clone(), curve(summary, of))).collect(),
+    };
+    let figures = vec![
+        figure("return", "Evaluation return", "mean reward a validation session", &|point| Some(point.total)),
+        figure("high", "High level: average Q of the last goal", "mean Q of the minibatches", &|point| {
+            point.high_q.last().copied()
+        }),
+        figure("high-error", "High level: average Q minus Monte-Carlo return", "last goal", &|point| {
+            let value = point.returns.high.last()?.from_every_step.value;
+            Some(point.high_q.last()? - value)
+        }),
+        figure("low", "Low level: average Q", "mean Q of the minibatches", &|point| point.low_q),
+        figure("low-error", "Low level: average Q minus Monte-Carlo return", "reward", &|point| {
+            Some(point.low_q? - point.returns.low.from_every_step.value)
+        }),
+    ];
+    let row = |summary: &Summary| {
+        let settled: Vec<Option<&CurvePoint>> = summary.results.iter().map(settled).collect();
+        let mean = |of: fn(&CurvePoint) -> u64| {
+            let sum: Option<u64> = settled.iter().map(|point| point.map(of)).sum();
+            sum.map_or_else(
+                || "not in every seed".to_owned(),
+                |sum| format!("{:.0}", sum as f64 / settled.len() as f64),
+            )
+        };
+        vec![
+            summary.name.clone(),
+            mean(|point| point.env_steps),
+            mean(|point| point.updates),
+            format!(
+                "{:.2}",
+                summary.over_seeds(|result| result.curve.last().map_or(f64::NAN, |point| point.total))
+            ),
+        ]
+    };
+    let table = Table {
+        id: "fig6".to_owned(),
+        title: "Where the evaluation return settles".to_owned(),
+        header: ["method", "environment steps", "updates", "last return"].map(str::to_owned).into(),
+        rows: summaries.iter().map(row).collect(),
+        notes: vec![
+            "Settled: from there on every evaluation is within 5% of the last. Mean over seeds. Average Q of different M is \
+             not comparable (Eq 13 adds up sub-periods), so that the error against the Monte-Carlo return stands beside it."
+                .to_owned(),
+        ],
+    };
+    (vec![table], figures)
+}
+
+/// (steps, mean over seeds), as far as all seeds have a value.
+fn curve(summary: &Summary, of: &dyn Fn(&CurvePoint) -> Option<f64>) -> Vec<(f64, f64)> {
+    let points = summary.results.iter().map(|result| result.curve.len()).min().unwrap_or(0);
+    let at = |k: usize| {
+        let sum: Option<f64> = summary.results.iter().map(|result| of(&result.curve[k])).sum();
+        let steps = summary.over_seeds(|result| result.curve[k].env_steps as f64);
+        sum.map(|sum| (steps, sum / summary.results.len() as f64))
+    };
+    (0..points).filter_map(at).collect()
+}
+
+/// The first evaluation from which on all are close to the last; `None` where that is the last alone.
+fn settled(result: &CellResult) -> Option<&CurvePoint> {
+    let last = result.curve.last()?.total;
+    let close = |point: &&CurvePoint| (point.total - last).abs() <= BAND * last.abs();
+    let tail = result.curve.iter().rev().take_while(close).count();
+    (tail > 1).then(|| &result.curve[result.curve.len() - tail])
+}
