@@ -77,7 +77,7 @@ pub(super) fn cell(args: &CellArgs) -> Result<Outcome> {
 /// Runs what is missing, then writes tables, figures and the report.
 pub(super) fn run(args: &Args) -> Result<Outcome> {
     let (experiments, budget) = (experiments(&args.what)?, budget(args)?);
-    let known: Vec<&str> = methods::ALL.iter().map(|method| method.id).collect();
+    let known: Vec<&str> = methods::all().iter().map(|method| method.id).collect();
     for id in &args.methods {
         ensure!(Method::find(id).is_some(), "--methods: there is no `{id}`; there are {}", known.join(", "));
     }
@@ -145,9 +145,8 @@ fn budget(args: &Args) -> Result<Budget> {
 fn known_to(env: &str, variants: Vec<Variant>) -> Result<Vec<Variant>> {
     let config = common::config::Config::load(None, &[("environment.name", env.into())])?;
     let references = crate::world::World::open(&config)?.references()?;
-    let is_known = |variant: &Variant| match variant.method.how {
-        How::Reference(reference) => references.contains(&reference),
-        _ => true,
+    let is_known = |variant: &Variant| {
+        variant.method.reference().is_none_or(|reference| references.contains(&reference))
     };
     Ok(variants.into_iter().filter(is_known).collect())
 }

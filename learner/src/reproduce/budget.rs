@@ -3,6 +3,8 @@
 use common::config::Config;
 use serde::{Deserialize, Serialize};
 
+use crate::baselines;
+
 /// `quick` or `full`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -17,6 +19,8 @@ pub enum Scale {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
+    /// How much work the fits of supervised methods may take.
+    pub scale: Scale,
     /// Environment steps that a method may learn from: its own rollouts, or a log of as many impressions.
     pub steps: u64,
     /// Updates of a run at most. A method that takes more of them a step gets fewer steps, and its row says so: one
@@ -35,8 +39,18 @@ impl Budget {
     pub fn of(scale: Scale) -> Self {
         let lengths = vec![50, 200];
         match scale {
-            Scale::Quick => Self { steps: 200_000, updates: 1000, sessions: 400, lengths, seeds: 2 },
-            Scale::Full => Self { steps: 3_000_000, updates: 100_000, sessions: 2000, lengths, seeds: 5 },
+            Scale::Quick => Self { scale, steps: 200_000, updates: 1000, sessions: 400, lengths, seeds: 2 },
+            Scale::Full => {
+                Self { scale, steps: 3_000_000, updates: 100_000, sessions: 2000, lengths, seeds: 5 }
+            }
+        }
+    }
+
+    /// The same for the fits.
+    pub fn of_fits(&self) -> baselines::Budget {
+        match self.scale {
+            Scale::Quick => baselines::Budget::Quick,
+            Scale::Full => baselines::Budget::Full,
         }
     }
 

@@ -14,16 +14,17 @@ use std::{
 use agent::Policy;
 use anyhow::{Context, Result};
 use common::config::{Config, Mode};
+use logs::{Log, Split};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use sim::ReferencePolicy;
+use sim::{Reference, ReferencePolicy};
 
 use super::{
     Budget,
     methods::{How, Method},
 };
 use crate::{
-    baselines::history_greedy,
+    baselines::{self, InteractionLog, TrainingData, history_greedy},
     evaluation::{
         AgentPolicy, EvaluatedPolicy, EvaluationResult, EvaluationSettings, MonteCarloReturns, Users,
         evaluate,
@@ -85,8 +86,8 @@ pub struct CellResult {
     pub curve: Vec<CurvePoint>,
 }
 
-/// Of the training users of history-greedy: no evaluation meets them.
-const SLOTS: usize = 256;
+/// Sessions side by side while the logging policy writes the log of the supervised methods.
+const SLOTS: usize = 64;
 
 impl Cell {
     /// Its folder's name: method, seed, and a digest of all the rest.
@@ -96,7 +97,7 @@ impl Cell {
         format!("{}-{digest}-seed-{}", self.method, self.seed)
     }
 
-    fn method(&self) -> Result<&'static Method> {
+    fn method(&self) -> Result<Method> {
         Method::find(&self.method).with_context(|| format!("there is no method `{}`", self.method))
     }
 
@@ -137,17 +138,15 @@ impl Cell {
             curve: Vec::new(),
         };
         let mut policy: Box<dyn EvaluatedPolicy> = match method.how {
-            How::Reference(reference) => Box::new(ReferencePolicy::new(reference, 0)),
-            How::HistoryGreedy => {
-                let settings = history_greedy::Settings {
-                    seed: self.seed,
-                    ..history_greedy::Settings::default().of_interactions(self.budget.steps as usize)
-                };
-                result.env_steps = settings.total_interactions() as u64;
-                let mut environment =
-                    world.build(Users::Training, SLOTS, config.environment.session_length)?;
-                let go_on = &mut |_: history_greedy::Progress| ControlFlow::Continue(());
-                Box::new(history_greedy::train(&mut *environment, &settings, go_on)?)
+            How::Oracle(reference) => Box::new(ReferencePolicy::new(reference, 0)),
+            How::Baseline => {
+                let log = self.log(&config, &world)?;
+                let data =
+                    TrainingData { log: &log, items: world.items(), world: Some(&world), seed: self.seed };
+                let fitted = self.baseline()?.fit(&data, &mut |_| ControlFlow::Continue(()))?;
+                fitted.save(&folder.join("method.safetensors"))?;
+                result.env_steps = if method.is_trained() { log.n_steps() as u64 } else { 0 };
+                fitted.policy()
             }
             How::Run(_) => {
                 let run_dir = train_run(&config, &world, &folder.join("run"))?;
@@ -170,6 +169,29 @@ impl Cell {
             result.online.push(evaluate(&mut *policy, &world.for_evaluation(), &settings)?);
         }
         Ok(result)
+    }
+
+    /// What supervised methods learn from: the training days of a log, or a log that the world's logging policy writes,
+    /// of as many impressions as a run has environment steps.
+    fn log(&self, config: &Config, world: &World) -> Result<InteractionLog> {
+        let path = Path::new(&self.env);
+        if path.is_dir() {
+            return Ok(InteractionLog::of_log(&Log::open(path)?, Split::Train, config.model.window, false));
+        }
+        let length = config.environment.session_length;
+        let mut environment = world.build(Users::Training, SLOTS, length)?;
+        let sessions = 0..self.budget.steps / length as u64;
+        Ok(InteractionLog::roll_out(&mut *environment, Reference::Logging, sessions, self.seed)?)
+    }
+
+    fn baseline(&self) -> Result<Box<dyn baselines::Method>> {
+        if self.method == history_greedy::NAME {
+            // It acts while it learns, within the steps of a run.
+            let settings = history_greedy::Settings::default().of_interactions(self.budget.steps as usize);
+            return Ok(Box::new(history_greedy::HistoryGreedyMethod::with(settings)));
+        }
+        baselines::methods::by_name(&self.method, self.budget.of_fits())
+            .with_context(|| format!("there is no baseline `{}`", self.method))
     }
 }
 

@@ -52,13 +52,13 @@ pub struct Variant {
     /// What the table calls it.
     pub name: String,
     /// The method.
-    pub method: &'static Method,
+    pub method: Method,
     /// Settings over the method's own.
     pub settings: Vec<(String, toml::Value)>,
 }
 
 impl Variant {
-    fn of(method: &'static Method) -> Self {
+    fn of(method: Method) -> Self {
         Self { name: method.name.to_owned(), method, settings: Vec::new() }
     }
 
@@ -92,20 +92,26 @@ pub fn goals(scale: Scale) -> &'static [(usize, usize)] {
     }
 }
 
+fn is_change(method: &Method, setting: &(String, toml::Value)) -> bool {
+    let config = |settings: &[(String, toml::Value)]| method.config(settings).ok().flatten();
+    config(std::slice::from_ref(setting)) != config(&[])
+}
+
 /// The variants of an experiment, in the order of its table. `only`: methods by id, all if empty (Fig 7).
 pub fn variants(experiment: Experiment, scale: Scale, only: &[String]) -> Vec<Variant> {
     let subject = Method::find(SUBJECT).expect("the table of methods has its subject");
-    let with = |name: String, settings: Vec<(&str, toml::Value)>| Variant {
-        name,
-        method: subject,
-        settings: settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+    let with = |name: String, settings: Vec<(&str, toml::Value)>| {
+        let mut settings: Vec<_> = settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        // What changes nothing is left out, so that the method itself is the same cell everywhere.
+        settings.retain(|setting| is_change(&subject, setting));
+        Variant { name, method: subject, settings }
     };
     match experiment {
         Experiment::Fig6 => {
             ["hrl-g", SUBJECT].into_iter().filter_map(Method::find).map(Variant::of).collect()
         }
-        Experiment::Fig7 => methods::ALL
-            .iter()
+        Experiment::Fig7 => methods::all()
+            .into_iter()
             .filter(|method| only.is_empty() || only.iter().any(|id| id == method.id))
             .map(Variant::of)
             .collect(),
@@ -146,6 +152,14 @@ mod tests {
         let budget = Budget::of(Scale::Quick);
         let cells = |id: &str| Variant::of(Method::find(id).unwrap()).cells("shopworld", &budget).len();
         assert_eq!((cells("random"), cells("mahrl")), (1, budget.seeds as usize));
+    }
+
+    #[test]
+    fn the_method_itself_is_the_same_cell_in_every_experiment() {
+        let of =
+            |experiment| variants(experiment, Scale::Full, &[]).into_iter().map(|variant| variant.settings);
+        assert_eq!(of(Experiment::Fig8).filter(Vec::is_empty).count(), 1, "alpha = 0.1");
+        assert_eq!(of(Experiment::Fig9).filter(Vec::is_empty).count(), 1, "M = 2, c = 10");
     }
 
     #[test]

@@ -1,15 +1,17 @@
-//! The compared methods of Sec 4.1.2, and ours. One table: whatever a method is, it is found here by its id.
+//! The compared methods of Sec 4.1.2, and ours: whatever a method is, it is found here by its id.
 
 use common::config::Config;
 use sim::Reference;
 
+use crate::baselines;
+
 /// How a method comes to its policy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum How {
-    /// Known to the world, nothing to train.
-    Reference(Reference),
-    /// Supervised, on its own interactions ([`crate::baselines::history_greedy`]).
-    HistoryGreedy,
+    /// Reads the users' minds: what could be reached at best.
+    Oracle(Reference),
+    /// One of [`baselines::methods`], under its id.
+    Baseline,
     /// A training run from these settings (TOML values by dotted key) over a preset.
     Run(&'static [(&'static str, &'static str)]),
 }
@@ -25,12 +27,8 @@ pub struct Method {
     pub how: How,
 }
 
-/// All of them, in the order of the tables.
-pub const ALL: &[Method] = &[
-    Method { id: "random", name: "random", how: How::Reference(Reference::Random) },
-    Method { id: "popularity", name: "popularity", how: How::Reference(Reference::Popularity) },
-    Method { id: "logging", name: "logging", how: How::Reference(Reference::Logging) },
-    Method { id: "history-greedy", name: "history-greedy", how: How::HistoryGreedy },
+/// Ours and those that are settings of ours.
+const RUNS: &[Method] = &[
     Method {
         id: "hrl-s",
         name: "HRL-S",
@@ -39,21 +37,45 @@ pub const ALL: &[Method] = &[
     Method { id: "hrl-g", name: "HRL-G", how: How::Run(&[("preset", "'tuned'"), ("model.n_goals", "1")]) },
     Method { id: "mahrl-paper", name: "MaHRL (paper)", how: How::Run(&[("preset", "'paper'")]) },
     Method { id: "mahrl", name: "MaHRL (tuned)", how: How::Run(&[("preset", "'tuned'")]) },
-    Method { id: "lookahead", name: "lookahead oracle", how: How::Reference(Reference::Lookahead) },
 ];
 
 /// The method that the paper is about.
 pub const SUBJECT: &str = "mahrl";
 
+/// All of them, in the order of the tables.
+pub fn all() -> Vec<Method> {
+    let baselines = baselines::methods::all(baselines::Budget::Quick);
+    let mut methods: Vec<Method> = baselines
+        .iter()
+        .map(|method| Method { id: method.name(), name: method.name(), how: How::Baseline })
+        .collect();
+    methods.extend(RUNS);
+    methods.push(Method {
+        id: "lookahead",
+        name: "lookahead oracle",
+        how: How::Oracle(Reference::Lookahead),
+    });
+    methods
+}
+
 impl Method {
     /// The method of an id.
-    pub fn find(id: &str) -> Option<&'static Self> {
-        ALL.iter().find(|method| method.id == id)
+    pub fn find(id: &str) -> Option<Self> {
+        all().into_iter().find(|method| method.id == id)
+    }
+
+    /// The reference behind it, if it is one: nothing to train, and not known to every world.
+    pub fn reference(&self) -> Option<Reference> {
+        match self.how {
+            How::Oracle(reference) => Some(reference),
+            How::Baseline => Reference::ALL.into_iter().find(|reference| reference.name() == self.id),
+            How::Run(_) => None,
+        }
     }
 
     /// Whether seeds make a difference: a reference has nothing to train.
     pub fn is_trained(&self) -> bool {
-        !matches!(self.how, How::Reference(_))
+        self.reference().is_none()
     }
 
     /// Settings of a training run of it, with further ones on top (TOML values by dotted key); `None` where it is no run.
@@ -78,12 +100,15 @@ mod tests {
 
     #[test]
     fn every_method_is_found_once_and_every_run_has_valid_settings() {
-        for method in ALL {
-            assert_eq!(ALL.iter().filter(|other| other.id == method.id).count(), 1, "{}", method.id);
+        for method in all() {
+            assert_eq!(all().iter().filter(|other| other.id == method.id).count(), 1, "{}", method.id);
             assert_eq!(Method::find(method.id), Some(method));
             assert_eq!(method.config(&[]).unwrap().is_some(), matches!(method.how, How::Run(_)));
         }
         assert!(Method::find(SUBJECT).is_some());
+        assert!(
+            !Method::find("random").unwrap().is_trained() && Method::find("cf-user").unwrap().is_trained()
+        );
         assert_eq!(Method::find("hrl-g").unwrap().config(&[]).unwrap().unwrap().model.n_goals, 1);
     }
 }

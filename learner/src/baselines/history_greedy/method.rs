@@ -29,6 +29,11 @@ impl HistoryGreedyMethod {
         };
         Self { settings }
     }
+
+    /// With settings of one's own; seed and first session are those of the data.
+    pub fn with(settings: Settings) -> Self {
+        Self { settings }
+    }
 }
 
 impl Method for HistoryGreedyMethod {
