@@ -19,10 +19,10 @@ const THROUGHPUT: f64 = 0.10;
 /// Relative difference of staleness that is accepted, beyond half a version.
 const STALENESS: f64 = 0.20;
 
-/// Relative difference from measured throughput that is accepted: cores shared with other programs.
-const MEASURED_THROUGHPUT: f64 = 0.25;
+/// Relative difference from measured throughput that is accepted.
+const MEASURED_THROUGHPUT: f64 = 0.1;
 /// Relative difference from measured staleness that is accepted, beyond half a version.
-const MEASURED_STALENESS: f64 = 0.30;
+const MEASURED_STALENESS: f64 = 0.2;
 
 /// A cluster of machines in which the learner is well fed and nothing is short.
 fn base() -> Case {

@@ -21,7 +21,7 @@ const EXAMPLES: &str = "\
 Examples:
   learner reproduce all                        every figure within the hour on two cores: shows that it works, not more
   learner reproduce fig7 --budget full         what a claim is made from (says what it costs before it begins)
-  learner reproduce fig7 --methods logging,history-greedy,mahrl --seeds 5
+  learner reproduce fig7 --methods logging,history-greedy,tuned --seeds 5
   learner reproduce fig8 --env logs/taobao     on an imported log with fitted simulators
   learner reproduce all --out runs/reproduce   go on: cells that are there are not run again
 

@@ -24,7 +24,7 @@ use super::{
     methods::{How, Method},
 };
 use crate::{
-    baselines::{self, InteractionLog, TrainingData, history_greedy},
+    baselines::{self, InteractionLog, TrainingData, deers, history_greedy},
     evaluation::{
         AgentPolicy, EvaluatedPolicy, EvaluationResult, EvaluationSettings, MonteCarloReturns, Users,
         evaluate,
@@ -185,10 +185,15 @@ impl Cell {
     }
 
     fn baseline(&self) -> Result<Box<dyn baselines::Method>> {
+        // Those that act while they learn do so within the steps of a run.
         if self.method == history_greedy::NAME {
-            // It acts while it learns, within the steps of a run.
             let settings = history_greedy::Settings::default().of_interactions(self.budget.steps as usize);
             return Ok(Box::new(history_greedy::HistoryGreedyMethod::with(settings)));
+        }
+        if self.method == deers::NAME {
+            return Ok(Box::new(deers::DeersMethod::of(
+                deers::Settings::default().of_steps(self.budget.steps),
+            )));
         }
         baselines::methods::by_name(&self.method, self.budget.of_fits())
             .with_context(|| format!("there is no baseline `{}`", self.method))
@@ -286,7 +291,7 @@ mod tests {
     fn equal_cells_have_equal_results_and_other_seeds_others() {
         let run = |seed| {
             let folder = tempfile::tempdir().unwrap();
-            CellResult { seconds: 0.0, ..cell("mahrl", seed).run(folder.path()).unwrap() }
+            CellResult { seconds: 0.0, ..cell("tuned", seed).run(folder.path()).unwrap() }
         };
         let (first, again, other) = (run(3), run(3), run(4));
         assert!(first.updates > 0 && first.env_steps >= 6_000 && !first.curve.is_empty());

@@ -151,7 +151,7 @@ mod tests {
     fn a_reference_has_one_cell_and_a_run_one_a_seed() {
         let budget = Budget::of(Scale::Quick);
         let cells = |id: &str| Variant::of(Method::find(id).unwrap()).cells("shopworld", &budget).len();
-        assert_eq!((cells("random"), cells("mahrl")), (1, budget.seeds as usize));
+        assert_eq!((cells("random"), cells(SUBJECT)), (1, budget.seeds as usize));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The compared methods of Sec 4.1.2, and ours: whatever a method is, it is found here by its id.
 
-use common::config::Config;
+use common::config::{Config, Preset};
 use sim::Reference;
 
 use crate::baselines;
@@ -12,8 +12,8 @@ pub enum How {
     Oracle(Reference),
     /// One of [`baselines::methods`], under its id.
     Baseline,
-    /// A training run from these settings (TOML values by dotted key) over a preset.
-    Run(&'static [(&'static str, &'static str)]),
+    /// A training run from a preset.
+    Run(Preset),
 }
 
 /// A method.
@@ -27,20 +27,21 @@ pub struct Method {
     pub how: How,
 }
 
-/// Ours and those that are settings of ours.
-const RUNS: &[Method] = &[
-    Method {
-        id: "hrl-s",
-        name: "HRL-S",
-        how: How::Run(&[("preset", "'tuned'"), ("model.goal_conditioning", "'state'")]),
-    },
-    Method { id: "hrl-g", name: "HRL-G", how: How::Run(&[("preset", "'tuned'"), ("model.n_goals", "1")]) },
-    Method { id: "mahrl-paper", name: "MaHRL (paper)", how: How::Run(&[("preset", "'paper'")]) },
-    Method { id: "mahrl", name: "MaHRL (tuned)", how: How::Run(&[("preset", "'tuned'")]) },
-];
+/// What the tables call a preset.
+fn name(preset: Preset) -> &'static str {
+    match preset {
+        Preset::DdpgPlus => "DDPG+",
+        Preset::DdpgO => "DDPG-O",
+        Preset::HrlI => "HRL-I",
+        Preset::HrlS => "HRL-S",
+        Preset::HrlG => "HRL-G",
+        Preset::Paper => "MaHRL (paper)",
+        Preset::Tuned => "MaHRL (tuned)",
+    }
+}
 
 /// The method that the paper is about.
-pub const SUBJECT: &str = "mahrl";
+pub const SUBJECT: &str = "tuned";
 
 /// All of them, in the order of the tables.
 pub fn all() -> Vec<Method> {
@@ -49,7 +50,14 @@ pub fn all() -> Vec<Method> {
         .iter()
         .map(|method| Method { id: method.name(), name: method.name(), how: How::Baseline })
         .collect();
-    methods.extend(RUNS);
+    // The variants, then MaHRL itself.
+    let (whole, variants): (Vec<Preset>, Vec<Preset>) =
+        Preset::ALL.into_iter().partition(|preset| matches!(preset, Preset::Paper | Preset::Tuned));
+    methods.extend(variants.into_iter().chain(whole).map(|preset| Method {
+        id: preset.name(),
+        name: name(preset),
+        how: How::Run(preset),
+    }));
     methods.push(Method {
         id: "lookahead",
         name: "lookahead oracle",
@@ -78,17 +86,13 @@ impl Method {
         self.reference().is_none()
     }
 
-    /// Settings of a training run of it, with further ones on top (TOML values by dotted key); `None` where it is no run.
+    /// Settings of a training run of it, with further ones on top (by dotted key); `None` where it is no run.
     ///
     /// # Errors
     /// A key or a value that the configuration refuses.
     pub fn config(&self, further: &[(String, toml::Value)]) -> anyhow::Result<Option<Config>> {
-        let How::Run(settings) = self.how else { return Ok(None) };
-        let mut flags = Vec::new();
-        for (key, value) in settings {
-            let parsed: toml::Table = format!("value = {value}").parse()?;
-            flags.push((*key, parsed["value"].clone()));
-        }
+        let How::Run(preset) = self.how else { return Ok(None) };
+        let mut flags = vec![("preset", toml::Value::from(preset.name()))];
         flags.extend(further.iter().map(|(key, value)| (key.as_str(), value.clone())));
         Ok(Some(Config::load(None, &flags)?))
     }

@@ -105,6 +105,14 @@ impl Settings {
         }
     }
 
+    /// The same in proportion, with `n` environment steps.
+    #[must_use]
+    pub fn of_steps(self, n: u64) -> Self {
+        let share = |part: u64| ((part as f64 * n as f64 / self.steps as f64).ceil() as u64).max(1);
+        let (min_size, epsilon_steps) = (share(self.min_size as u64) as usize, share(self.epsilon_steps));
+        Self { steps: n, min_size, epsilon_steps, ..self }
+    }
+
     /// The share of random items after so many steps.
     pub(super) fn epsilon(&self, step: u64) -> f32 {
         let done = (step as f64 / self.epsilon_steps.max(1) as f64).min(1.0) as f32;

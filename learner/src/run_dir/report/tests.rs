@@ -303,8 +303,8 @@ fn a_table_of_longer_sessions_stands_behind_the_final_one() {
 fn the_table_of_an_older_policy_is_said_to_be_one() {
     let run = whole_run();
     let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
-    fs::write(run.run_dir.evaluation_path(), comparison(6.5, 50).to_json()).unwrap();
     fs::write(run.run_dir.policy_path(), "weights").unwrap();
+    fs::write(run.run_dir.evaluation_path(), comparison(6.5, 50).to_json()).unwrap();
     assert!(!run.page(None).contains("of an older policy"));
     fs::File::options().append(true).open(run.run_dir.evaluation_path()).unwrap().set_modified(old).unwrap();
     assert!(run.page(None).contains("of an older policy"));
