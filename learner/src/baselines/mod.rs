@@ -11,6 +11,7 @@
 //! | [`greedy`] | the policy of a ranker: the best candidate that is left |
 //! | [`interaction_log`] | sessions of an imported log, or of a world under its logging policy |
 //! | [`references`] | random, popularity, logging |
+//! | [`agents`] | trained agents of any preset: their policy, and a ranker by the low-level critic |
 //! | [`cf`] | collaborative filtering, user-based and item-based |
 //! | [`deers`] | a Q-network over positive and negative feedback with competing items (Zhao et al. 2018) |
 //! | [`history_greedy`] | the myopic bar: a supervised two-tower policy on the agents' own inputs |
@@ -18,6 +19,7 @@
 //!
 //! The privileged oracles are no methods: they live beside their world in `sim`.
 
+pub mod agents;
 pub mod cf;
 pub mod deers;
 mod error;

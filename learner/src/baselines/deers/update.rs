@@ -222,7 +222,7 @@ mod tests {
     use rand::RngExt;
 
     use super::*;
-    use crate::baselines::deers::Deers;
+    use crate::baselines::deers::{Deers, Pairwise};
 
     const SIZES: Sizes = Sizes { n_dims: 5, encoder: 7, branch: 6, joint: 4 };
     const N_ITEMS: u32 = 30;
@@ -255,6 +255,7 @@ mod tests {
     }
 
     fn learner(settings: &Settings) -> Learner {
+        tch::set_num_threads(1);
         Learner::new(&Parameters::initial(SIZES, 9), &items(), settings)
     }
 
@@ -275,6 +276,48 @@ mod tests {
                 let expected = q.double_value(&[k as i64, i as i64]);
                 assert!((f64::from(found) - expected).abs() < 1e-5, "row {k}: {found}, {expected}");
             }
+        }
+    }
+
+    #[test]
+    fn the_gradient_of_every_tensor_is_the_losss_slope() {
+        for pairwise in
+            [Pairwise::Hinge { weight: 0.5, margin: 1.0 }, Pairwise::Squared { weight: 0.1, clip: 1.0 }]
+        {
+            let learner = learner(&Settings { pairwise, ..Settings::default() });
+            let batch = learner.batch(&rows(64));
+            let gradient = learner.differentiate(&batch).2;
+            for (k, tensor) in views(&gradient, SIZES).iter().enumerate() {
+                let length = tensor.norm().double_value(&[]);
+                assert!(length > 0.0, "tensor {k} has no gradient");
+                // Few ReLUs turn within it, and f32 still tells the difference.
+                let step = 2e-3;
+                let at = |side: f64| {
+                    let mut moved = learner.online.1[k].shallow_clone();
+                    let before = moved.copy();
+                    let _ = moved.g_add_(&(tensor * (side * step / length)));
+                    let loss = learner.differentiate(&batch).1.double_value(&[]);
+                    moved.copy_(&before);
+                    loss
+                };
+                let slope = (at(1.0) - at(-1.0)) / (2.0 * step);
+                assert!((slope - length).abs() < 0.03 * length + 5e-4, "tensor {k}: {slope}, not {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn updates_bring_q_nearer_to_its_targets() {
+        for pairwise in
+            [Pairwise::Hinge { weight: 0.5, margin: 1.0 }, Pairwise::Squared { weight: 0.1, clip: 1.0 }]
+        {
+            // Without a next step the targets stand still.
+            let settings = Settings { learning_rate: 1e-2, discount: 0.0, pairwise, ..Settings::default() };
+            let mut learner = learner(&settings);
+            let rows = rows(64);
+            let first = learner.update(&rows);
+            let last = (0..200).map(|_| learner.update(&rows)).last().unwrap();
+            assert!(last < 0.7 * first, "{pairwise:?}: {first} became {last}");
         }
     }
 
