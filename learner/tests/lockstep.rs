@@ -41,6 +41,16 @@ const LOW_ALONE: &[&str] = &["model.n_goals=0", "model.low_history=skips_clicks_
 /// Clicks alone at both levels (HRL-I).
 const CLICKS: &[&str] = &["model.high_history=clicks", "model.low_history=clicks"];
 
+/// All that goes beyond the paper (D21 to D24).
+const BEYOND: &[&str] = &[
+    "model.goal_conditioning=both",
+    "model.head_norm=true",
+    "model.rescored_items=4",
+    "algorithm.twin_critics=true",
+    "algorithm.target_noise=0.1",
+    "algorithm.actor_delay=2",
+];
+
 /// Rows drawn by their TD errors, over more than one shard.
 const PRIORITISED: &[&str] = &["replay.sampling=prioritised", "replay.shards=2"];
 
@@ -118,6 +128,11 @@ fn the_same_seed_gives_the_same_files_of_clicks_alone() {
 }
 
 #[test]
+fn the_same_seed_gives_the_same_files_beyond_the_paper() {
+    reproduces(BEYOND);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_files_by_priority() {
     reproduces(PRIORITISED);
 }
@@ -150,6 +165,11 @@ fn killed_and_resumed_equals_uninterrupted() {
 #[test]
 fn killed_and_resumed_equals_uninterrupted_with_shards_and_actors() {
     survives(MANY);
+}
+
+#[test]
+fn killed_and_resumed_equals_uninterrupted_beyond_the_paper() {
+    survives(BEYOND);
 }
 
 #[test]

@@ -81,6 +81,15 @@ fn every_form_of_the_networks_agrees() {
 }
 
 #[test]
+fn normalised_heads_agree() {
+    for output in [CriticOutput::Relu, CriticOutput::Linear] {
+        let mut config = fixture::config();
+        (config.model.head_norm, config.model.critic_output) = (true, output);
+        compare(&config, 37, 4);
+    }
+}
+
+#[test]
 fn every_history_agrees_with_and_without_a_high_level() {
     use History::{Clicks, ClicksOrders, SkipsClicks, SkipsClicksOrders};
     for n_goals in [0, 2] {

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use common::config::Config;
 use rustix::process::Signal;
 use system_tests::{
     chance::Chance,
@@ -80,6 +81,22 @@ fn started(n_shards: usize, n_actors: usize, n_learners: usize) -> Cluster {
     cluster.actors.iter_mut().for_each(Process::start);
     cluster.learners[1..].iter_mut().for_each(Process::start);
     cluster
+}
+
+/// Without a high level its table stays empty, and nobody may wait for it; actors that ask a critic must be sent one.
+#[test]
+fn clusters_without_a_high_level_and_with_critics_in_the_rollouts_train() {
+    let low_alone: fn(&mut Config) = |config| config.model.n_goals = 0;
+    let rescoring: fn(&mut Config) = |config| config.model.rescored_items = 3;
+    for change in [low_alone, rescoring] {
+        let mut cluster = Cluster::new(2, false, change);
+        cluster.add_actor(&[]);
+        cluster.add_learner();
+        cluster.shards.iter_mut().for_each(Process::start);
+        cluster.learners[0].start();
+        cluster.actors[0].start();
+        goes_on(&cluster, 0, None, "training begins");
+    }
 }
 
 /// Waits until the learner has gone on from `before`; where it is then.

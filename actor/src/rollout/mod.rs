@@ -14,8 +14,7 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use agent::{
-    Address, Explorer, Guidance, Mapping, MappingScratch, NO_GOAL, NoiseCounts, Scratch, Sessions,
-    exploration::Turn,
+    Address, Chooser, Explorer, Guidance, NO_GOAL, NoiseCounts, Scratch, Sessions, exploration::Turn,
 };
 use common::{
     Feedback, ItemId, PeriodLayout, SessionId,
@@ -63,7 +62,7 @@ pub struct Rollout {
     world: Box<dyn Environment>,
     policy: Arc<VersionedPolicy>,
     explorer: Explorer,
-    mapping: Mapping,
+    chooser: Chooser,
     layout: PeriodLayout,
     sessions: SessionNumbers,
     share: Share,
@@ -84,7 +83,6 @@ pub struct Rollout {
 /// Working memory; nothing in it outlives a step.
 struct Buffers {
     scratch: Scratch,
-    mapping: MappingScratch,
     /// Slots whose period begins.
     starting: Vec<usize>,
     period: PeriodStart,
@@ -118,7 +116,6 @@ impl Rollout {
         let (n_slots, n_dims) = (world.n_slots(), world.items().n_dims());
         let buffers = Buffers {
             scratch: Scratch::default(),
-            mapping: MappingScratch::default(),
             starting: Vec::with_capacity(n_slots),
             period: PeriodStart {
                 session: 0,
@@ -135,7 +132,7 @@ impl Rollout {
             lost: Vec::with_capacity(n_slots),
         };
         let mut rollout = Self {
-            mapping: Mapping::new(Arc::clone(world.items())),
+            chooser: Chooser::new(Arc::clone(world.items())),
             positions: vec![Position::default(); n_slots],
             goals: vec![0.0; n_slots * layout.n_goals * n_dims],
             sessions: SessionNumbers::new(0, share.actor, share.n_actors),
@@ -323,7 +320,7 @@ impl Rollout {
 
     /// Fills `items` (Algorithm 1, lines 11-12): virtual action, noise, action mapping.
     fn choose(&mut self) -> Result<NoiseCounts, Error> {
-        let Buffers { scratch, mapping, addresses, active, virtual_actions, items, .. } = &mut self.buffers;
+        let Buffers { scratch, addresses, active, virtual_actions, items, .. } = &mut self.buffers;
         active.clear();
         active.extend(self.positions.iter().map(|position| {
             let i = self.layout.sub_period(position.step as usize);
@@ -337,7 +334,10 @@ impl Rollout {
         let run_step = self.steps_before + self.steps * self.pace;
         let turn = Turn { run_step, addresses, recall: self.world.recall() };
         // Eq 9
-        let chosen = self.explorer.choose(&self.mapping, turn, virtual_actions, mapping, items);
+        let (chooser, policy) = (&mut self.chooser, &self.policy.policy);
+        chooser.begin(policy, sessions, guidance);
+        let map = |row, action: &[f32], recall: &_| chooser.choose(policy, row, action, recall);
+        let chosen = self.explorer.choose(turn, virtual_actions, map, items);
         chosen.map_err(|error| match error {
             agent::Error::NoCandidate { row } => Error::NoCandidate { session: addresses[row].session },
             other => Error::Agent(other),

@@ -1,5 +1,7 @@
 //! A critic (Eqs 5, 8): v_i = ReLU(W1_i s + W2_i a_i + b_i), q_i = f(w_i . v_i + b'_i), f by `critic_output`.
 //!
+//! With `head_norm` the numbers of v_i have mean 0 and variance 1 before the ReLU.
+//!
 //! In: states `[R, S]`, an action for each head `[R, heads, n]`; out: q `[R, heads]`. Head i sees only action i.
 
 use common::config::{CriticAction, CriticOutput, ModelConfig};
@@ -10,6 +12,18 @@ use crate::{encoder::Encoder, layout::Network, weights::NetworkWeights};
 /// Length a critic sees under `critic_action = direction`: that of a typical item (D8).
 const DIRECTION_LENGTH: f32 = 7.0;
 
+/// Added to the variance of a normalised layer.
+const NORM_EPSILON: f64 = 1e-5;
+
+/// Gives the numbers of a head's hidden layer mean 0 and variance 1 (D24).
+fn normalise(hidden: &mut [f32]) {
+    let n = hidden.len() as f64;
+    let mean = hidden.iter().map(|x| f64::from(*x)).sum::<f64>() / n;
+    let variance = hidden.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n;
+    let scale = 1.0 / (variance + NORM_EPSILON).sqrt();
+    hidden.iter_mut().for_each(|x| *x = ((f64::from(*x) - mean) * scale) as f32);
+}
+
 pub(crate) struct CriticNetwork {
     pub(crate) network: Network,
     pub(crate) encoder: Encoder,
@@ -18,6 +32,7 @@ pub(crate) struct CriticNetwork {
     head_width: usize,
     output: CriticOutput,
     action: CriticAction,
+    norm: bool,
     /// `[S, heads k]`, the heads side by side.
     state_weight: Vec<f32>,
     /// `[heads k]`
@@ -45,6 +60,7 @@ impl CriticNetwork {
             head_width: model.head_width,
             output: model.critic_output,
             action: model.critic_action,
+            norm: model.head_norm,
             state_weight: transpose(&join("state.weight"), state_size),
             state_bias: join("state.bias"),
             action_weight: (0..n_heads)
@@ -100,6 +116,9 @@ impl CriticNetwork {
             let data = hidden.get_mut(i * k..).unwrap_or_default();
             let c = RowMajorMut { data, stride: width };
             gemm(level, (n_rows, k, n), a, RowMajor { data: weight, stride: k }, c, Init::Accumulate);
+        }
+        if self.norm {
+            hidden.chunks_exact_mut(k).for_each(normalise);
         }
         for (row, hidden) in hidden.chunks_exact(width).enumerate() {
             for (i, (hidden, weight)) in

@@ -1,7 +1,7 @@
 //! Noise of the rollouts (D3). In: goals, virtual actions, recall sets; out: noisy goals, items to show.
 //!
 //! Every draw is addressed by (session, step) in its own stream, so a session explores alike whatever the batch, the
-//! thread or the process around it. Off in every evaluation: an evaluation uses [`Mapping`] alone.
+//! thread or the process around it. Off in every evaluation: an evaluation uses [`crate::Chooser`] alone.
 
 use common::{
     ItemId, RecallSet, SessionId,
@@ -11,7 +11,7 @@ use common::{
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::{Error, Mapping, MappingScratch};
+use crate::Error;
 
 /// One step in so many also asks what would have been shown without noise.
 const SAMPLE_EVERY: u64 = 64;
@@ -106,17 +106,16 @@ impl Explorer {
         Some(recall.candidates()[position])
     }
 
-    /// The items `[E]` to show: a random candidate, or Eq 9 of the virtual actions `[E, n]`, to which noise is added in
-    /// place.
+    /// The items `[E]` to show: a random candidate, or what `map` makes of the virtual actions `[E, n]` (Eq 9), to which
+    /// noise is added in place. `map` is given the row, the action `[n]` and the recall set.
     ///
     /// # Errors
     /// [`Error::NoCandidate`] with the row of a session that has shown everything.
     pub fn choose(
         &self,
-        mapping: &Mapping,
         turn: Turn<'_>,
         actions: &mut [f32],
-        scratch: &mut MappingScratch,
+        mut map: impl FnMut(usize, &[f32], &RecallSet) -> Option<ItemId>,
         items: &mut [ItemId],
     ) -> Result<NoiseCounts, Error> {
         let n_sessions = items.len();
@@ -136,9 +135,9 @@ impl Explorer {
                 continue;
             }
             let sampled = self.config.action_noise > 0.0 && is_sampled(at);
-            let quiet = sampled.then(|| mapping.choose_one(action, recall, scratch)).flatten();
+            let quiet = sampled.then(|| map(row, action, recall)).flatten();
             self.perturb_action(at, action);
-            items[row] = mapping.choose_one(action, recall, scratch).ok_or(Error::NoCandidate { row })?;
+            items[row] = map(row, action, recall).ok_or(Error::NoCandidate { row })?;
             if let Some(quiet) = quiet {
                 counts.sampled += 1;
                 counts.changed += u64::from(quiet != items[row]);

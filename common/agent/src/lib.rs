@@ -8,12 +8,14 @@
 //! | [`policy`] | actors and critics of both levels over batches of sessions (Eqs 3-8) |
 //! | [`sessions`] | the rows of a batch: windows, selection, goals |
 //! | [`mapping`] | from a direction to an item that is left to show (Eq 9) |
+//! | [`chooser`] | from virtual actions to items: the mapping, or the critic's choice among the nearest |
 //! | [`exploration`] | noise of the rollouts |
 //!
 //! One [`Policy`] serves any number of threads; each thread owns its [`Scratch`]. A session's results have the same bits
 //! whatever the batch around it. The crate asserts the lengths of slices (a wrong one is a bug of the caller) and
 //! returns errors for what comes from outside: weights and sizes.
 
+pub mod chooser;
 pub mod exploration;
 pub mod layout;
 pub mod mapping;
@@ -26,6 +28,7 @@ mod critic_network;
 mod encoder;
 mod scratch;
 
+pub use chooser::Chooser;
 pub use exploration::{Address, Explorer, NoiseCounts};
 pub use layout::Network;
 pub use mapping::{Mapping, MappingScratch};

@@ -73,16 +73,59 @@ impl Mapping {
         recall: &RecallSet,
         scratch: &mut MappingScratch,
     ) -> Option<ItemId> {
-        assert_eq!(direction.len(), self.items.n_dims(), "a direction is [n]");
         let candidates = recall.candidates();
-        if direction.iter().any(|x| !x.is_finite()) {
+        let Some(scores) = self.scores(direction, recall, scratch) else {
             return recall.nth_left(0).map(|position| candidates[position]);
-        }
-        let scores = sized(&mut scratch.scores, candidates.len());
-        let rows = bytemuck::cast_slice(candidates);
-        search::dot_rows(self.level, self.items.unit_embeddings(), rows, direction, scores);
+        };
         // Eq 9. Shown candidates are -inf, never a product with a mask: every cosine may be negative.
         let position = search::argmax_masked(self.level, scores, recall.shown_words());
         position.or_else(|| recall.nth_left(0)).map(|position| candidates[position])
+    }
+
+    /// The k candidates left whose cosines with a direction `[n]` are the largest, the largest first, ties by the lowest
+    /// id; all that are left if they are fewer. `nearest` is overwritten. A direction without direction has one: the
+    /// lowest id.
+    ///
+    /// # Panics
+    /// If a candidate is no item of the table.
+    pub fn nearest(
+        &self,
+        direction: &[f32],
+        recall: &RecallSet,
+        k: usize,
+        scratch: &mut MappingScratch,
+        nearest: &mut Vec<ItemId>,
+    ) {
+        nearest.clear();
+        let candidates = recall.candidates();
+        if let Some(scores) = self.scores(direction, recall, scratch) {
+            while nearest.len() < k
+                && let Some(position) = search::argmax_masked(self.level, scores, recall.shown_words())
+            {
+                nearest.push(candidates[position]);
+                scores[position] = f32::NEG_INFINITY;
+            }
+        }
+        if nearest.is_empty() && k > 0 {
+            nearest.extend(recall.nth_left(0).map(|position| candidates[position]));
+        }
+    }
+
+    /// `[|I|]` lengths of a direction `[n]` along the candidates; `None` if it holds a NaN or an infinity.
+    fn scores<'a>(
+        &self,
+        direction: &[f32],
+        recall: &RecallSet,
+        scratch: &'a mut MappingScratch,
+    ) -> Option<&'a mut [f32]> {
+        assert_eq!(direction.len(), self.items.n_dims(), "a direction is [n]");
+        if direction.iter().any(|x| !x.is_finite()) {
+            return None;
+        }
+        let candidates = recall.candidates();
+        let scores = sized(&mut scratch.scores, candidates.len());
+        let rows = bytemuck::cast_slice(candidates);
+        search::dot_rows(self.level, self.items.unit_embeddings(), rows, direction, scores);
+        Some(scores)
     }
 }

@@ -53,7 +53,7 @@ impl Policy {
     ///
     /// # Errors
     /// A tensor that is missing, misshapen, not finite or not of this model; items of another embedding size. A model
-    /// without goals has no high level, and none may be there.
+    /// without goals has no high level, and none may be there; one that rescores items needs its low-level critic.
     pub fn new(weights: &Weights, model: &ModelConfig, items: Arc<ItemTable>) -> Result<Self, Error> {
         if items.n_dims() != model.n_dims {
             return Err(Error::Embeddings { found: items.n_dims(), expected: model.n_dims });
@@ -63,6 +63,9 @@ impl Policy {
             let present = weights.contains(network).then(|| weights.network(network, model)).transpose()?;
             Ok(present.map(|weights| CriticNetwork::new(network, weights, model)))
         };
+        if model.rescored_items > 1 && !weights.contains(Network::LowCritic) {
+            return Err(Error::NoCritic(Network::LowCritic));
+        }
         let has_high_level = model.has_high_level();
         if !has_high_level {
             // Nothing of it is known to the layout: any tensor is refused.
@@ -155,6 +158,16 @@ impl Policy {
         Ok(())
     }
 
+    /// The critic that chooses among the nearest items; `None` where the nearest one is shown.
+    pub(crate) fn rescoring(&self) -> Option<&CriticNetwork> {
+        self.low_critic.as_ref().filter(|_| self.model.rescored_items > 1)
+    }
+
+    /// The instructions in use.
+    pub(crate) fn level(&self) -> Level {
+        self.level
+    }
+
     fn act(
         &self,
         actor: &ActorNetwork,
@@ -197,7 +210,7 @@ impl Policy {
     }
 
     /// Fills `scratch.rows` and `scratch.state`: `[s]`, or `[s; g; one-hot i]` where the network sees the goal.
-    fn states(
+    pub(crate) fn states(
         &self,
         network: Network,
         encoder: &Encoder,

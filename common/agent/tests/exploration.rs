@@ -36,8 +36,9 @@ fn choose(explorer: &Explorer, run_step: u64, addresses: &[Address]) -> (Vec<Ite
     let mut actions = [0.5, -0.2, 0.1, 0.9, -1.0, 0.3].repeat(addresses.len());
     let mut items = vec![ItemId::PADDING; addresses.len()];
     let turn = Turn { run_step, addresses, recall: &recall };
-    let mut scratch = MappingScratch::default();
-    let counts = explorer.choose(&mapping(), turn, &mut actions, &mut scratch, &mut items).unwrap();
+    let (mapping, mut scratch) = (mapping(), MappingScratch::default());
+    let map = |_, action: &[f32], recall: &RecallSet| mapping.choose_one(action, recall, &mut scratch);
+    let counts = explorer.choose(turn, &mut actions, map, &mut items).unwrap();
     (items, actions, counts)
 }
 

@@ -22,6 +22,8 @@ use rand::RngExt;
 const N_ITEMS: usize = 60;
 /// Of f32 against f64, on values of magnitude 1 to 10.
 const TOLERANCE: f64 = 1e-5;
+/// The same where hidden layers are normalised: two nearly equal numbers of a narrow one are drawn far apart.
+const NORM_TOLERANCE: f64 = 1e-3;
 
 fn model(n_dims: usize, width: usize, head_width: usize, n_goals: usize, window: usize) -> ModelConfig {
     let paper = Config::preset(Preset::Paper).model;
@@ -136,8 +138,8 @@ impl Outputs {
 
 fn any_model() -> impl Strategy<Value = ModelConfig> {
     let sizes = (1usize..20, 1usize..35, 1usize..35, 0usize..4, 1usize..6);
-    let forms = (0..3, 0..3, any::<bool>(), 0..4, 0..4);
-    (sizes, forms).prop_map(|((n, w, k, m, window), (goal, output, direction, high, low))| {
+    let forms = (0..3, 0..3, any::<bool>(), 0..4, 0..4, any::<bool>());
+    (sizes, forms).prop_map(|((n, w, k, m, window), (goal, output, direction, high, low, norm))| {
         use CriticOutput::{Linear, Relu, Softplus};
         use GoalConditioning::{Both, Reward, State};
         use History::{Clicks, ClicksOrders, SkipsClicks, SkipsClicksOrders};
@@ -145,6 +147,7 @@ fn any_model() -> impl Strategy<Value = ModelConfig> {
         ModelConfig {
             // Where there is no goal, none can be in the state.
             goal_conditioning: if m == 0 { Reward } else { [Reward, State, Both][goal as usize] },
+            head_norm: norm,
             high_history: histories[high as usize],
             low_history: histories[low as usize],
             critic_output: [Relu, Softplus, Linear][output as usize],
@@ -161,12 +164,13 @@ proptest! {
     fn every_level_agrees_with_the_equations(model in any_model(), n_sessions in 1usize..9, seed: u64) {
         let case = Case::new(model, n_sessions, seed);
         let expected = case.naive();
+        let tolerance = if case.model.head_norm { NORM_TOLERANCE } else { TOLERANCE };
         for level in Level::available() {
             let found = case.run(&case.policy(level), &mut Scratch::default());
             for (found, expected) in found.parts().into_iter().zip(&expected) {
                 for (found, expected) in found.iter().zip(expected) {
                     let error = (f64::from(*found) - expected).abs() / expected.abs().max(1.0);
-                    prop_assert!(error < TOLERANCE, "{level}: {found} {expected}");
+                    prop_assert!(error < tolerance, "{level}: {found} {expected}");
                 }
             }
         }

@@ -105,6 +105,11 @@ pub struct ModelConfig {
     pub critic_output: CriticOutput,
     /// The form in which critics see actions.
     pub critic_action: CriticAction,
+    /// Whether the critics' hidden layers are normalised before their ReLU (D24).
+    pub head_norm: bool,
+    /// Items nearest to the virtual action among which the low-level critic chooses the one to show (D23); 0 and 1: the
+    /// nearest is shown (Eq 9).
+    pub rescored_items: usize,
 }
 
 impl ModelConfig {
@@ -134,6 +139,7 @@ impl ModelConfig {
             self.n_goals,
             "at least 1 with model.goal_conditioning = \"state\" or \"both\": there would be no goal to see",
         )?;
+        require(self.rescored_items <= 10_000, "model.rescored_items", self.rescored_items, "at most 10000")?;
         require(self.bound > 0.0 && self.bound.is_finite(), "model.bound", self.bound, "a positive number")
     }
 }

@@ -33,12 +33,23 @@ pub enum Preset {
     /// `tuned` with one goal a period.
     #[serde(rename = "hrl-g")]
     HrlG,
+    /// `tuned` with what goes beyond the paper: goals in the state as well, twin critics with smoothed target actions and
+    /// delayed actors, the critic's choice among the nearest items.
+    Best,
 }
 
 impl Preset {
     /// All of them, in the order of the docs.
-    pub const ALL: [Self; 7] =
-        [Self::Paper, Self::Tuned, Self::DdpgPlus, Self::DdpgO, Self::HrlI, Self::HrlS, Self::HrlG];
+    pub const ALL: [Self; 8] = [
+        Self::Paper,
+        Self::Tuned,
+        Self::DdpgPlus,
+        Self::DdpgO,
+        Self::HrlI,
+        Self::HrlS,
+        Self::HrlG,
+        Self::Best,
+    ];
 
     /// As it is written in settings.
     pub fn name(self) -> &'static str {
@@ -50,6 +61,7 @@ impl Preset {
             Self::HrlI => "hrl-i",
             Self::HrlS => "hrl-s",
             Self::HrlG => "hrl-g",
+            Self::Best => "best",
         }
     }
 }
@@ -71,6 +83,12 @@ impl Config {
             Preset::HrlI => (model.high_history, model.low_history) = (History::Clicks, History::Clicks),
             Preset::HrlS => model.goal_conditioning = GoalConditioning::State,
             Preset::HrlG => model.n_goals = 1,
+            Preset::Best => {
+                model.goal_conditioning = GoalConditioning::Both;
+                model.rescored_items = 10;
+                (algorithm.twin_critics, algorithm.actor_delay) = (true, 2);
+                algorithm.target_noise = 0.1;
+            }
         }
         config
     }
@@ -103,6 +121,8 @@ fn paper() -> Config {
             goal_conditioning: GoalConditioning::Reward,
             critic_output: CriticOutput::Relu,
             critic_action: CriticAction::Raw,
+            head_norm: false,
+            rescored_items: 0,
         },
         algorithm: AlgorithmConfig {
             discount: 0.95,
@@ -119,6 +139,9 @@ fn paper() -> Config {
             learning_rate_low: LevelRates { actor: 1e-6, critic: 1e-6 },
             learning_rate_final: 1.0,
             actor_delay: 1,
+            twin_critics: false,
+            target_noise: 0.0,
+            target_noise_limit: 0.5,
             gradient_clip: 0.0,
             saturation_penalty: 0.0,
         },
@@ -213,6 +236,7 @@ mod tests {
         assert_eq!((model.n_dims, model.window, model.bound), (50, 10, 1.94));
         assert_eq!((model.n_goals, model.period_steps), (2, 10));
         assert_eq!(model.goal_conditioning, GoalConditioning::Reward);
+        assert_eq!((model.head_norm, model.rescored_items), (false, 0));
         assert_eq!((model.high_history, model.low_history), (History::ClicksOrders, History::SkipsClicks));
         assert_eq!((model.critic_output, model.critic_action), (CriticOutput::Relu, CriticAction::Raw));
         let AlgorithmConfig { discount, soft_update, internal_weight, beta, .. } = algorithm;
@@ -225,6 +249,7 @@ mod tests {
             assert_eq!((rates.actor, rates.critic), (1e-6, 1e-6));
         }
         assert_eq!((algorithm.learning_rate_final, algorithm.actor_delay), (1.0, 1));
+        assert_eq!((algorithm.twin_critics, algorithm.target_noise), (false, 0.0));
         assert_eq!((algorithm.gradient_clip, algorithm.saturation_penalty), (0.0, 0.0));
         let ExplorationConfig { goal_noise, action_noise, random_items, random_steps } = exploration;
         assert_eq!((goal_noise, action_noise, random_items, random_steps), (0.0, 0.0, 0.0, 0));
@@ -251,6 +276,16 @@ mod tests {
             (Preset::HrlI, &["model.high_history", "model.low_history"]),
             (Preset::HrlS, &["model.goal_conditioning"]),
             (Preset::HrlG, &["model.n_goals"]),
+            (
+                Preset::Best,
+                &[
+                    "algorithm.actor_delay",
+                    "algorithm.target_noise",
+                    "algorithm.twin_critics",
+                    "model.goal_conditioning",
+                    "model.rescored_items",
+                ],
+            ),
         ] {
             assert_eq!(differing(preset), keys, "{}", preset.name());
         }
@@ -262,7 +297,7 @@ mod tests {
             let config = Config::preset(preset);
             assert_eq!(config.preset, preset);
             let method = match preset {
-                Preset::Paper | Preset::Tuned => "MAHRL",
+                Preset::Paper | Preset::Tuned | Preset::Best => "MAHRL",
                 variant => &variant.name().to_uppercase(),
             };
             assert_eq!(config.method().to_uppercase(), method);

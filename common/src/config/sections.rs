@@ -119,6 +119,12 @@ pub struct AlgorithmConfig {
     pub learning_rate_final: f64,
     /// The actors and all targets move at every k-th update (1 in the paper).
     pub actor_delay: u64,
+    /// A second critic a level, and the smaller of both values in the targets (D21).
+    pub twin_critics: bool,
+    /// Standard deviation of the Gaussian on every component of the targets' actions, in units of B; 0 is off (D22).
+    pub target_noise: f64,
+    /// Most that it changes a component by, in units of B.
+    pub target_noise_limit: f64,
     /// Largest gradient norm of a network; 0 is off.
     pub gradient_clip: f64,
     /// Weight of the mean square of the actors' pre-activations beyond 1 in the actor loss; 0 is off.
@@ -255,6 +261,8 @@ impl AlgorithmConfig {
         within("algorithm.learning_rate_low.actor", self.learning_rate_low.actor, 0.0, 1.0)?;
         within("algorithm.learning_rate_low.critic", self.learning_rate_low.critic, 0.0, 1.0)?;
         within("algorithm.learning_rate_final", self.learning_rate_final, 1e-9, 1.0)?;
+        within("algorithm.target_noise", self.target_noise, 0.0, 100.0)?;
+        within("algorithm.target_noise_limit", self.target_noise_limit, 0.0, 100.0)?;
         within("algorithm.gradient_clip", self.gradient_clip, 0.0, 1e9)?;
         within("algorithm.saturation_penalty", self.saturation_penalty, 0.0, 1e9)?;
         require(self.actor_delay >= 1, "algorithm.actor_delay", self.actor_delay, "at least 1")

@@ -12,6 +12,9 @@ use super::assert_shape;
 /// Typical length of an item's embedding, the length critics see with `critic_action = direction` (D8).
 pub const DIRECTION_LENGTH: f64 = 7.0;
 
+/// Added to the variance of a normalised layer.
+const NORM_EPSILON: f64 = 1e-5;
+
 /// Blocks of an actor's heads: weight `[H, n, D]`, bias `[H, n]`.
 pub const N_ACTOR_BLOCKS: usize = 2;
 
@@ -44,8 +47,19 @@ pub fn seen_by_critic(action: &Tensor, form: CriticAction) -> Tensor {
     }
 }
 
+/// The forms of a critic's heads that are not parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CriticForms {
+    /// How it sees actions (D8).
+    pub action: CriticAction,
+    /// Whether its hidden layer is normalised (D24).
+    pub norm: bool,
+    /// Its output (D2).
+    pub output: CriticOutput,
+}
+
 /// q before the output's activation: states `[B, D]`, actions `[B, H, n]` (head i sees action i only), out `[B, H]`.
-fn pre_output(blocks: &[Tensor], state: &Tensor, action: &Tensor) -> Tensor {
+fn pre_output(blocks: &[Tensor], state: &Tensor, action: &Tensor, norm: bool) -> Tensor {
     let [w_state, b_state, w_action, w_out, b_out] = blocks else {
         panic!("a critic has {N_CRITIC_BLOCKS} blocks of heads")
     };
@@ -55,21 +69,20 @@ fn pre_output(blocks: &[Tensor], state: &Tensor, action: &Tensor) -> Tensor {
     let of_state =
         state.linear(&w_state.view([heads * k, d]), Some(b_state.view([heads * k]))).view([-1, heads, k]);
     let of_action = action.transpose(0, 1).bmm(&w_action.transpose(1, 2)).transpose(0, 1);
+    let mut hidden = of_state + of_action;
+    if norm {
+        // Ba et al. 2016 without gain and bias: each head's k numbers get mean 0 and variance 1.
+        hidden = hidden.layer_norm([k].as_slice(), None::<&Tensor>, None::<&Tensor>, NORM_EPSILON, false);
+    }
     // Eqs 5, 8: v_i = ReLU(W1_i s + W2_i g^i + b_i)
-    let v = (of_state + of_action).relu();
+    let v = hidden.relu();
     (v * w_out.view([heads, k])).sum_dim_intlist([-1_i64].as_slice(), false, None) + b_out.view([heads])
 }
 
 /// Values `[B, H]` of actions `[B, H, n]` in states `[B, D]`.
-pub fn value(
-    blocks: &[Tensor],
-    state: &Tensor,
-    action: &Tensor,
-    form: CriticAction,
-    output: CriticOutput,
-) -> Tensor {
-    let q = pre_output(blocks, state, &seen_by_critic(action, form));
-    match output {
+pub fn value(blocks: &[Tensor], state: &Tensor, action: &Tensor, forms: CriticForms) -> Tensor {
+    let q = pre_output(blocks, state, &seen_by_critic(action, forms.action), forms.norm);
+    match forms.output {
         // Eqs 5, 8: q_i = ReLU(w_i v_i + b'_i)
         CriticOutput::Relu => q.relu(),
         CriticOutput::Softplus => q.softplus(),
@@ -98,7 +111,8 @@ mod tests {
 
     fn q(action: &[f64], form: CriticAction, output: CriticOutput) -> Vec<f64> {
         let state = tensor(&[1.0, -1.0], &[1, 2]);
-        let q = value(&critic(), &state, &tensor(action, &[1, 2, 2]), form, output);
+        let forms = CriticForms { action: form, norm: false, output };
+        let q = value(&critic(), &state, &tensor(action, &[1, 2, 2]), forms);
         (0..2).map(|i| q.double_value(&[0, i])).collect()
     }
 
@@ -131,6 +145,24 @@ mod tests {
         // 7 (0.6, 0.8) . (1, 10) + 1.5 = 61.7
         assert!((direction(&near)[0] - (2.0 * 61.7 - 3.0)).abs() < 1e-12);
         assert_ne!(q(&near, CriticAction::Raw, CriticOutput::Linear)[0], direction(&near)[0]);
+    }
+
+    #[test]
+    fn a_normalised_layer_has_mean_0_and_variance_1_a_head() {
+        // One head of k = 3 whose hidden numbers are 1, 2, 6 before: mean 3, variance 14/3.
+        let blocks = [
+            tensor(&[1.0, 2.0, 6.0], &[1, 3, 1]),
+            tensor(&[0.0; 3], &[1, 3]),
+            tensor(&[0.0; 3], &[1, 3, 1]),
+            tensor(&[1.0, 10.0, 100.0], &[1, 1, 3]),
+            tensor(&[0.25], &[1, 1]),
+        ];
+        let forms = CriticForms { action: CriticAction::Raw, norm: true, output: CriticOutput::Linear };
+        let (state, action) = (tensor(&[1.0], &[1, 1]), tensor(&[0.0], &[1, 1, 1]));
+        let q = value(&blocks, &state, &action, forms).double_value(&[0, 0]);
+        // Only the third number is above the mean.
+        let expected = 100.0 * 3.0 / (14.0_f64 / 3.0 + 1e-5).sqrt() + 0.25;
+        assert!((q - expected).abs() < 1e-12, "{q}, not {expected}");
     }
 
     #[test]

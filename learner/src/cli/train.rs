@@ -14,7 +14,7 @@ use crate::{
 /// Arguments of a training run. What is not given comes from the preset.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Args {
-    /// Settings to start from: `tuned`, `paper`, or a variant (`ddpg+`, `ddpg-o`, `hrl-i`, `hrl-s`, `hrl-g`).
+    /// Settings to start from: `tuned`, `paper`, `best`, or a variant (`ddpg+`, `ddpg-o`, `hrl-i`, `hrl-s`, `hrl-g`).
     #[arg(long, value_name = "P")]
     preset: Option<String>,
     /// `shopworld`, `shopworld:VARIANT`, or the folder of an imported log with a fitted simulator.

@@ -124,9 +124,9 @@ pub trait Engine: Send {
     /// is broadcast. Equal parameters give equal bytes.
     fn weights(&self, critics: bool) -> Vec<u8>;
 
-    /// All networks (`{high,low}/{actor,critic,target_actor,target_critic}/...`), the optimisers
-    /// (`adam/{high,low}/{actor,critic}/{mean,square}/...`, `.../steps`) and `updates`: all that
-    /// [`Engine::load_state`] needs to go on as if nothing had happened.
+    /// All networks (`{high,low}/{actor,critic,target_actor,target_critic}/...`, of twins also `critic_2` and
+    /// `target_critic_2`), the optimisers (`adam/{high,low}/{actor,critic}/{mean,square}/...`, `.../steps`) and `updates`:
+    /// all that [`Engine::load_state`] needs to go on as if nothing had happened.
     fn state(&self) -> Tensors;
 
     /// Takes over a state, or leaves everything as it is and says which tensor does not fit.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use agent::{Guidance, Mapping, MappingScratch, NO_GOAL, Policy, Scratch, Sessions};
+use agent::{Chooser, Guidance, NO_GOAL, Policy, Scratch, Sessions};
 use common::{ItemId, PeriodLayout, SessionId};
 use sim::Environment;
 
@@ -13,7 +13,7 @@ use super::{Error, EvaluatedPolicy, Hierarchy};
 pub struct AgentPolicy {
     name: String,
     policy: Arc<Policy>,
-    mapping: Mapping,
+    chooser: Chooser,
     layout: PeriodLayout,
     /// `[E, M, n]` goals of the period each slot is in.
     goals: Vec<f32>,
@@ -24,7 +24,6 @@ pub struct AgentPolicy {
     /// `[E, n]`.
     virtual_actions: Vec<f32>,
     scratch: Scratch,
-    mapping_scratch: MappingScratch,
 }
 
 impl AgentPolicy {
@@ -32,7 +31,7 @@ impl AgentPolicy {
     pub fn new(name: &str, policy: Arc<Policy>, layout: PeriodLayout) -> Self {
         Self {
             name: name.to_owned(),
-            mapping: Mapping::new(Arc::clone(policy.items())),
+            chooser: Chooser::new(Arc::clone(policy.items())),
             policy,
             layout,
             goals: Vec::new(),
@@ -40,7 +39,6 @@ impl AgentPolicy {
             starting: Vec::new(),
             virtual_actions: Vec::new(),
             scratch: Scratch::default(),
-            mapping_scratch: MappingScratch::default(),
         }
     }
 
@@ -88,9 +86,14 @@ impl EvaluatedPolicy for AgentPolicy {
         let (scratch, virtual_actions) = (&mut self.scratch, &mut self.virtual_actions);
         self.policy.virtual_actions(Sessions::all(windows), guidance, scratch, virtual_actions);
         // Eq 9
-        self.mapping
-            .choose(&self.virtual_actions, environment.recall(), &mut self.mapping_scratch, actions)
-            .map_err(|e| self.error(e.to_string()))
+        self.chooser.begin(&self.policy, Sessions::all(windows), guidance);
+        let directions = self.virtual_actions.chunks_exact(n_dims).zip(environment.recall());
+        for (row, (action, recall)) in directions.enumerate() {
+            let item = self.chooser.choose(&self.policy, row, action, recall);
+            let none = || agent::Error::NoCandidate { row };
+            actions[row] = item.ok_or_else(none).map_err(|e| self.error(e.to_string()))?;
+        }
+        Ok(())
     }
 
     fn hierarchy(&self) -> Option<Hierarchy<'_>> {

@@ -37,6 +37,7 @@ fn name(preset: Preset) -> &'static str {
         Preset::HrlG => "HRL-G",
         Preset::Paper => "MaHRL (paper)",
         Preset::Tuned => "MaHRL (tuned)",
+        Preset::Best => "MaHRL (best)",
     }
 }
 
@@ -51,8 +52,8 @@ pub fn all() -> Vec<Method> {
         .map(|method| Method { id: method.name(), name: method.name(), how: How::Baseline })
         .collect();
     // The variants, then MaHRL itself.
-    let (whole, variants): (Vec<Preset>, Vec<Preset>) =
-        Preset::ALL.into_iter().partition(|preset| matches!(preset, Preset::Paper | Preset::Tuned));
+    let is_whole = |preset: &Preset| matches!(preset, Preset::Paper | Preset::Tuned | Preset::Best);
+    let (whole, variants): (Vec<Preset>, Vec<Preset>) = Preset::ALL.into_iter().partition(is_whole);
     methods.extend(variants.into_iter().chain(whole).map(|preset| Method {
         id: preset.name(),
         name: name(preset),

@@ -173,7 +173,12 @@ impl Case {
     /// Levels with the case's initial parameters.
     pub(crate) fn core(&self) -> Core {
         let items = self.tensor("items").to_device(Device::Cpu);
-        let core = Core::new(self.settings.clone(), items, &Streams::new(0, "overwritten"));
+        let core = Core::new(
+            self.settings.clone(),
+            items,
+            &Streams::new(0, "overwritten"),
+            Streams::new(0, "unused"),
+        );
         let mut n_set = 0;
         for (name, mut view) in views(&core) {
             let value = self.tensor(&format!("init/{name}"));
@@ -241,6 +246,7 @@ impl Case {
             terminated: &batch.terminated,
             mapping: None,
             weights: None,
+            smoothing: None,
         })
     }
 
@@ -255,6 +261,7 @@ impl Case {
             terminated: &batch.terminated,
             mapping: None,
             weights: None,
+            smoothing: None,
         })
     }
 

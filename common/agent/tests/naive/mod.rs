@@ -96,7 +96,14 @@ impl Naive<'_> {
         }
         let from_state = self.linear(&name("state.weight"), Some(&name("state.bias")), s);
         let from_action = self.linear(&name("action.weight"), None, &a);
-        let v: Vec<f64> = from_state.iter().zip(&from_action).map(|(a, b)| (a + b).max(0.0)).collect();
+        let mut v: Vec<f64> = from_state.iter().zip(&from_action).map(|(a, b)| a + b).collect();
+        if self.model.head_norm {
+            let mean = v.iter().sum::<f64>() / v.len() as f64;
+            let squares: f64 = v.iter().map(|x| (x - mean) * (x - mean)).sum();
+            let deviation = (squares / v.len() as f64 + 1e-5).sqrt();
+            v.iter_mut().for_each(|x| *x = (*x - mean) / deviation);
+        }
+        v.iter_mut().for_each(|x| *x = x.max(0.0));
         let q = self.linear(&name("out.weight"), Some(&name("out.bias")), &v)[0];
         match self.model.critic_output {
             CriticOutput::Relu => q.max(0.0),

@@ -2,7 +2,11 @@
 //!
 //! The core knows no ids and no records: the oracle's cases and the replay's batches come in the same way.
 
-use common::{config::TargetAction, seed::Streams};
+use common::{
+    config::TargetAction,
+    seed::{Rng, Streams},
+};
+use rand::{RngExt, SeedableRng};
 use tch::{Device, Kind, Tensor};
 
 use super::{
@@ -16,6 +20,7 @@ use crate::{
         rewards,
         settings::{LevelKind, Settings},
         state::ActiveGoals,
+        targets,
     },
     engine::metrics::{LevelMetrics, UpdateMetrics},
 };
@@ -34,12 +39,16 @@ pub struct Core {
     /// `None` without goals.
     high: Option<Level>,
     low: Level,
+    /// Of the noise of the targets' actions: (update, level).
+    smoothing: Streams,
     updates: u64,
 }
 
 impl Core {
     /// Levels with initial parameters; kind and device are those of the item table `[V, n]`.
-    pub fn new(settings: Settings, items: Tensor, streams: &Streams) -> Self {
+    ///
+    /// `smoothing` draws the noise of the targets' actions, if there is any.
+    pub fn new(settings: Settings, items: Tensor, streams: &Streams, smoothing: Streams) -> Self {
         assert_shape("items", &items, &[-1, settings.model.n_dims as i64]);
         let options = (items.kind(), items.device());
         let mapped = settings.algorithm.target_action == TargetAction::Mapped;
@@ -50,6 +59,7 @@ impl Core {
                 .has_high_level()
                 .then(|| Level::new(&settings, LevelKind::High, streams, options)),
             low: Level::new(&settings, LevelKind::Low, streams, options),
+            smoothing,
             updates: 0,
             settings,
             items,
@@ -151,6 +161,21 @@ impl Core {
         Some((now, ActiveGoals::new(&layout, &after, &goals).features(&goals)))
     }
 
+    /// Noise `[B, H, n]` of this update's target actions of a level; `None` where they are not smoothed (D22).
+    fn smoothing_noise(&self, level: LevelKind, n_rows: i64) -> Option<Tensor> {
+        let Settings { bound, algorithm, .. } = &self.settings;
+        if algorithm.target_noise == 0.0 {
+            return None;
+        }
+        let shape = [n_rows, self.settings.n_heads(level) as i64, self.settings.model.n_dims as i64];
+        // A generator of its own: so many normals need more words than an address holds.
+        let mut address = self.smoothing.at(self.updates, u64::from(level == LevelKind::Low));
+        let mut rng = Rng::from_seed(address.random());
+        let [deviation, limit] =
+            [algorithm.target_noise, algorithm.target_noise_limit].map(|share| share * bound);
+        Some(targets::smoothing_noise(&shape, deviation, limit, &mut rng, &self.items))
+    }
+
     /// Learning rates after this share of the run, in [0, 1]: they fall geometrically to `learning_rate_final` of
     /// themselves.
     pub fn set_progress(&mut self, done: f64) {
@@ -172,6 +197,7 @@ impl Core {
             UpdateMetrics { update: self.updates, high: None, low: None, mean_internal_reward: 0.0 };
         if let Some(batch) = high {
             let reward = self.high_reward(batch);
+            let smoothing = self.smoothing_noise(LevelKind::High, batch.terminated.size()[0]);
             let batch = LevelBatch {
                 now: &batch.now,
                 next: &batch.next,
@@ -182,6 +208,7 @@ impl Core {
                 terminated: &batch.terminated,
                 mapping: None,
                 weights: batch.weights.as_ref(),
+                smoothing: smoothing.as_ref(),
             };
             let level = self.high.as_mut().expect(NO_HIGH_LEVEL);
             metrics.high = Some(step(level, &batch, actors_move));
@@ -192,6 +219,7 @@ impl Core {
             metrics.mean_internal_reward = internal.sum(Kind::Double).double_value(&[]) / n_active.max(1.0);
             let reward = rewards::low(&batch.reward_external, &internal, self.settings.internal_weight());
             let features = self.low_features(batch);
+            let smoothing = self.smoothing_noise(LevelKind::Low, batch.terminated.size()[0]);
             let batch = LevelBatch {
                 now: &batch.now,
                 next: &batch.next,
@@ -202,6 +230,7 @@ impl Core {
                 terminated: &batch.terminated,
                 mapping: self.mapping.as_ref(),
                 weights: batch.weights.as_ref(),
+                smoothing: smoothing.as_ref(),
             };
             metrics.low = Some(step(&mut self.low, &batch, actors_move));
         }

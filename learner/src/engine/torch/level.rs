@@ -45,9 +45,11 @@ pub struct LevelBatch<'a> {
     pub mapping: Option<&'a Mapping>,
     /// `[B]` importance weights, if the rows were drawn by priority.
     pub weights: Option<&'a Tensor>,
+    /// `[B, H, n]` noise of the target's action, if it is smoothed (D22).
+    pub smoothing: Option<&'a Tensor>,
 }
 
-/// One DDPG pair with targets.
+/// One DDPG pair with targets, and a second critic where twins are asked for.
 #[derive(Debug)]
 pub struct Level {
     discount: f64,
@@ -61,6 +63,9 @@ pub struct Level {
     critic: Trained,
     target_actor: Network,
     target_critic: Network,
+    /// The second critic and its target (D21).
+    second: Option<(Trained, Network)>,
+    bound: f64,
 }
 
 impl Level {
@@ -71,15 +76,22 @@ impl Level {
             LevelKind::High => algorithm.learning_rate_high,
             LevelKind::Low => algorithm.learning_rate_low,
         };
-        let trained = |role: Role, rate: f64| {
+        let trained = |role: Role, rate: f64, is_second: bool| {
             let layout = Layout::new(settings, kind, role);
-            let stream = 2 * u64::from(kind == LevelKind::Low) + u64::from(role == Role::Critic);
+            let low = u64::from(kind == LevelKind::Low);
+            // 0 to 3 whether there are second critics or not, which are 4 and 5.
+            let stream = if is_second { 4 + low } else { 2 * low + u64::from(role == Role::Critic) };
             let output = settings.model.critic_output;
             let parameters = Parameters::initial(layout, output, streams, stream, options.0, options.1);
             let adam = Adam::new(parameters.layout(), algorithm.encoder_update, rate, parameters.flat());
             Trained { network: Network::new(parameters, Forms::new(settings)), adam, gradient: None }
         };
-        let (actor, critic) = (trained(Role::Actor, actor), trained(Role::Critic, critic));
+        let second = algorithm.twin_critics.then(|| {
+            let trained = trained(Role::Critic, critic, true);
+            let target = trained.network.copy();
+            (trained, target)
+        });
+        let (actor, critic) = (trained(Role::Actor, actor, false), trained(Role::Critic, critic, false));
         Self {
             discount: settings.discount(kind),
             encoder_update: algorithm.encoder_update,
@@ -89,8 +101,10 @@ impl Level {
             is_relu: settings.model.critic_output == CriticOutput::Relu,
             target_actor: actor.network.copy(),
             target_critic: critic.network.copy(),
+            bound: settings.bound,
             actor,
             critic,
+            second,
         }
     }
 
@@ -122,18 +136,26 @@ impl Level {
         }
     }
 
-    /// The same, to restore a state into.
-    pub(super) fn trained_mut(&mut self, role: Role) -> &mut Trained {
-        match role {
-            Role::Actor => &mut self.actor,
-            Role::Critic => &mut self.critic,
-        }
+    /// All networks with their targets, by the names of files: actor, critic and, if there is one, the second critic.
+    pub fn networks(&self) -> Vec<(&'static str, &Trained, &Network)> {
+        let mut all = vec![
+            (Role::Actor.name(), &self.actor, &self.target_actor),
+            (Role::Critic.name(), &self.critic, &self.target_critic),
+        ];
+        all.extend(self.second.as_ref().map(|(trained, target)| ("critic_2", trained, target)));
+        all
     }
 
-    /// Both optimisers take this share of their learning rates from now on.
+    /// Their optimisers, in the same order, to restore a state into.
+    pub(super) fn optimisers(&mut self) -> Vec<&mut Adam> {
+        let mut all = vec![&mut self.actor.adam, &mut self.critic.adam];
+        all.extend(self.second.as_mut().map(|(trained, _)| &mut trained.adam));
+        all
+    }
+
+    /// All optimisers take this share of their learning rates from now on.
     pub(super) fn scale_learning_rates(&mut self, share: f64) {
-        self.actor.adam.scale_learning_rate(share);
-        self.critic.adam.scale_learning_rate(share);
+        self.optimisers().into_iter().for_each(|adam| adam.scale_learning_rate(share));
     }
 
     /// The groups of parameters that move at each step, and the head whose loss drives it (`None`: the sum of all).
@@ -150,26 +172,28 @@ impl Level {
     /// y `[B, H]` from the target networks (Eqs 14, 17).
     pub fn targets(&self, batch: &LevelBatch<'_>) -> Tensor {
         let mut action = self.target_actor.act(batch.next, batch.next_features);
+        if let Some(noise) = batch.smoothing {
+            action = targets::smoothed(&action, noise, self.bound);
+        }
         if let Some(mapping) = batch.mapping {
             action = mapping.map(&action.squeeze_dim(1)).unsqueeze(1);
         }
-        let next_value = self.target_critic.value(batch.next, batch.next_features, &action);
+        let mut next_value = self.target_critic.value(batch.next, batch.next_features, &action);
+        if let Some((_, target)) = &self.second {
+            let other = target.value(batch.next, batch.next_features, &action);
+            next_value = targets::smaller(&next_value, &other);
+        }
         targets::bootstrap(batch.reward, &next_value, batch.terminated, self.discount)
     }
 
-    /// The critic's step towards y (Eqs 15, 18). Leaves the actor alone.
+    /// The critic's step towards y (Eqs 15, 18), that of the second one too. Leaves the actor alone. What is measured is the
+    /// first critic's.
     pub fn critic_step(&mut self, batch: &LevelBatch<'_>, y: &Tensor) -> LevelMetrics {
-        let (mut critic_loss, mut first_q, mut norm) = (Vec::new(), None, None);
-        for (groups, head) in self.steps() {
-            let graph = self.critic.network.differentiate(batch.now, batch.features);
-            let q = graph.value(batch.action);
-            let losses = losses::critic(y, &q, batch.weights);
-            let gradient = graph.gradient(&driving(&losses, head));
-            norm = Some(self.critic.step(&groups, gradient, self.clip));
-            collect(&mut critic_loss, &losses, head);
-            first_q.get_or_insert(q.detach());
+        let (steps, clip) = (self.steps(), self.clip);
+        let CriticStep { loss: critic_loss, q, norm } = step_critic(&mut self.critic, batch, y, &steps, clip);
+        if let Some((second, _)) = &mut self.second {
+            step_critic(second, batch, y, &steps, clip);
         }
-        let q = first_q.expect("a level has a head");
         let dead =
             if self.is_relu { q.eq(0.0).to_kind(Kind::Double).mean(None).double_value(&[]) } else { 0.0 };
         // A row with several heads has the priority of the worst.
@@ -180,7 +204,7 @@ impl Level {
             mean_q: by_head(&q),
             mean_target: by_head(y),
             mean_reward: by_head(batch.reward),
-            critic_gradient_norm: norm.map_or(0.0, |norm| norm.double_value(&[])),
+            critic_gradient_norm: norm,
             dead_share: dead,
             actor: None,
         }
@@ -213,14 +237,44 @@ impl Level {
         }
     }
 
-    /// Both targets move towards their networks (Algorithm 1, lines 28-30).
+    /// The targets move towards their networks (Algorithm 1, lines 28-30).
     pub fn soft_update(&self, tau: f64) {
-        for (target, online) in
-            [(&self.target_actor, &self.actor.network), (&self.target_critic, &self.critic.network)]
-        {
-            soft_update(target.parameters().flat(), online.parameters().flat(), tau);
+        for (_, online, target) in self.networks() {
+            soft_update(target.parameters().flat(), online.network.parameters().flat(), tau);
         }
     }
+}
+
+/// What a critic's step measures.
+struct CriticStep {
+    /// `[H]`.
+    loss: Vec<f64>,
+    /// `[B, H]` Q before the step.
+    q: Tensor,
+    /// Of the last gradient, before clipping.
+    norm: f64,
+}
+
+/// Moves one critic towards y.
+fn step_critic(
+    critic: &mut Trained,
+    batch: &LevelBatch<'_>,
+    y: &Tensor,
+    steps: &[(Vec<usize>, Option<i64>)],
+    clip: f64,
+) -> CriticStep {
+    let (mut loss, mut first_q, mut norm) = (Vec::new(), None, None);
+    for (groups, head) in steps {
+        let graph = critic.network.differentiate(batch.now, batch.features);
+        let q = graph.value(batch.action);
+        let losses = losses::critic(y, &q, batch.weights);
+        let gradient = graph.gradient(&driving(&losses, *head));
+        norm = Some(critic.step(groups, gradient, clip));
+        collect(&mut loss, &losses, *head);
+        first_q.get_or_insert(q.detach());
+    }
+    let q = first_q.expect("a level has a head");
+    CriticStep { loss, q, norm: norm.map_or(0.0, |norm| norm.double_value(&[])) }
 }
 
 /// The scalar that a step descends: the loss of one head, or the sum over all.

@@ -60,8 +60,9 @@ impl TorchEngine {
             .view([items.n_items() as i64, items.n_dims() as i64])
             .to_device(device)
             .to_kind(kind);
-        let streams = Streams::new(config.seed, "learner/initial-parameters");
-        Ok(Self { core: Core::new(settings, table, &streams) })
+        let initial = Streams::new(config.seed, "learner/initial-parameters");
+        let smoothing = Streams::new(config.seed, "learner/target-noise");
+        Ok(Self { core: Core::new(settings, table, &initial, smoothing) })
     }
 
     /// The networks and the update on tensors.

@@ -1,11 +1,11 @@
 //! One network with its optimiser. In: packed windows, features, actions; out: states, actions, values, steps.
 
-use common::config::{CriticAction, CriticOutput};
 use tch::Tensor;
 
 use crate::algorithm::{
     adam::Adam,
-    assert_shape, encoder, heads,
+    assert_shape, encoder,
+    heads::{self, CriticForms},
     layout::{Layout, Role},
     parameters::Parameters,
     settings::Settings,
@@ -18,10 +18,8 @@ use crate::algorithm::{
 pub struct Forms {
     /// B.
     pub bound: f64,
-    /// How critics see actions.
-    pub critic_action: CriticAction,
-    /// The critics' output.
-    pub critic_output: CriticOutput,
+    /// Those of critics.
+    pub critic: CriticForms,
 }
 
 impl Forms {
@@ -29,8 +27,11 @@ impl Forms {
     pub fn new(settings: &Settings) -> Self {
         Self {
             bound: settings.bound,
-            critic_action: settings.model.critic_action,
-            critic_output: settings.model.critic_output,
+            critic: CriticForms {
+                action: settings.model.critic_action,
+                norm: settings.model.head_norm,
+                output: settings.model.critic_output,
+            },
         }
     }
 }
@@ -92,7 +93,7 @@ impl Network {
 
     fn value_of(&self, blocks: &[Tensor], state: &Tensor, action: &Tensor) -> Tensor {
         assert_eq!(self.layout().role, Role::Critic, "an actor gives no values");
-        heads::value(blocks, state, action, self.forms.critic_action, self.forms.critic_output)
+        heads::value(blocks, state, action, self.forms.critic)
     }
 
     /// The forward pass of a step: autograd sees the heads only, from the state on.

@@ -12,15 +12,16 @@ use crate::{
     engine::Error,
 };
 
-const ROLES: [Role; 2] = [Role::Actor, Role::Critic];
 const UPDATES: &str = "updates";
 
-/// The online networks in f32: what is broadcast.
+/// The online networks in f32: what is broadcast. Without `critics` only those that rollouts need.
 pub fn online(core: &Core, critics: bool) -> Tensors {
     let mut out = Tensors::new();
     for (kind, level) in core.levels() {
-        for role in &ROLES[..1 + usize::from(critics)] {
-            let network = &level.trained(*role).network;
+        // Rollouts ask the low-level critic which of the nearest items to show (D23).
+        let asked = kind == LevelKind::Low && core.settings().model.rescored_items > 1;
+        for role in [Role::Actor, Role::Critic].into_iter().take(1 + usize::from(critics || asked)) {
+            let network = &level.trained(role).network;
             let prefix = format!("{}/{}", kind.name(), role.name());
             let flat = network.parameters().flat().to_kind(Kind::Float);
             put(&mut out, &prefix, network.layout(), &flat);
@@ -32,17 +33,12 @@ pub fn online(core: &Core, critics: bool) -> Tensors {
 /// A flat vector, its names and its prefix: everything of one level that is not a count.
 fn vectors(level: &Level, name: &str) -> Vec<(String, Layout, Tensor)> {
     let mut out = Vec::new();
-    for role in ROLES {
-        let trained = level.trained(role);
-        let target = match role {
-            Role::Actor => level.target_actor(),
-            Role::Critic => level.target_critic(),
-        };
+    for (network, trained, target) in level.networks() {
         let [mean, square] = trained.adam.moments();
-        let adam = format!("adam/{name}/{}", role.name());
+        let adam = format!("adam/{name}/{network}");
         for (prefix, flat) in [
-            (format!("{name}/{}", role.name()), trained.network.parameters().flat()),
-            (format!("{name}/target_{}", role.name()), target.parameters().flat()),
+            (format!("{name}/{network}"), trained.network.parameters().flat()),
+            (format!("{name}/target_{network}"), target.parameters().flat()),
             (format!("{adam}/mean"), mean),
             (format!("{adam}/square"), square),
         ] {
@@ -52,8 +48,8 @@ fn vectors(level: &Level, name: &str) -> Vec<(String, Layout, Tensor)> {
     out
 }
 
-fn steps_name(level: LevelKind, role: Role) -> String {
-    format!("adam/{}/{}/steps", level.name(), role.name())
+fn steps_name(level: LevelKind, network: &str) -> String {
+    format!("adam/{}/{network}/steps", level.name())
 }
 
 /// Everything that an update depends on, in the kind of the engine.
@@ -64,8 +60,8 @@ pub fn save(core: &Core) -> Tensors {
         for (prefix, layout, flat) in vectors(level, kind.name()) {
             put(&mut out, &prefix, &layout, &flat);
         }
-        for role in ROLES {
-            out.insert(steps_name(kind, role), Array::counts(level.trained(role).adam.steps()));
+        for (network, trained, _) in level.networks() {
+            out.insert(steps_name(kind, network), Array::counts(trained.adam.steps()));
         }
     }
     out
@@ -83,11 +79,13 @@ pub fn load(core: &mut Core, state: &Tensors) -> Result<(), Error> {
             n_known += named.len();
             vectors_of.push((flat, take(state, &prefix, &named)?));
         }
-        for role in ROLES {
+        let mut steps = Vec::new();
+        for (network, trained, _) in level.networks() {
             n_known += 1;
-            let expected = level.trained(role).adam.steps().len();
-            steps_of.push((kind, role, counts(state, &steps_name(kind, role), expected)?));
+            let expected = trained.adam.steps().len();
+            steps.push(counts(state, &steps_name(kind, network), expected)?);
         }
+        steps_of.push((kind, steps));
     }
     if state.len() != n_known {
         let known = save(core);
@@ -97,8 +95,9 @@ pub fn load(core: &mut Core, state: &Tensors) -> Result<(), Error> {
     for (mut flat, values) in vectors_of {
         flat.copy_(&Tensor::from_slice(&values));
     }
-    for (kind, role, steps) in steps_of {
-        core.restore(kind, updates as u64).trained_mut(role).adam.set_steps(steps);
+    for (kind, steps) in steps_of {
+        let optimisers = core.restore(kind, updates as u64).optimisers();
+        optimisers.into_iter().zip(steps).for_each(|(adam, steps)| adam.set_steps(steps));
     }
     Ok(())
 }

@@ -1,0 +1,76 @@
+//! From virtual actions to items. In: a policy, the sessions of a step, a direction and a recall set; out: the item to show.
+//!
+//! Eq 9 takes the candidate nearest to the virtual action. With `model.rescored_items` = k above 1 it is the most valuable
+//! of the k nearest by the low-level critic, Q^l(s, a) (Wolpertinger, Dulac-Arnold et al. 2015, Algorithm 2; D23): the
+//! nearest of neighbours in an embedding is not always the best of them. Of equal values the nearer one wins.
+
+use std::sync::Arc;
+
+use common::{ItemId, ItemTable, RecallSet};
+
+use crate::{Guidance, Mapping, MappingScratch, Network, Policy, Scratch, Sessions, scratch::sized};
+
+/// The mapping with its working memory. Owner: one thread.
+#[derive(Debug)]
+pub struct Chooser {
+    mapping: Mapping,
+    mapping_scratch: MappingScratch,
+    /// Holds the critic's states `[E, S]` of the last [`Self::begin`].
+    scratch: Scratch,
+    /// `[k]` the nearest candidates, nearest first.
+    nearest: Vec<ItemId>,
+    /// `[k, S]` one state, k times.
+    states: Vec<f32>,
+}
+
+impl Chooser {
+    /// For policies over this item table.
+    pub fn new(items: Arc<ItemTable>) -> Self {
+        Self {
+            mapping: Mapping::new(items),
+            mapping_scratch: MappingScratch::default(),
+            scratch: Scratch::default(),
+            nearest: Vec::new(),
+            states: Vec::new(),
+        }
+    }
+
+    /// Begins a step of all of `sessions`: what the critic must know of them.
+    pub fn begin(&mut self, policy: &Policy, sessions: Sessions<'_>, guidance: Guidance<'_>) {
+        if let Some(critic) = policy.rescoring() {
+            policy.states(critic.network, &critic.encoder, sessions, guidance, &mut self.scratch);
+        }
+    }
+
+    /// The item to show for `action` `[n]` in session `row` of the last [`Self::begin`]; `None` if no candidate is left.
+    pub fn choose(
+        &mut self,
+        policy: &Policy,
+        row: usize,
+        action: &[f32],
+        recall: &RecallSet,
+    ) -> Option<ItemId> {
+        let Some(critic) = policy.rescoring() else {
+            return self.mapping.choose_one(action, recall, &mut self.mapping_scratch);
+        };
+        let k = policy.model().rescored_items;
+        self.mapping.nearest(action, recall, k, &mut self.mapping_scratch, &mut self.nearest);
+        let size = Network::LowCritic.state_size(policy.model());
+        let Scratch { state, heads, actions, .. } = &mut self.scratch;
+        self.states.clear();
+        actions.clear();
+        for item in &self.nearest {
+            self.states.extend_from_slice(&state[row * size..][..size]);
+            actions.extend_from_slice(policy.items().embedding(*item));
+        }
+        critic.see(actions);
+        let hidden = sized(heads, self.nearest.len() * critic.hidden_width());
+        let mut best: Option<(usize, f32)> = None;
+        critic.heads(policy.level(), &self.states, actions, hidden, |candidate, _, value| {
+            if best.is_none_or(|(_, most)| value > most) {
+                best = Some((candidate, value));
+            }
+        });
+        best.map(|(candidate, _)| self.nearest[candidate])
+    }
+}
