@@ -14,11 +14,11 @@ RUN ?=
 ACTORS ?= 4
 SHARDS ?= 3
 
-.PHONY: help setup train cluster-local test check bench bench-all report clean distclean
+.PHONY: help setup train cluster-local images k8s-secrets study test check bench bench-all report clean distclean
 
 help: ## list the targets
 	@printf 'make TARGET, where TARGET is\n'
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1|\2/p' Makefile | while IFS='|' read -r target what; do printf '%-12s %s\n' "$$target" "$$what"; done
+	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  \1|\2/p' Makefile | while IFS='|' read -r target what; do printf '%-13s %s\n' "$$target" "$$what"; done
 
 setup: ## fetch libtorch once into .libtorch (CPU: 540 MB; with CUDA=1 2.5 GB), and say what is missing on this machine
 	@scripts/setup-libtorch.sh
@@ -29,6 +29,15 @@ train: setup ## train on the built-in world; ends with a table and a report (ARG
 
 cluster-local: setup ## a cluster on this machine: redis, SHARDS replay shards, ACTORS actors, a learner (ACTORS=4 SHARDS=3)
 	@ACTORS=$(ACTORS) SHARDS=$(SHARDS) CARGO_FLAGS="$(CARGO_FLAGS)" scripts/cluster-local.sh $(ARGS)
+
+images: setup ## container images for Kubernetes, with docker or podman (TARGETS="replay actor learner learner-cuda")
+	@CARGO_FLAGS="$(CARGO_FLAGS)" scripts/images.sh
+
+k8s-secrets: ## fill the cluster's Secret from this machine, where the Job in k8s/ cannot
+	@CARGO_FLAGS="$(CARGO_FLAGS)" scripts/k8s-secrets.sh
+
+study: setup ## the same run with several numbers of actors on a Kubernetes cluster (ACTORS="8 16 32")
+	@ACTORS="$(ACTORS)" CARGO_FLAGS="$(CARGO_FLAGS)" scripts/k8s-study.sh
 
 test: setup ## all that CI runs: formatting, lints, every test, docs
 	@CARGO_FLAGS="$(CARGO_FLAGS)" scripts/test.sh formatting lints tests docs

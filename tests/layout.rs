@@ -38,8 +38,7 @@ fn the_top_level_holds_only_the_agreed_folders() {
             );
         }
     }
-    // git keeps no empty folder, and k8s/ is empty until the cluster mode.
-    for name in FOLDERS.iter().filter(|name| **name != "k8s") {
+    for name in FOLDERS {
         assert!(root().join(name).is_dir(), "{name}/ is missing");
     }
 }

@@ -2,18 +2,15 @@
 //!
 //! In: arguments, settings, signals; out: a [`Process`] that runs until the run is over.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 use common::config::Config;
-use control::{Control, Discovery, Leader};
-use node::{Connection, Health, Limits, Security, Server, Shutdown};
+use control::{Control, Discovery};
+use node::{Health, Security, Shutdown};
 use replay::{Settings, Shards};
 use sim::OpenWorld;
-use tokio::{runtime::Runtime, sync::watch};
-use tonic::service::Routes;
+use tokio::runtime::Runtime;
 
-use crate::process::Process;
+use crate::{process::Process, weights};
 
 /// Rolls out the policy of a run and streams what happens to its replay shards.
 ///
@@ -22,7 +19,7 @@ use crate::process::Process;
 /// like, on as many machines; each may die and come back at any time. It ends by itself when the run is over, and within
 /// cluster.grace_seconds of SIGTERM or Ctrl-C, with everything handed over that the shards take.
 #[derive(Debug, clap::Parser)]
-#[command(name = "actor", version)]
+#[command(name = "actor", version = node::VERSION, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     #[command(flatten)]
     settings: node::cli::Settings,
@@ -41,15 +38,20 @@ pub struct Cli {
     /// Serve Prometheus's /metrics here (cluster.metrics_listen).
     #[arg(long, value_name = "HOST:PORT")]
     metrics: Option<String>,
+    /// When the run is over, wait for SIGTERM instead of ending: for a supervisor that would start it again.
+    #[arg(long)]
+    stay: bool,
+    #[command(subcommand)]
+    command: Option<node::operate::Operate>,
 }
 
 impl Cli {
-    fn load(&self) -> Result<Config> {
+    fn begin(&self) -> Result<Config> {
         let mut flags: Vec<(&str, toml::Value)> = Vec::new();
         flags.extend(self.threads.map(|n| ("actor.actors", n.into())));
         flags.extend(self.learner.clone().map(|address| ("cluster.learner", address.into())));
         flags.extend(self.metrics.clone().map(|address| ("cluster.metrics_listen", address.into())));
-        Ok(self.settings.load(&flags)?)
+        Ok(self.settings.begin("actor", &flags)?)
     }
 
     fn name(&self) -> String {
@@ -58,10 +60,12 @@ impl Cli {
     }
 }
 
-/// Runs until the run is over, or a signal comes.
+/// Runs until the run is over, or a signal comes; or does what the subcommand says.
 pub fn run(cli: &Cli) -> Result<()> {
-    cli.settings.start_logs();
-    let config = cli.load()?;
+    if let Some(operate) = &cli.command {
+        return node::operate::run(operate);
+    }
+    let config = cli.begin()?;
     let security = Security::load(&config.cluster)?;
     let world = OpenWorld::for_training(&config.environment.name)
         .with_context(|| format!("cannot open the world `{}`", config.environment.name))?;
@@ -75,10 +79,23 @@ pub fn run(cli: &Cli) -> Result<()> {
         .build()
         .context("cannot start the services' threads")?;
     let shutdown = Shutdown::on_signals()?;
-    let health = cli.health.as_deref().map(|listen| serve_health(listen, &security, &runtime, &shutdown));
+    // Answers until the process is gone: whoever drains it asks when it is done.
+    let health = cli.health.as_deref().map(|listen| node::health::serve(listen, &security, &Shutdown::new()));
     let health = health.transpose()?;
-    let process = assemble(cli.name(), config, (&security, world), &runtime, (shutdown, health))?;
+    let probes = health.clone();
+    let process = assemble(cli.name(), config, (&security, world), &runtime, (shutdown.clone(), health))?;
     let ended = process.run().context("the actor failed");
+    if ended.is_ok() && cli.stay && !shutdown.is_begun() {
+        tracing::info!("waiting for SIGTERM, as --stay says");
+        runtime.block_on(shutdown.wait());
+    }
+    if ended.is_ok() && shutdown.is_begun() {
+        if let Some(probes) = &probes {
+            probes.set_ready(false);
+        }
+        // At once, unless this was a drain.
+        runtime.block_on(shutdown.released());
+    }
     // Not dropped: a rollout thread that waits for a shard still waits on it, until the process is gone.
     std::mem::forget(runtime);
     ended
@@ -100,7 +117,7 @@ fn assemble(
         move |address: &str| node::connect(address, &security)
     };
     let shards = Shards::discover(addresses, connect, &settings, runtime.handle().clone());
-    let learner = connections(Discovery::learner(&config.cluster, &control), security.clone());
+    let learner = weights::connections(Discovery::learner(&config.cluster, &control), security.clone());
     let on_ready = Box::new(move || {
         if let Some(health) = &health {
             health.set_ready(true);
@@ -108,45 +125,4 @@ fn assemble(
     });
     let runtime = runtime.handle().clone();
     Ok(Process { config, name, learner, shards, world, runtime, shutdown, on_ready })
-}
-
-/// Connections to whoever leads.
-fn connections(
-    mut leaders: watch::Receiver<Option<Leader>>,
-    security: Security,
-) -> watch::Receiver<Option<Connection>> {
-    let (sender, receiver) = watch::channel(None);
-    tokio::spawn(async move {
-        loop {
-            let leader = leaders.borrow_and_update().clone();
-            if let Some(leader) = leader {
-                match node::connect(&leader.address, &security) {
-                    Ok(connection) => drop(sender.send_replace(Some(connection))),
-                    Err(error) => {
-                        tracing::error!(%error, address = leader.address, "cannot connect to the learner")
-                    }
-                }
-            }
-            if leaders.changed().await.is_err() {
-                // A fixed address: the connection stays.
-                sender.closed().await;
-                return;
-            }
-        }
-    });
-    receiver
-}
-
-/// Health alone: an actor has no other service.
-fn serve_health(listen: &str, security: &Security, runtime: &Runtime, shutdown: &Shutdown) -> Result<Health> {
-    let _guard = runtime.enter();
-    let server = runtime.block_on(Server::bind(listen, security, Limits::default()))?;
-    let health = server.health();
-    let serve = server.serve(Routes::default(), shutdown.clone(), Duration::from_secs(1));
-    runtime.spawn(async move {
-        if let Err(error) = serve.await {
-            tracing::warn!(%error, "the health service ended");
-        }
-    });
-    Ok(health)
 }

@@ -9,8 +9,7 @@ fn main() -> ExitCode {
     match actor::cli::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // `{:#}` is the whole chain on one line: what failed, and why.
-            eprintln!("error: {error:#}");
+            node::cli::report_failure(&error);
             ExitCode::FAILURE
         }
     }

@@ -78,6 +78,7 @@ impl Process {
             run_id: self.config.cluster.run.clone(),
             subscriber: self.name.clone(),
             form: self.config.actor.weights,
+            observes: false,
         };
         let mut weights = Subscription::keep(&self.runtime, learner, decode);
         loop {
@@ -112,12 +113,15 @@ impl Process {
         let threads = self.config.actor.actors;
         let request = join::request(&self.config.cluster.run, &self.name, self.config.to_toml(), threads);
         let (learner, shutdown) = (&mut self.learner, self.shutdown.clone());
-        self.runtime.clone().block_on(async {
+        let begun = Instant::now();
+        let joined = self.runtime.clone().block_on(async {
             tokio::select! {
                 joined = join::join(learner, request) => joined.map(Some),
                 () = shutdown.wait() => Ok(None),
             }
-        })
+        });
+        metrics::ACTOR_PAUSED_SECONDS.record(begun.elapsed().as_secs_f64(), ["learner"]);
+        joined
     }
 
     fn incarnation(
@@ -238,9 +242,11 @@ impl Process {
         metrics::ACTOR_SESSIONS.increment(new.sessions, []);
         metrics::ACTOR_POLICY_VERSION.set(progress.oldest_version as f64, []);
         metrics::WEIGHTS_STALENESS_SECONDS.set(weights.freshness().age().as_secs_f64(), []);
-        let paused = progress.paused.saturating_sub(last.paused);
-        if !paused.is_zero() {
-            metrics::ACTOR_PAUSED_SECONDS.record(paused.as_secs_f64(), ["stale"]);
+        let stale = progress.paused.saturating_sub(last.paused);
+        for (reason, time) in [("staleness", stale), ("replay", progress.times.since(last.times).wait)] {
+            if !time.is_zero() {
+                metrics::ACTOR_PAUSED_SECONDS.record(time.as_secs_f64(), [reason]);
+            }
         }
         *last = progress;
     }

@@ -26,7 +26,8 @@ fn help_teaches_what_an_actor_needs() {
 #[test]
 fn the_version_is_the_workspaces() {
     let output = actor(&["--version"]);
-    assert_eq!(text(&output.stdout).trim(), format!("actor {}", env!("CARGO_PKG_VERSION")));
+    // Behind it a release names its commit.
+    assert!(text(&output.stdout).starts_with(&format!("actor {}", env!("CARGO_PKG_VERSION"))));
 }
 
 #[test]

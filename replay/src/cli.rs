@@ -26,12 +26,13 @@ const REPORT: Duration = Duration::from_secs(1);
 /// directory it is kept in memory only. A shard is ready once it has read back what it had. Writers wait until the learner
 /// allows them to store. It ends within cluster.grace_seconds of SIGTERM or Ctrl-C, with a snapshot.
 #[derive(Debug, clap::Parser)]
-#[command(name = "replay", version, args_conflicts_with_subcommands = true)]
+#[command(name = "replay", version = node::VERSION, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     #[command(flatten)]
     settings: node::cli::Settings,
-    /// Number of the shard, below replay.shards: names its folder, shares out the capacity.
-    #[arg(long, value_name = "K", default_value_t = 0, env = "MAHRL_SHARD")]
+    /// Number of the shard, below replay.shards, or a name that ends in it (`replay-3`): names its folder, shares out the
+    /// capacity.
+    #[arg(long, value_name = "K", default_value = "0", env = "MAHRL_SHARD", value_parser = shard_number)]
     shard: usize,
     /// Where it listens (cluster.replay_listen).
     #[arg(long, value_name = "HOST:PORT")]
@@ -46,11 +47,19 @@ pub struct Cli {
     command: Option<Command>,
 }
 
+/// `3` or `replay-3`, the name of a pod of a StatefulSet.
+fn shard_number(text: &str) -> Result<usize, String> {
+    let number = text.rsplit('-').next().unwrap_or_default();
+    number.parse().map_err(|_| format!("`{text}` is neither a number nor a name that ends in -NUMBER"))
+}
+
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Deal the contents of all shards of a data directory out to another number of shards. No shard may be running.
     /// Rows stay, the oldest still the first to give way; sessions in progress end, their writers begin others.
     Reshard(Reshard),
+    #[command(flatten)]
+    Operate(node::operate::Operate),
 }
 
 #[derive(Debug, clap::Args)]
@@ -65,26 +74,26 @@ struct Reshard {
     shards: i64,
 }
 
-fn load(settings: &node::cli::Settings, flags: [(&str, Option<toml::Value>); 4]) -> Result<Config> {
+fn begin(settings: &node::cli::Settings, flags: [(&str, Option<toml::Value>); 3]) -> Result<Config> {
     let flags: Vec<(&str, toml::Value)> =
         flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-    Ok(settings.load(&flags)?)
+    Ok(settings.begin("replay", &flags)?)
 }
 
-/// Serves until a signal comes, or deals contents out.
+/// Serves until a signal comes, or does what the subcommand says.
 pub fn run(cli: &Cli) -> Result<()> {
-    if let Some(Command::Reshard(args)) = &cli.command {
-        return reshard(args);
+    match &cli.command {
+        Some(Command::Reshard(args)) => return reshard(args),
+        Some(Command::Operate(operate)) => return node::operate::run(operate),
+        None => {}
     }
-    cli.settings.start_logs();
     let text = |value: &Option<String>| value.clone().map(toml::Value::from);
-    let config = load(
+    let config = begin(
         &cli.settings,
         [
             ("cluster.replay_listen", text(&cli.listen)),
             ("replay.data_dir", text(&cli.data_dir)),
             ("cluster.metrics_listen", text(&cli.metrics)),
-            ("", None),
         ],
     )?;
     anyhow::ensure!(
@@ -176,7 +185,7 @@ fn open(shard: usize, config: &Config) -> Result<(ShardServer, Recovery)> {
     let opened = ShardServer::open(&settings, of, Path::new(&config.replay.data_dir), config.replay.sync);
     let (server, recovery) = opened.context("cannot open the shard's data directory")?;
     for damage in &recovery.damage {
-        eprintln!("warning: {damage}");
+        tracing::warn!("{damage}");
     }
     Ok((server, recovery))
 }
@@ -208,13 +217,11 @@ async fn report(shard: &ShardServer, config: &Config) {
 }
 
 fn reshard(args: &Reshard) -> Result<()> {
-    args.settings.start_logs();
-    let config = load(
+    let config = begin(
         &args.settings,
         [
             ("replay.data_dir", args.data_dir.clone().map(toml::Value::from)),
             ("replay.shards", Some(args.shards.into())),
-            ("", None),
             ("", None),
         ],
     )?;
@@ -233,4 +240,19 @@ fn reshard(args: &Reshard) -> Result<()> {
         dealt.before.display()
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_is_named_by_a_number_or_by_its_pod() {
+        for (text, number) in [("3", Some(3)), ("replay-12", Some(12)), ("my-replay-0", Some(0))] {
+            assert_eq!(shard_number(text).ok(), number);
+        }
+        for text in ["", "replay", "replay-", "replay-x", "-1x"] {
+            assert!(shard_number(text).unwrap_err().contains("-NUMBER"), "{text}");
+        }
+    }
 }

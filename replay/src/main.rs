@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     match replay::cli::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            node::cli::report_failure(&error);
             ExitCode::FAILURE
         }
     }

@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     io::{Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -172,7 +172,7 @@ impl Cluster {
 
     /// What a process exports, by name and labels; empty while it does not answer.
     pub fn metrics(&self, process: &str) -> BTreeMap<String, f64> {
-        self.metrics.get(process).map(|port| scrape(*port)).unwrap_or_default()
+        self.metrics.get(process).map(|port| scrape(([127, 0, 0, 1], *port).into())).unwrap_or_default()
     }
 
     /// One value of [`Self::metrics`].
@@ -181,10 +181,9 @@ impl Cluster {
     }
 }
 
-/// Reads a page of metrics.
-fn scrape(port: u16) -> BTreeMap<String, f64> {
+/// Reads a page of metrics: values by name and labels; empty while nobody answers.
+pub fn scrape(address: SocketAddr) -> BTreeMap<String, f64> {
     let read = || -> std::io::Result<String> {
-        let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;

@@ -100,6 +100,7 @@ pub struct Process {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     log: PathBuf,
+    working_folder: Option<PathBuf>,
     largest_file: Option<u64>,
     child: Option<Child>,
 }
@@ -118,9 +119,16 @@ impl Process {
             arguments: arguments.into_iter().map(Into::into).collect(),
             environment: Vec::new(),
             log: folder.join(format!("{name}.log")),
+            working_folder: None,
             largest_file: None,
             child: None,
         }
+    }
+
+    /// In a folder of its own.
+    pub fn in_folder(mut self, folder: &Path) -> Self {
+        self.working_folder = Some(folder.into());
+        self
     }
 
     /// With a variable in its environment.
@@ -173,6 +181,9 @@ impl Process {
             command.env_remove(key);
         }
         command.envs(self.environment.iter().cloned());
+        if let Some(folder) = &self.working_folder {
+            command.current_dir(folder);
+        }
         // Debug builds print where they panic.
         command.env("RUST_BACKTRACE", "0");
         let child = command.spawn();

@@ -3,12 +3,14 @@
 
 mod assembler;
 mod freshness;
+mod leaders;
 mod subscription;
 
 use common::PolicyVersion;
 
 pub use assembler::{Assembler, Frame, Version};
 pub use freshness::Freshness;
+pub use leaders::connections;
 pub use subscription::{Feed, Learner, Subscription};
 
 /// Why the weights stopped coming.

@@ -38,6 +38,8 @@ pub struct Learner {
     pub subscriber: String,
     /// Numbers of the weights on the wire.
     pub form: WeightsForm,
+    /// Whether the subscriber only looks on: it is not counted among the actors.
+    pub observes: bool,
 }
 
 /// A subscription that runs until the run is over or something fails for good.
@@ -72,7 +74,8 @@ impl<P: Send + Sync + 'static> Subscription<P> {
         decode: impl Fn(Version) -> Result<P, E> + Send + 'static,
     ) -> Self {
         let (newest, feed) = watch::channel(None);
-        let reader = Reader::new(&learner.run_id, &learner.subscriber, learner.form, decode, newest);
+        let mut reader = Reader::new(&learner.run_id, &learner.subscriber, learner.form, decode, newest);
+        reader.request.observer = learner.observes;
         let freshness = reader.freshness.clone();
         Self { feed, freshness, task: runtime.spawn(keep(reader, learner.connection)) }
     }
@@ -176,6 +179,7 @@ impl<P, E: Display, D: Fn(Version) -> Result<P, E>> Reader<P, D> {
             subscriber: subscriber.to_owned(),
             have_version: 0,
             format: format.into(),
+            observer: false,
         };
         Self { request, assembler: Assembler::default(), decode, newest, freshness: Freshness::default() }
     }

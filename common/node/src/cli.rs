@@ -1,6 +1,7 @@
 //! Arguments that every program has: where its settings come from, and how its logs look.
 //!
-//! In: `--config FILE`, `--set KEY=VALUE`, `--log FORM`; out: [`Config`] and started logs.
+//! In: `--config FILE`, `--set KEY=VALUE`, `--log FORM`; out: [`Config`] and started logs. In JSON every line says the run,
+//! the role and the pod (HOSTNAME), and a failure is a line like any other.
 
 use std::path::PathBuf;
 
@@ -33,14 +34,34 @@ pub enum Log {
     Json,
 }
 
-impl Settings {
-    /// Starts the logs, at `info` unless RUST_LOG says otherwise.
-    pub fn start_logs(&self) {
-        let format = match self.log {
-            Log::Pretty => telemetry::Format::Pretty,
-            Log::Json => telemetry::Format::Json,
+impl Log {
+    /// Starts the logs, at `info` unless RUST_LOG says otherwise. `role` is `replay`, `actor`, `learner` or `evaluator`.
+    pub fn start(self, role: &str, run: &str) {
+        let pod = std::env::var("HOSTNAME").unwrap_or_default();
+        let said = [("run", run), ("role", role), ("pod", pod.as_str())];
+        let format = match self {
+            Self::Pretty => telemetry::Format::Pretty,
+            Self::Json => telemetry::Format::Json(&said),
         };
         telemetry::init(format, "info");
+    }
+}
+
+/// Says why a program fails, with all causes on one line.
+pub fn report_failure(error: &anyhow::Error) {
+    if telemetry::is_json() {
+        tracing::error!(error = format!("{error:#}"), "failed");
+    } else {
+        eprintln!("error: {error:#}");
+    }
+}
+
+impl Settings {
+    /// Loads the settings and starts the logs.
+    pub fn begin(&self, role: &str, flags: &[(&str, toml::Value)]) -> Result<Config, Error> {
+        let loaded = self.load(flags);
+        self.log.start(role, loaded.as_ref().map_or("", |config| &config.cluster.run));
+        loaded
     }
 
     /// The settings: file, environment, `--set`, and over them the program's own flags.

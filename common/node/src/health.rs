@@ -1,16 +1,57 @@
-//! The question whether a process is ready, as `--check-health`, tests and probes ask it.
+//! Whether a process is ready: a server that says so and nothing else, and the question as `PROGRAM health`, tests and
+//! probes ask it.
 
-use std::time::Duration;
+use std::{sync::mpsc, thread, time::Duration};
 
+use tonic::service::Routes;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use crate::{Error, Security, connect, security::host};
+use crate::{Error, Health, Limits, Security, Server, Shutdown, connect, security::host};
+
+/// How long probes under way have when the process ends.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Serves health alone on `listen` (`HOST:PORT`), on a thread of its own, until `shutdown` begins: for a process without
+/// other services, or whose services come later. Works within and without a runtime.
+pub fn serve(listen: &str, security: &Security, shutdown: &Shutdown) -> Result<Health, Error> {
+    let failed = |source| Error::Start { what: "the thread of the health service", source };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    // On the new thread: a runtime cannot be blocked on within another one.
+    let (bound, binds) = mpsc::sync_channel(1);
+    let (listen, security, shutdown) = (listen.to_owned(), security.clone(), shutdown.clone());
+    let serves = move || {
+        runtime.block_on(async {
+            let server = match Server::bind(&listen, &security, Limits::default()).await {
+                Ok(server) => server,
+                Err(error) => return bound.send(Err(error)).unwrap_or_default(),
+            };
+            // The caller waits for it.
+            bound.send(Ok(server.health())).unwrap_or_default();
+            if let Err(error) = server.serve(Routes::default(), shutdown, GRACE).await {
+                tracing::error!(%error, "the health service ended");
+            }
+        });
+    };
+    thread::Builder::new().name("health".into()).spawn(serves).map_err(failed)?;
+    binds.recv().map_err(|_| failed(std::io::Error::other("it has ended")))?
+}
 
 /// Asks the process at `address` (`HOST:PORT`; the unspecified host of a listen address means this machine) whether it is
 /// ready. Fails with [`Error::NotReady`] if it says no, or nothing within `timeout`.
 pub async fn ready(address: &str, security: &Security, timeout: Duration) -> Result<(), Error> {
+    match answers(address, security, timeout).await? {
+        ServingStatus::Serving => Ok(()),
+        other => Err(Error::NotReady {
+            address: address.to_owned(),
+            reason: format!("it says {}", other.as_str_name()),
+        }),
+    }
+}
+
+/// What it says, whatever that is: it lives. Fails with [`Error::NotReady`] if it says nothing within `timeout`.
+pub async fn answers(address: &str, security: &Security, timeout: Duration) -> Result<ServingStatus, Error> {
     let address = &reachable(address)?;
     let not_ready = |reason: String| Error::NotReady { address: address.clone(), reason };
     let mut client = HealthClient::new(connect(address, security)?);
@@ -18,10 +59,7 @@ pub async fn ready(address: &str, security: &Security, timeout: Duration) -> Res
     match tokio::time::timeout(timeout, asked).await {
         Err(_) => Err(not_ready(format!("no answer within {timeout:?}"))),
         Ok(Err(status)) => Err(not_ready(status_text(&status))),
-        Ok(Ok(answer)) => match answer.into_inner().status() {
-            ServingStatus::Serving => Ok(()),
-            other => Err(not_ready(format!("it says {}", other.as_str_name()))),
-        },
+        Ok(Ok(answer)) => Ok(answer.into_inner().status()),
     }
 }
 

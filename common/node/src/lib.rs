@@ -7,6 +7,7 @@
 //! | [`server`] | sockets with limits, TLS, token check, health, reflection |
 //! | [`connection`] | a channel that carries the run's token |
 //! | [`health`] | the question whether a process is ready |
+//! | [`operate`] | what probes and set-ups ask of a program: `health`, `secrets` |
 //! | [`shutdown`] | SIGTERM and SIGINT |
 //! | [`metrics`] | every Prometheus metric of every role, and where they are served |
 
@@ -15,6 +16,7 @@ pub mod connection;
 mod error;
 pub mod health;
 pub mod metrics;
+pub mod operate;
 pub mod security;
 pub mod server;
 pub mod shutdown;
@@ -24,3 +26,6 @@ pub use error::Error;
 pub use security::Security;
 pub use server::{Health, Limits, Server};
 pub use shutdown::Shutdown;
+
+/// Version and, in a release, commit: what `--version` prints.
+pub const VERSION: &str = env!("MAHRL_VERSION");

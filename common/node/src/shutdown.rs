@@ -1,7 +1,9 @@
 //! SIGTERM and SIGINT: the one place where a process learns that it shall end.
 //!
 //! In: signals, or [`Shutdown::begin`]; out: [`Shutdown`], waited for by tasks and asked by threads. A second signal ends
-//! the process at once with exit code 130. Owner: any; cheap to clone. Invariant: once begun it stays begun.
+//! the process at once with exit code 130. SIGUSR1 is the wish to end before the order: the process does all that it does
+//! at its end, then waits for the signal that lets it go ([`Shutdown::released`]); Kubernetes' preStop is made of it.
+//! Owner: any; cheap to clone. Invariant: once begun it stays begun.
 
 use std::{sync::Arc, thread};
 
@@ -17,7 +19,18 @@ pub const INTERRUPTED: i32 = 130;
 
 /// The word that this process, or this part of it, shall end.
 #[derive(Clone, Debug, Default)]
-pub struct Shutdown(Arc<watch::Sender<bool>>);
+pub struct Shutdown(Arc<watch::Sender<State>>);
+
+/// How far the end is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    GoingOn,
+    /// To do all that is done at the end, and to wait.
+    Draining,
+    /// To end.
+    Ending,
+}
 
 impl Shutdown {
     /// One that nothing but [`Self::begin`] begins.
@@ -30,11 +43,15 @@ impl Shutdown {
         let failed = |source| Error::Start { what: "the signal handlers", source };
         let shutdown = Self::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
-        let (mut term, mut int) = {
+        let (mut term, mut int, mut drain) = {
             // Handlers stand before this returns: no signal behind it takes the default way.
             let _runtime = runtime.enter();
             let handler = |kind| signal(kind).map_err(failed);
-            (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?)
+            (
+                handler(SignalKind::terminate())?,
+                handler(SignalKind::interrupt())?,
+                handler(SignalKind::user_defined1())?,
+            )
         };
         let begun = shutdown.clone();
         let waits = move || {
@@ -43,8 +60,12 @@ impl Shutdown {
                     let name = tokio::select! {
                         _ = term.recv() => "SIGTERM",
                         _ = int.recv() => "SIGINT",
+                        _ = drain.recv() => {
+                            begun.drain();
+                            continue;
+                        }
                     };
-                    if begun.is_begun() {
+                    if *begun.0.borrow() == State::Ending {
                         tracing::warn!(signal = name, "ending at once");
                         std::process::exit(INTERRUPTED);
                     }
@@ -59,25 +80,60 @@ impl Shutdown {
 
     /// Says that it is time to end. Later calls change nothing.
     pub fn begin(&self) {
-        self.0.send_replace(true);
+        self.0.send_replace(State::Ending);
     }
 
-    /// Whether it is time to end.
+    /// Says that it is time to do what is done at the end, and to wait behind it for [`Self::begin`].
+    pub fn drain(&self) {
+        tracing::info!("draining; SIGTERM ends");
+        self.0.send_if_modified(|state| {
+            let is_new = *state == State::GoingOn;
+            if is_new {
+                *state = State::Draining;
+            }
+            is_new
+        });
+    }
+
+    /// Whether it is time to end, or to drain.
     pub fn is_begun(&self) -> bool {
-        *self.0.borrow()
+        *self.0.borrow() != State::GoingOn
     }
 
-    /// Waits until it is time to end.
+    /// Waits until it is time to end, or to drain.
     pub async fn wait(&self) {
-        let mut begun = self.0.subscribe();
+        self.reaches(|state| state != State::GoingOn).await;
+    }
+
+    /// Waits, behind a drain, until it is time to end.
+    pub async fn released(&self) {
+        self.reaches(|state| state == State::Ending).await;
+    }
+
+    async fn reaches(&self, wanted: impl Fn(State) -> bool) {
+        let mut state = self.0.subscribe();
         // An Err would mean that the sender is gone; `self` holds it.
-        let _begun = begun.wait_for(|begun| *begun).await;
+        let _reached = state.wait_for(|state| wanted(*state)).await;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_drain_begins_the_end_and_does_not_release() {
+        let shutdown = Shutdown::new();
+        shutdown.drain();
+        shutdown.wait().await;
+        assert!(shutdown.is_begun());
+        let released = shutdown.released();
+        tokio::pin!(released);
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(20), &mut released).await.is_err());
+        shutdown.begin();
+        shutdown.drain();
+        released.await;
+    }
 
     #[tokio::test]
     async fn all_clones_hear_of_the_end_and_late_ones_too() {
@@ -90,6 +146,7 @@ mod tests {
         shutdown.begin();
         shutdown.begin();
         waits.await.unwrap();
+        shutdown.released().await;
         assert!(shutdown.clone().is_begun());
         shutdown.wait().await;
     }

@@ -4,6 +4,7 @@
 //! checkpoint.
 
 mod evaluate;
+mod evaluator;
 mod logs;
 mod reproduce;
 mod scale;
@@ -43,7 +44,7 @@ Examples:
 /// Without a subcommand it trains: simulator, actors, replay service and learner run in this one process, on the built-in
 /// world unless --env names another, and end with a table, a report and a policy in a run directory.
 #[derive(Debug, Parser)]
-#[command(name = "learner", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+#[command(name = "learner", version = node::VERSION, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -57,6 +58,8 @@ enum Command {
     Train(train::Args),
     /// Evaluate a run's policy beside the references, without exploration, on test users.
     Evaluate(evaluate::Args),
+    /// Evaluate the policies of a running cluster one after the other, as they come.
+    Evaluator(evaluator::Args),
     /// Convergence against the number of actors: a study on this machine, and a model beyond it (docs/scaling.md).
     Scale(scale::Args),
     /// Make the paper's tables and figures anew: every method, equal budgets, with intervals.
@@ -74,6 +77,8 @@ enum Command {
     Embed(logs::EmbedArgs),
     /// Fit the learned simulator of a log (Sec 4.2.1), or print its acceptance report.
     Simulator(simulator::Args),
+    #[command(flatten)]
+    Operate(node::operate::Operate),
 }
 
 /// Threads for evaluations: all cores.
@@ -81,9 +86,13 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Prints text that may be long to standard output. Whoever reads it may stop early (`| head`): that is no failure.
+/// Prints text that may be long to standard output, or as lines of the logs where these are for machines. Whoever reads it
+/// may stop early (`| head`): that is no failure.
 fn print_lines(text: &str) {
     use std::io::{ErrorKind, Write};
+    if telemetry::is_json() {
+        return text.lines().for_each(|line| tracing::info!("{line}"));
+    }
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
@@ -94,7 +103,11 @@ fn print_lines(text: &str) {
 
 /// Says on standard error what is being done now, for whoever waits; a terminal has bars besides.
 fn say(what: &str) {
-    eprintln!("{what}");
+    if telemetry::is_json() {
+        tracing::info!("{}", what.trim());
+    } else {
+        eprintln!("{what}");
+    }
 }
 
 /// A bar for work that takes a while; hidden unless standard error is a terminal.
@@ -114,12 +127,15 @@ pub fn main() -> ExitCode {
     };
     let command = cli.command.unwrap_or(Command::Train(cli.train));
     match &command {
-        Command::Train(args) => args.start_logs(),
+        // Their logs say which run they are of: they start with the settings.
+        Command::Train(args) if args.is_cluster() => {}
+        Command::Evaluator(_) => {}
         _ => telemetry::init(telemetry::Format::Pretty, "warn"),
     }
     let outcome = match command {
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Evaluator(args) => evaluator::run(&args),
         Command::Scale(args) => scale::run(&args),
         Command::Reproduce(args) => reproduce::run(&args),
         Command::Cell(args) => reproduce::cell(&args),
@@ -128,13 +144,13 @@ pub fn main() -> ExitCode {
         Command::Stats(args) => logs::stats(&args),
         Command::Embed(args) => logs::embed(&args),
         Command::Simulator(args) => simulator::run(&args),
+        Command::Operate(operate) => node::operate::run(&operate).map(|()| Outcome::Done),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         Err(error) => {
-            // `{:#}` is the whole chain on one line: what failed, and why.
-            eprintln!("error: {error:#}");
+            node::cli::report_failure(&error);
             ExitCode::FAILURE
         }
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use common::{config::Config, telemetry};
+use common::config::Config;
 
 use super::{Outcome, say};
 use crate::{
@@ -55,6 +55,12 @@ pub(super) struct Args {
     /// With --cluster: how log lines look, `pretty` or `json`. RUST_LOG sets what is logged.
     #[arg(long, value_name = "FORM", value_enum, default_value_t, env = "MAHRL_LOG")]
     log: node::cli::Log,
+    /// With --cluster: serve gRPC health here, for probes, from the start; ready once this learner leads.
+    #[arg(long, value_name = "HOST:PORT", env = "MAHRL_HEALTH_LISTEN")]
+    health: Option<String>,
+    /// With --cluster: when the run is over, wait for SIGTERM instead of ending.
+    #[arg(long)]
+    stay: bool,
     /// A TOML file of settings (docs/configuration.md).
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -67,13 +73,10 @@ pub(super) struct Args {
 }
 
 impl Args {
-    /// Starts the logs: a cluster's operator wants more of them than who looks at a progress bar.
-    pub(super) fn start_logs(&self) {
-        if self.cluster {
-            node::cli::Settings { log: self.log, ..Default::default() }.start_logs();
-        } else {
-            telemetry::init(telemetry::Format::Pretty, "warn");
-        }
+    /// Whether it leads a cluster: then [`run`] starts the logs, of which an operator wants more than who looks at a
+    /// progress bar.
+    pub(super) fn is_cluster(&self) -> bool {
+        self.cluster
     }
 
     /// The flags as dotted settings.
@@ -105,7 +108,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let flags = args.flags()?;
     let flags: Vec<_> = flags.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
     if args.cluster {
-        return lead(args, &Config::load(args.config.as_deref(), &flags)?);
+        let loaded = Config::load(args.config.as_deref(), &flags);
+        args.log.start("learner", loaded.as_ref().map_or("", |config| &config.cluster.run));
+        return lead(args, &loaded?);
     }
     let (config, world, run_dir, _lock) = if args.resume {
         let path = args.run_dir.as_deref().context("--resume needs --run-dir")?;
@@ -134,18 +139,31 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
 fn lead(args: &Args, config: &Config) -> Result<Outcome> {
     let world = train::prepare(config)?;
     if !config.cluster.metrics_listen.is_empty() {
-        let address = node::metrics::serve(&config.cluster.metrics_listen, "learner")?;
-        say(&format!("metrics  http://{address}/metrics"));
+        node::metrics::serve(&config.cluster.metrics_listen, "learner")?;
     }
+    let security = node::Security::load(&config.cluster)?;
+    let probes = args.health.as_deref().map(|listen| {
+        // Answers as long as the process lives, the final table included.
+        node::health::serve(listen, &security, &node::Shutdown::new())
+    });
     let path = args.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(&config.cluster.run));
     let interrupt = interrupt();
-    let train::Ended { run_dir, finished } = train::run_cluster(config, &world, &path, &interrupt)?;
+    let ended = train::run_cluster(config, &world, &path, &interrupt, probes.transpose()?)?;
+    let train::Ended { run_dir, finished } = ended;
     let Some(run_dir) = run_dir else { return Ok(Outcome::Interrupted) };
-    conclude(args, (config, &run_dir), finished, &interrupt, "the same command")
+    let outcome = conclude(args, (config, &run_dir), finished, &interrupt, "the same command")?;
+    if args.stay && outcome == Outcome::Done {
+        tracing::info!("waiting for SIGTERM, as --stay says");
+        // Nothing is left to save: the signal ends the process.
+        loop {
+            std::thread::park();
+        }
+    }
+    Ok(outcome)
 }
 
 fn interrupt() -> Interrupt {
-    Interrupt::on_ctrl_c(|| eprintln!("\nending with a checkpoint; once more ends at once, without"))
+    Interrupt::on_ctrl_c(|| say("\nending with a checkpoint; once more ends at once, without"))
 }
 
 /// The table and the report of a run that has ended.
@@ -164,15 +182,15 @@ fn conclude(
     };
     if !finished {
         report_without_table()?;
-        eprintln!("interrupted; go on with: {go_on}");
+        say(&format!("interrupted; go on with: {go_on}"));
         return Ok(Outcome::Interrupted);
     }
     if asked_to_end {
         report_without_table()?;
-        eprintln!(
+        say(&format!(
             "interrupted behind the last step; the table: learner evaluate {}",
             run_dir.path().display()
-        );
+        ));
         return Ok(Outcome::Interrupted);
     }
     if args.no_table {

@@ -67,7 +67,7 @@ pub fn run(
 }
 
 /// The threads of everything beside the learner's own.
-fn runtime() -> Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("services")

@@ -1,7 +1,8 @@
-//! What a person sees while a run goes on: a bar on a terminal, plain lines otherwise.
+//! What is seen while a run goes on: a bar on a terminal, plain lines otherwise, events where the logs are for machines.
 
 use std::{io::IsTerminal, time::Instant};
 
+use common::telemetry;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Figures of the moment.
@@ -55,6 +56,9 @@ impl Progress {
 
     /// Prints the figures as a plain line, beside a bar where there is one.
     pub(super) fn line(&mut self, status: &Status) {
+        if telemetry::is_json() {
+            return self.event(status);
+        }
         let line = format!("{:>9} / {} steps  {}", status.env_steps, self.total, self.message(status));
         match &self.bar {
             Some(bar) => bar.println(line),
@@ -69,14 +73,22 @@ impl Progress {
         }
     }
 
-    fn message(&self, status: &Status) -> String {
+    /// Environment steps and updates a second, of this process.
+    fn rates(&self, status: &Status) -> (f64, f64) {
         let seconds = self.started.elapsed().as_secs_f64().max(1e-3);
         let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
-        let mut message = format!(
-            "{:.0} steps/s  {:.1} updates/s",
-            rate(status.env_steps, self.first.env_steps),
-            rate(status.updates, self.first.updates),
-        );
+        (rate(status.env_steps, self.first.env_steps), rate(status.updates, self.first.updates))
+    }
+
+    fn event(&self, status: &Status) {
+        let (steps_per_second, updates_per_second) = self.rates(status);
+        let Status { env_steps, updates, mean_q, reward } = *status;
+        tracing::info!(env_steps, updates, steps_per_second, updates_per_second, mean_q, reward, "training");
+    }
+
+    fn message(&self, status: &Status) -> String {
+        let (steps, updates) = self.rates(status);
+        let mut message = format!("{steps:.0} steps/s  {updates:.1} updates/s");
         if let Some(q) = status.mean_q {
             message += &format!("  Q {q:.2}");
         }

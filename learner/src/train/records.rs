@@ -105,6 +105,7 @@ impl Trainer<'_> {
         self.reward = Some(record.total.value);
         metrics::EVALUATION_RETURN.set(record.total.value, []);
         metrics::EVALUATION_ENV_STEPS.set(self.env_steps as f64, []);
+        metrics::EVALUATION_STEP.set(self.engine.updates() as f64, []);
         let mut scalars = vec![
             ("evaluation/total", record.total.value),
             ("evaluation/click", record.click.value),

@@ -1,6 +1,6 @@
 //! The current version of the weights. In: bytes, from the learner thread; out: a watch that every stream looks at.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use common::PolicyVersion;
@@ -77,6 +77,8 @@ pub(super) struct Current {
 #[derive(Debug)]
 pub struct Publisher {
     current: watch::Sender<Current>,
+    /// Held by the stream of every actor.
+    actors: Arc<()>,
 }
 
 impl Default for Publisher {
@@ -88,7 +90,7 @@ impl Default for Publisher {
 impl Publisher {
     /// A publisher without a version yet: subscribers wait.
     pub fn new() -> Self {
-        Self { current: watch::Sender::default() }
+        Self { current: watch::Sender::default(), actors: Arc::default() }
     }
 
     /// Replaces the current version. `data` is one safetensors file; `learner_step` the updates done when it was made.
@@ -119,6 +121,16 @@ impl Publisher {
     pub fn n_subscribers(&self) -> usize {
         // The service itself looks on too, for streams to come.
         self.current.receiver_count().saturating_sub(1)
+    }
+
+    /// Streams of actors that are open: not those that only look on.
+    pub fn n_actors(&self) -> usize {
+        Arc::strong_count(&self.actors) - 1
+    }
+
+    /// To be held by the streams of actors.
+    pub(super) fn actors(&self) -> Weak<()> {
+        Arc::downgrade(&self.actors)
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<Current> {

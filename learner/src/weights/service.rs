@@ -1,7 +1,11 @@
 //! `mahrl.v1.Weights`: one stream a subscriber, frames cut from the shared bytes, a sign of life where nothing else is
 //! sent.
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use futures::{Stream, stream};
 use node::metrics;
@@ -30,12 +34,13 @@ pub struct WeightsService {
     run_id: String,
     fence: u64,
     current: watch::Receiver<Current>,
+    actors: Weak<()>,
 }
 
 impl WeightsService {
     /// The service of a run, led under fencing token `fence` (0: within one process, where nobody else can lead).
     pub fn new(run_id: &str, fence: u64, publisher: &Publisher) -> Self {
-        Self { run_id: run_id.to_owned(), fence, current: publisher.watch() }
+        Self { run_id: run_id.to_owned(), fence, current: publisher.watch(), actors: publisher.actors() }
     }
 
     /// For `tonic`'s router.
@@ -86,6 +91,7 @@ impl Weights for WeightsService {
             format: request.format(),
             sending: None,
             have_version: request.have_version,
+            _actor: self.actors.upgrade().filter(|_| !request.observer),
         };
         Ok(Response::new(Box::pin(stream::unfold(cursor, Cursor::next))))
     }
@@ -108,6 +114,8 @@ struct Cursor {
     /// The version being sent, to its last frame even when a newer one is out: frames of versions never mix.
     sending: Option<Sending>,
     have_version: u64,
+    /// Counts the stream of an actor for as long as it is open.
+    _actor: Option<Arc<()>>,
 }
 
 impl Cursor {

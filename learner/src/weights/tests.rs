@@ -46,6 +46,7 @@ async fn a_version_reaches_all_subscribers_and_a_late_one_at_once() {
     let mut late = subscribe(&channel);
     let first = tokio::time::timeout(DEADLINE, late.first()).await.unwrap().unwrap();
     assert_eq!((first.version, first.learner_step), (1, 10));
+    assert_eq!(publisher.n_actors(), 9);
     publisher.publish(7, 70, data(7)).unwrap();
     for subscription in early.iter().chain([&late]) {
         assert_eq!(wait_for(subscription, 7).await.data, data(7));
@@ -61,6 +62,7 @@ async fn a_slow_subscriber_gets_the_newest_version_and_no_queue_of_old_ones() {
         subscriber: "slow".to_owned(),
         have_version: 0,
         format: 0,
+        observer: false,
     };
     publisher.publish(1, 1, vec![1; 64 << 20]).unwrap();
     let mut frames = WeightsClient::new(channel).subscribe(request).await.unwrap().into_inner();
@@ -133,6 +135,7 @@ async fn a_stream_without_versions_gives_signs_of_life_and_says_when_the_run_is_
     let channel = serve(&publisher);
     let (_leader, connection) = tokio::sync::watch::channel(Some(Bearer::none(channel)));
     let learner = actor::weights::Learner {
+        observes: true,
         connection,
         run_id: "run".to_owned(),
         subscriber: "test".to_owned(),
@@ -140,6 +143,7 @@ async fn a_stream_without_versions_gives_signs_of_life_and_says_when_the_run_is_
     };
     let subscription = Subscription::keep(&Handle::current(), learner, Ok::<_, Infallible>);
     wait_for(&subscription, 3).await;
+    assert_eq!((publisher.n_subscribers(), publisher.n_actors()), (1, 0), "it only looks on");
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert!(subscription.freshness().age() < Duration::from_millis(1_200));
     publisher.finish();
@@ -157,6 +161,7 @@ async fn weights_are_rounded_once_for_those_who_ask_for_half_the_bytes() {
         subscriber: "test".to_owned(),
         have_version: 0,
         format: format.into(),
+        observer: false,
     };
     let mut sizes = Vec::new();
     for format in [proto::v1::WeightsFormat::F32, proto::v1::WeightsFormat::Bf16] {

@@ -103,10 +103,13 @@ catalogue! {
     CHECKPOINT_SECONDS: Histogram = "mahrl_checkpoint_seconds" [];
     /// checkpoints that could not be written
     CHECKPOINT_FAILURES: Counter = "mahrl_checkpoint_failures_total" [];
-    /// mean total reward of a session in the last evaluation
+    // The learner and the evaluator.
+    /// mean total reward of a session in the last evaluation, by the learner or by the evaluator
     EVALUATION_RETURN: Gauge = "mahrl_evaluation_return" [];
-    /// environment steps at the last evaluation
+    /// environment steps at the last evaluation, by the learner
     EVALUATION_ENV_STEPS: Gauge = "mahrl_evaluation_env_steps" [];
+    /// updates behind the policy of the last evaluation
+    EVALUATION_STEP: Gauge = "mahrl_evaluation_step" [];
 
     // Weights.
     /// newest version: published by the learner, or received by the actor

@@ -57,7 +57,7 @@ pub fn install(role: &str) -> Result<Recorded, Error> {
         Some(handle)
     });
     let handle = installed.clone().ok_or(Error::Recorder)?;
-    PROCESS_INFO.set(1.0, [role, env!("CARGO_PKG_VERSION")]);
+    PROCESS_INFO.set(1.0, [role, crate::VERSION]);
     Ok(Recorded(handle))
 }
 

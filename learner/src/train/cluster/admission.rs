@@ -36,7 +36,7 @@ pub(super) struct Admission {
     settings: String,
     numbers: Mutex<Numbers>,
     env_steps: AtomicU64,
-    subscribers: AtomicU64,
+    actors: AtomicU64,
 }
 
 impl Admission {
@@ -46,7 +46,7 @@ impl Admission {
             settings,
             numbers: Mutex::new(numbers),
             env_steps: AtomicU64::new(0),
-            subscribers: AtomicU64::new(0),
+            actors: AtomicU64::new(0),
         }
     }
 
@@ -57,9 +57,9 @@ impl Admission {
     }
 
     /// How far the run is, for those who join.
-    pub(super) fn note(&self, env_steps: u64, subscribers: usize) {
+    pub(super) fn note(&self, env_steps: u64, actors: usize) {
         self.env_steps.store(env_steps, Relaxed);
-        self.subscribers.store(subscribers as u64, Relaxed);
+        self.actors.store(actors as u64, Relaxed);
     }
 
     fn check(&self, request: &JoinRequest) -> Result<(), Status> {
@@ -127,7 +127,7 @@ impl Control for AdmissionService {
             sessions: SESSIONS,
             first_writer: incarnation * u64::from(MAX_THREADS),
             env_steps: admission.env_steps.load(Relaxed),
-            actors: admission.subscribers.load(Relaxed) as u32 + 1,
+            actors: admission.actors.load(Relaxed) as u32 + 1,
         }))
     }
 }

@@ -62,25 +62,32 @@ pub struct Ended {
 }
 
 /// Stands by until this learner may lead, then trains until all environment steps are done or until interrupted. The run
-/// in `path` goes on if there is one. `world` is that of [`super::prepare`].
+/// in `path` goes on if there is one. `world` is that of [`super::prepare`]. `probes` are told when this learner leads.
 ///
 /// # Errors
 /// Among others once another learner leads; then nothing was written.
-pub fn run_cluster(config: &Config, world: &World, path: &Path, interrupt: &Interrupt) -> Result<Ended> {
+pub fn run_cluster(
+    config: &Config,
+    world: &World,
+    path: &Path,
+    interrupt: &Interrupt,
+    probes: Option<node::Health>,
+) -> Result<Ended> {
     ensure!(
         config.train.mode == Mode::Async,
         "train.mode is lockstep, which a cluster cannot be: set it to async, or leave --cluster out"
     );
     let runtime = runtime()?;
-    let links = Links::open(config, world.items().n_items(), &runtime)?;
+    let mut links = Links::open(config, world.items().n_items(), &runtime)?;
+    links.probes = probes;
     let address = links.address(config);
-    eprintln!("run {}: waiting for the lead, at {address}", config.cluster.run);
+    tracing::info!("run {}: waiting for the lead, at {address}", config.cluster.run);
     let parts = (&links.control, &links.shards);
     let Some(lead) = Lead::campaign(config, path, parts, &address, interrupt, &runtime)? else {
         return Ok(Ended { run_dir: None, finished: false });
     };
     let (run_dir, fence) = (lead.run_dir.clone(), lead.fence);
-    eprintln!("leading under fencing token {fence}; waiting for {} replay shards", config.replay.shards);
+    tracing::info!(fence, shards = config.replay.shards, "leading; waiting for the replay shards");
     let finished = train(config, world, (links, lead), interrupt, &runtime)?;
     Ok(Ended { run_dir: Some(run_dir), finished })
 }

@@ -47,6 +47,8 @@ pub(super) struct Links {
     settings: Settings,
     /// Bound, not serving yet.
     server: Server,
+    /// Who else is told whether this learner is ready.
+    pub(super) probes: Option<Health>,
 }
 
 impl Links {
@@ -63,7 +65,7 @@ impl Links {
         };
         let shards = Shards::discover(addresses, connect, &settings, runtime.handle().clone());
         let bound = Server::bind(&config.cluster.learner_listen, &security, Limits::default());
-        Ok(Self { control, shards, settings, server: runtime.block_on(bound)? })
+        Ok(Self { control, shards, settings, server: runtime.block_on(bound)?, probes: None })
     }
 
     /// Where others find this learner.
@@ -85,6 +87,7 @@ pub(super) struct Services {
     control: Control,
     fence: u64,
     health: Health,
+    probes: Option<Health>,
     shutdown: Shutdown,
     server: JoinHandle<Result<(), node::Error>>,
     /// Updates that the counters of the control plane know.
@@ -102,7 +105,7 @@ impl Services {
         saved: &[u8],
     ) -> Result<Self> {
         let _guard = runtime.enter();
-        let Links { control, shards, settings, server } = links;
+        let Links { control, shards, settings, server, probes } = links;
         let config = trainer.config;
         let pace =
             Pace { budget: config.train.steps, fence: lead.fence, expected_shards: config.replay.shards };
@@ -129,6 +132,7 @@ impl Services {
             control,
             fence: lead.fence,
             health,
+            probes,
             shutdown,
             server,
             counted: first,
@@ -138,6 +142,9 @@ impl Services {
     /// The shards have answered, the weights are out: actors may come.
     pub(super) fn ready(&self) {
         self.health.set_ready(true);
+        if let Some(probes) = &self.probes {
+            probes.set_ready(true);
+        }
         metrics::LEARNER_LEADER.set(1.0, []);
     }
 
@@ -156,17 +163,17 @@ impl Services {
 
     /// Notes how far the run is, for actors and for operators.
     pub(super) fn note(&mut self, trainer: &Trainer<'_>, totals: &Totals) {
-        let subscribers = self.publisher.n_subscribers();
-        self.admission.note(totals.env_steps, subscribers);
+        let actors = self.publisher.n_actors();
+        self.admission.note(totals.env_steps, actors);
         metrics::LEARNER_STEP.set(trainer.engine.updates() as f64, []);
         metrics::LEARNER_ENV_STEPS.set(totals.env_steps as f64, []);
-        metrics::LEARNER_ACTORS.set(subscribers as f64, []);
+        metrics::LEARNER_ACTORS.set(actors as f64, []);
         for (table, sampled) in ["low", "high"].into_iter().zip(totals.sampled) {
             let ratio = sampled as f64 / totals.env_steps.max(1) as f64;
             metrics::LEARNER_SAMPLES_PER_INSERT.set(ratio, [table]);
         }
         let up = totals.shards.iter().filter(|shard| shard.up).count();
-        metrics::LEARNER_SHARDS.set(up as f64, ["up"]);
+        metrics::LEARNER_SHARDS.set(up as f64, ["live"]);
         metrics::LEARNER_SHARDS.set((totals.shards.len() - up) as f64, ["down"]);
         if let Some(staleness) = trainer.staleness {
             metrics::LEARNER_STALENESS_VERSIONS.set(staleness, []);
@@ -175,7 +182,7 @@ impl Services {
 
     /// Enters a checkpoint into the catalogue of the control plane; Redis may be away.
     pub(super) fn catalogue(&mut self, trainer: &Trainer<'_>, path: &std::path::Path, runtime: &Runtime) {
-        metrics::CHECKPOINT_STEP.set(trainer.env_steps as f64, []);
+        metrics::CHECKPOINT_STEP.set(trainer.engine.updates() as f64, []);
         let Ok(bytes) = std::fs::read(path) else { return };
         let entry = CheckpointEntry {
             step: trainer.env_steps,
@@ -199,6 +206,9 @@ impl Services {
     /// Ends everything; subscribers hear whether the run is over.
     pub(super) fn stop(self, runtime: &Runtime, finished: bool) {
         self.health.set_ready(false);
+        if let Some(probes) = self.probes.filter(|_| !finished) {
+            probes.set_ready(false);
+        }
         metrics::LEARNER_LEADER.set(0.0, []);
         drop(self.prefetch);
         if finished {
