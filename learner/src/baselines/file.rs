@@ -9,6 +9,9 @@ use super::Error;
 
 /// Version of the layout of these files.
 const FORMAT: &str = "mahrl/method/1";
+/// The one key of the metadata, which holds all texts as JSON: safetensors writes keys in an order that changes from run to
+/// run, and equal fits must give equal files.
+const METADATA: &str = "mahrl";
 
 /// A number that a tensor may hold.
 pub(super) trait Element: Pod {
@@ -84,9 +87,10 @@ impl MethodFile {
         let mut texts = self.texts.clone();
         texts.insert("format".into(), FORMAT.into());
         texts.insert("method".into(), self.method.into());
-        let texts = texts.into_iter().collect();
+        let texts = serde_json::to_string(&texts).expect("texts are plain strings");
+        let metadata = [(METADATA.to_owned(), texts)].into();
         let name = path.display().to_string();
-        let bytes = safetensors::serialize(views, Some(texts)).map_err(|e| Error::Format {
+        let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| Error::Format {
             path: name.clone(),
             method: self.method,
             problem: e.to_string(),
@@ -103,7 +107,9 @@ impl MethodFile {
         let bytes = std::fs::read(path).map_err(|source| Error::File { path: name.clone(), source })?;
         let mut file = Self { path: name, ..Self::new(method) };
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| file.refuse(e))?;
-        file.texts = header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+        let texts = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA));
+        let texts = texts.ok_or_else(|| file.refuse(format!("metadata `{METADATA}` is missing")))?;
+        file.texts = serde_json::from_str(texts).map_err(|e| file.refuse(e))?;
         for (key, expected) in [("format", FORMAT), ("method", method)] {
             let found = file.texts.get(key).map(String::as_str);
             if found != Some(expected) {

@@ -4,8 +4,12 @@ use super::{
     Method,
     cf::{Cf, CfForm, CfSettings},
     deers::DeersMethod,
+    fm::{Fm, FmSettings},
+    gru::{GruSettings, PointwiseGru},
+    gru4rec::{Gru4Rec, Gru4RecSettings},
     history_greedy::HistoryGreedyMethod,
     references::ReferenceMethod,
+    wide_deep::{WideDeep, WideDeepSettings},
 };
 
 /// How much work the fits may take. The same for all methods of a comparison.
@@ -35,6 +39,10 @@ pub fn all(budget: Budget) -> Vec<Box<dyn Method>> {
     for form in [CfForm::User, CfForm::Item] {
         methods.push(Box::new(Cf::new(form, CfSettings::default())));
     }
+    methods.push(Box::new(Fm::new(FmSettings::of(budget))));
+    methods.push(Box::new(WideDeep::new(WideDeepSettings::of(budget))));
+    methods.push(Box::new(PointwiseGru::new(GruSettings::of(budget))));
+    methods.push(Box::new(Gru4Rec::new(Gru4RecSettings::of(budget))));
     methods.push(Box::new(DeersMethod::new(budget)));
     methods
 }

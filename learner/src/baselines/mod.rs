@@ -13,8 +13,13 @@
 //! | [`references`] | random, popularity, logging |
 //! | [`agents`] | trained agents of any preset: their policy, and a ranker by the low-level critic |
 //! | [`cf`] | collaborative filtering, user-based and item-based |
+//! | [`fm`] | a factorisation machine |
+//! | [`wide_deep`] | Wide & Deep |
+//! | [`gru`], [`gru4rec`] | recurrent networks: pointwise, and next click |
 //! | [`deers`] | a Q-network over positive and negative feedback with competing items (Zhao et al. 2018) |
 //! | [`history_greedy`] | the myopic bar: a supervised two-tower policy on the agents' own inputs |
+//! | `rows` | the steps of a log, ready for minibatches |
+//! | `network` | trainable parameters and their optimisers |
 //! | `file` | fitted methods on disk |
 //!
 //! The privileged oracles are no methods: they live beside their world in `sim`.
@@ -24,13 +29,19 @@ pub mod cf;
 pub mod deers;
 mod error;
 mod file;
+pub mod fm;
 pub mod greedy;
+pub mod gru;
+pub mod gru4rec;
 pub mod history_greedy;
 pub mod interaction_log;
 pub mod method;
 pub mod methods;
+mod network;
 pub mod ranker;
 pub mod references;
+mod rows;
+pub mod wide_deep;
 
 pub use error::Error;
 pub use greedy::GreedyRanker;

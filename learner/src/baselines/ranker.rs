@@ -3,7 +3,7 @@
 //! In: a [`SessionState`] and candidate ids; out: one score a candidate, larger is better. The score of a supervised
 //! method is the expected reward, P(click) + 4 P(order), or grows with it.
 
-use common::ItemId;
+use common::{Feedback, ItemId};
 
 use super::Step;
 
@@ -36,4 +36,24 @@ pub trait Ranker: Send {
 
     /// The same for another thread.
     fn fork(&self) -> Box<dyn Ranker>;
+}
+
+/// P(click) + 4 P(order) of logits of skip, click and order, where an order is a click too.
+pub(super) fn expected_reward(logits: &[f32]) -> f32 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weights: Vec<f32> = logits.iter().map(|logit| (logit - largest).exp()).collect();
+    let total: f32 = weights.iter().sum();
+    weights.iter().zip(Feedback::ALL).map(|(weight, feedback)| weight * feedback.reward()).sum::<f32>()
+        / total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_counts_five() {
+        let logits = [0.5_f32, 0.3, 0.2].map(|p| p.ln() + 3.0);
+        assert!((expected_reward(&logits) - 1.3).abs() < 1e-6);
+    }
 }

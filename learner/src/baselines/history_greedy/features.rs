@@ -6,7 +6,7 @@
 use common::{ItemId, ItemTable, history::N_WINDOWS};
 
 /// Fills `out` (`[3, B, n]`, overwritten) from B windows `[3, N]`.
-pub(super) fn window_means<'a>(
+pub(in crate::baselines) fn window_means<'a>(
     items: &ItemTable,
     windows: impl ExactSizeIterator<Item = &'a [ItemId]>,
     out: &mut [f32],

@@ -21,7 +21,7 @@
 //! | [`method`] | behind the seam of all methods |
 
 mod collect;
-mod features;
+pub(in crate::baselines) mod features;
 mod file;
 mod fit;
 mod interactions;
