@@ -11,10 +11,12 @@ ARGS ?=
 CARGO_FLAGS ?=
 RUN ?=
 
+MINUTES ?= 1
+
 ACTORS ?= 4
 SHARDS ?= 3
 
-.PHONY: help setup train cluster-local images k8s-secrets study test check bench bench-all report clean distclean
+.PHONY: help setup train cluster-local images k8s-secrets study test check fuzz bench bench-all report clean distclean
 
 help: ## list the targets
 	@printf 'make TARGET, where TARGET is\n'
@@ -44,6 +46,9 @@ test: setup ## all that CI runs: formatting, lints, every test, docs
 
 check: setup ## the quick part of test: formatting and lints
 	@CARGO_FLAGS="$(CARGO_FLAGS)" scripts/test.sh formatting lints
+
+fuzz: setup ## random and damaged bytes into every decoder, so many minutes each (MINUTES=10)
+	@MAHRL_FUZZ_MINUTES=$(MINUTES) cargo test $(CARGO_FLAGS) --workspace --lib fuzz_ -- --nocapture --test-threads=2
 
 bench: setup ## environment steps, transitions and updates a second, where the time goes; shards and weights over sockets
 	@echo "bench: building in release mode, then measuring the training loop and the services"

@@ -17,6 +17,9 @@
 pub mod cli;
 pub mod counts;
 mod error;
+#[cfg(test)]
+#[path = "../../tests/src/fuzz.rs"]
+mod fuzz;
 mod join;
 mod policy;
 pub mod process;

@@ -19,6 +19,9 @@
 pub mod codec;
 pub mod config;
 pub mod feedback;
+#[cfg(test)]
+#[path = "../../tests/src/fuzz.rs"]
+mod fuzz;
 pub mod history;
 pub mod ids;
 pub mod items;

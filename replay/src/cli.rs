@@ -119,19 +119,13 @@ pub fn run(cli: &Cli) -> Result<()> {
 }
 
 async fn serve(shard: usize, config: &Config, security: &Security, shutdown: Shutdown) -> Result<()> {
-    let lease = Duration::from_secs_f64(config.cluster.lease_seconds);
-    let control = Control::open(&config.cluster)?;
     // Bound first: who cannot listen need not read its journal.
     let server = Server::bind(&config.cluster.replay_listen, security, Limits::default()).await?;
     let begun = Instant::now();
     let (server_of_shard, recovery) = open(shard, config)?;
-    let address = match config.cluster.advertise.as_str() {
-        "" => server.address().to_string(),
-        advertised => advertised.to_owned(),
-    };
     tracing::info!(
         shard,
-        address,
+        address = address(&server, config),
         data_dir = config.replay.data_dir,
         low = recovery.low,
         high = recovery.high,
@@ -139,16 +133,36 @@ async fn serve(shard: usize, config: &Config, security: &Security, shutdown: Shu
         seconds = begun.elapsed().as_secs_f64(),
         "ready"
     );
+    attend(server, server_of_shard, config, shutdown).await
+}
+
+fn address(server: &Server, config: &Config) -> String {
+    match config.cluster.advertise.as_str() {
+        "" => server.address().to_string(),
+        advertised => advertised.to_owned(),
+    }
+}
+
+/// Serves a shard until a signal comes, the server fails, or the shard is damaged.
+async fn attend(
+    server: Server,
+    server_of_shard: ShardServer,
+    config: &Config,
+    shutdown: Shutdown,
+) -> Result<()> {
+    let control = Control::open(&config.cluster)?;
+    let entry = ShardEntry { uid: server_of_shard.uid(), address: address(&server, config) };
     let health = server.health();
     let routes = server_of_shard.routes();
     let mut serving = tokio::spawn(server.serve(routes, shutdown.clone(), STREAMS));
     health.set_ready(true);
-    let entry = ShardEntry { uid: server_of_shard.uid(), address };
+    let lease = Duration::from_secs_f64(config.cluster.lease_seconds);
     let registration = control.register_shard(entry, lease);
     let ended = tokio::select! {
         ended = &mut serving => Some(ended),
         () = shutdown.wait() => None,
-        () = server_of_shard.keep_house() => None,
+        // As after kill -9: no snapshot of what cannot be trusted, and it will be back under its name.
+        damage = server_of_shard.keep_house() => return Err(damage.into()),
         () = report(&server_of_shard, config) => None,
     };
     health.set_ready(false);
@@ -254,5 +268,24 @@ mod tests {
         for text in ["", "replay", "replay-", "replay-x", "-1x"] {
             assert!(shard_number(text).unwrap_err().contains("-NUMBER"), "{text}");
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_panic_in_a_shard_ends_its_process_with_an_error_so_that_it_is_started_again() {
+        let mut config = Config::default();
+        config.cluster.replay_listen = "127.0.0.1:0".into();
+        let settings = Settings::from_config(&config, "test", 0);
+        let shard = ShardServer::in_memory(&settings, 0, 1).unwrap();
+        let server = Server::bind("127.0.0.1:0", &Security::default(), Limits::default()).await.unwrap();
+        let health = server.health();
+        let attended = tokio::spawn({
+            let (shard, config) = (shard.clone(), config.clone());
+            async move { attend(server, shard, &config, Shutdown::new()).await }
+        });
+        tokio::time::sleep(2 * REPORT).await;
+        assert!(!attended.is_finished() && health.is_ready());
+        shard.service().panic_within();
+        let ended = tokio::time::timeout(Duration::from_secs(10), attended).await.unwrap().unwrap();
+        assert!(ended.unwrap_err().to_string().contains("panic"));
     }
 }

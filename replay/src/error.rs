@@ -47,6 +47,10 @@ pub enum Error {
     /// The shard's data directory cannot be used. Says what to do.
     #[error("{0}")]
     Journal(Arc<crate::journal::Error>),
+    /// A panic left the shard in a state that cannot be trusted. What it acknowledged is in its data directory: start it
+    /// again.
+    #[error("a panic has damaged the shard; what it acknowledged is in its data directory: start it again")]
+    Panicked,
     /// The shard has no memory for more: give it more, or send less. On the wire RESOURCE_EXHAUSTED.
     #[error("{0}")]
     Full(String),

@@ -20,6 +20,9 @@
 pub mod cli;
 pub mod client;
 mod error;
+#[cfg(test)]
+#[path = "../../tests/src/fuzz.rs"]
+mod fuzz;
 pub mod journal;
 pub mod local;
 pub mod server;

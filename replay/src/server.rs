@@ -87,8 +87,8 @@ impl ShardServer {
     /// [`Self::in_memory`] under a name that is given, for simulations that must come out the same every time. Not 0.
     pub fn named(settings: &Settings, (shard, n_shards): (usize, usize), uid: u64) -> Result<Self, Error> {
         settings.validate_shards(n_shards)?;
-        let shard = Shard::new(settings, shard, n_shards).named(uid);
-        Ok(Self { uid, service: ReplayService::paced(settings, shard, None) })
+        let contents = Shard::new(settings, shard, n_shards).named(uid);
+        Ok(Self { uid, service: ReplayService::paced(settings, (shard, n_shards), contents, None) })
     }
 
     /// The `shard`-th of `n_shards` shards, with what it had acknowledged before in its folder of `data_dir`; it goes on
@@ -112,9 +112,9 @@ impl ShardServer {
         settings.validate_shards(n_shards)?;
         let empty = Shard::new(settings, shard, n_shards);
         let address = Address { data_dir, shard, n_shards };
-        let (home, shard, recovered) =
+        let (home, contents, recovered) =
             Home::open(address, disk, (&settings.run_id, draw_uid(), sync), empty)?;
-        let [low, high] = shard.totals().map(|totals| totals.size);
+        let [low, high] = contents.totals().map(|totals| totals.size);
         let recovery = Recovery {
             low,
             high,
@@ -122,8 +122,9 @@ impl ShardServer {
             operations: recovered.operations,
             damage: recovered.damage,
         };
-        let uid = shard.uid();
-        Ok((Self { uid, service: ReplayService::paced(settings, shard, Some(home)) }, recovery))
+        let uid = contents.uid();
+        let service = ReplayService::paced(settings, (shard, n_shards), contents, Some(home));
+        Ok((Self { uid, service }, recovery))
     }
 
     /// Writes a snapshot, if the shard has a folder. Blocks for as long as the disk takes.
@@ -137,9 +138,14 @@ impl ShardServer {
     }
 
     /// Writes snapshots when they are due, and forgets writers that are silent for [`SILENCE`]; until it is dropped.
-    pub async fn keep_house(&self) {
+    /// Yields an error when a panic has damaged the shard: it serves nothing more, and the process should end, so that
+    /// whoever runs it starts it again with what it had acknowledged.
+    pub async fn keep_house(&self) -> Error {
         loop {
             tokio::time::sleep(ROUND).await;
+            if self.service.is_damaged() {
+                return Error::Panicked;
+            }
             if let Ok(n @ 1..) = self.service.forget_silent(SILENCE) {
                 tracing::info!(writers = n, "writers were silent for long and are forgotten");
             }

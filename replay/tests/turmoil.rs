@@ -256,6 +256,23 @@ fn shards_join_and_leave_under_load() {
     assert!((1..=8).contains(&n_lost), "{n_lost} sessions were lost: {trace:?}");
 }
 
+/// Shard 0 stays; the others are listed by the bits of a counter that goes on.
+fn churn(_: &mut Sim<'_>, stage: &Stage) {
+    stage.list.send_modify(|list| {
+        let bits = (1..4).filter(|k| list.contains(&address(*k))).map(|k| 1 << (k - 1)).sum::<usize>() + 1;
+        *list = listed((0..4).filter(|k| *k == 0 || bits >> (k - 1) & 1 == 1));
+    });
+}
+
+#[test]
+fn ten_joins_and_leaves_a_second_hold_nobody_up() {
+    // All are listed at first, and at the end.
+    let faults: Vec<Fault> = (0..32).map(|k| (1_000 + 100 * k, churn as fn(&mut Sim<'_>, &Stage))).collect();
+    let (trace, n_lost) = run(Case { hosts: (4, 4), may_lose: true, ..two(14) }, &faults);
+    // Shards that were up and left took the sessions on them along, again and again.
+    assert!(n_lost > 8, "{n_lost} sessions were lost: {trace:?}");
+}
+
 #[test]
 fn a_thousand_writers_come_back_at_once() {
     const PROCESSES: u64 = 20;

@@ -22,9 +22,7 @@ use crate::hostile::{ANSWER, Target, batch, open, records};
 
 /// Resident memory of a process, in MiB.
 fn resident(process: &Process) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id().unwrap())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+    process.usage().resident_kib / 1024
 }
 
 /// An HTTP/2 frame.

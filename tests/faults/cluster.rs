@@ -33,6 +33,9 @@ enum Victim {
 
 use Victim::{Actor, Learner, Redis, Shard};
 
+/// Everybody: all processes of the cluster.
+const ALL: &[Victim] = &[Redis, Shard, Learner, Actor];
+
 /// Each alone and every pair.
 const VICTIMS: [&[Victim]; 10] = [
     &[Actor],
@@ -49,10 +52,10 @@ const VICTIMS: [&[Victim]; 10] = [
 
 /// How far the run is.
 #[derive(Clone, Debug)]
-struct Standing {
-    updates: f64,
+pub(crate) struct Standing {
+    pub(crate) updates: f64,
     env_steps: f64,
-    version: f64,
+    pub(crate) version: f64,
 }
 
 /// What the learner of this number exports while it leads.
@@ -67,8 +70,16 @@ fn standing(cluster: &Cluster, learner: usize) -> Option<Standing> {
     })
 }
 
-fn started(n_shards: usize, n_actors: usize, n_learners: usize) -> Cluster {
-    let mut cluster = Cluster::new(n_shards, true, |_| {});
+pub(crate) fn started(n_shards: usize, n_actors: usize, n_learners: usize) -> Cluster {
+    started_with((n_shards, n_actors, n_learners), |_| {})
+}
+
+/// Shards, actors, learners.
+pub(crate) fn started_with(
+    (n_shards, n_actors, n_learners): (usize, usize, usize),
+    change: impl FnOnce(&mut Config),
+) -> Cluster {
+    let mut cluster = Cluster::new(n_shards, true, change);
     for _ in 0..n_actors {
         cluster.add_actor(&[]);
     }
@@ -100,7 +111,7 @@ fn clusters_without_a_high_level_and_with_critics_in_the_rollouts_train() {
 }
 
 /// Waits until the learner has gone on from `before`; where it is then.
-fn goes_on(cluster: &Cluster, learner: usize, before: Option<&Standing>, what: &str) -> Standing {
+pub(crate) fn goes_on(cluster: &Cluster, learner: usize, before: Option<&Standing>, what: &str) -> Standing {
     let first = wait_until(what, RESUME, cluster.folder(), || standing(cluster, learner));
     let before = before.map_or(first.env_steps, |before| before.env_steps.max(first.env_steps));
     wait_until(what, RESUME, cluster.folder(), || {
@@ -142,35 +153,53 @@ fn process(cluster: &mut Cluster, victim: Victim, k: usize) -> &mut Process {
 
 #[test]
 fn training_goes_on_by_itself_whoever_is_killed() {
-    if !redis::is_installed() {
-        return;
+    if redis::is_installed() {
+        rounds("cluster", 6, started(2, 2, 1), true);
     }
-    let mut chance = Chance::of("cluster", 6);
-    let mut cluster = started(2, 2, 1);
+}
+
+#[test]
+fn training_goes_on_with_shards_in_memory_only_whoever_is_killed() {
+    if redis::is_installed() {
+        let cluster = started_with((2, 2, 1), |config| config.replay.data_dir.clear());
+        rounds("cluster-in-memory", 3, cluster, false);
+    }
+}
+
+/// Kills and starts again; `keeps`: shards have what they had.
+fn rounds(name: &str, rounds: usize, mut cluster: Cluster, keeps: bool) {
+    let mut chance = Chance::of(name, rounds);
     let client = Client::open(&cluster.config);
     let mut last = goes_on(&cluster, 0, None, "training begins");
     let mut rounds: Vec<&[Victim]> =
         VICTIMS.into_iter().cycle().take(chance.rounds.next_multiple_of(10)).collect();
     rounds.chunks_mut(VICTIMS.len()).for_each(|rounds| chance.shuffle(rounds));
+    rounds.truncate(chance.rounds);
+    rounds.extend(vec![ALL; chance.rounds.div_ceil(10)]);
     let (mut longest, mut stored) = (Duration::ZERO, inserted(&client));
-    for (round, victims) in rounds.into_iter().take(chance.rounds).enumerate() {
+    for (round, victims) in rounds.into_iter().enumerate() {
         sleep(chance.millis(100, 1_500));
         let k = chance.below(2);
         let saved = checkpoint(&cluster).unwrap_or(0);
         last = standing(&cluster, 0).unwrap_or(last);
-        victims.iter().for_each(|victim| process(&mut cluster, *victim, k).kill());
+        let killed: Vec<(Victim, usize)> = match victims == ALL {
+            // All shards and all actors, not one of each.
+            true => [(Redis, 0), (Shard, 0), (Shard, 1), (Learner, 0), (Actor, 0), (Actor, 1)].into(),
+            false => victims.iter().map(|victim| (*victim, k)).collect(),
+        };
+        killed.iter().for_each(|(victim, k)| process(&mut cluster, *victim, *k).kill());
         sleep(chance.millis(0, 1_000));
         let begun = Instant::now();
-        for victim in victims {
+        for (victim, k) in killed {
             match victim {
                 Redis => cluster.redis.as_mut().unwrap().start_again(),
-                other => process(&mut cluster, *other, k).start(),
+                other => process(&mut cluster, other, k).start(),
             }
         }
         let what = format!("training goes on after kill -9 of {victims:?} {k} in round {round}");
         let now = goes_on(&cluster, 0, Some(&last), &what);
         let took = begun.elapsed();
-        let _ = writeln!(std::io::stderr(), "cluster: round {round}, {victims:?} {k}: back within {took:?}");
+        let _ = writeln!(std::io::stderr(), "{name}: round {round}, {victims:?} {k}: back within {took:?}");
         assert!(took <= RESUME, "{what}: only after {took:?}\n{}", cluster.tails());
         longest = longest.max(took);
         assert!(now.updates >= saved as f64, "{what}: {} updates, {saved} were saved", now.updates);
@@ -180,11 +209,11 @@ fn training_goes_on_by_itself_whoever_is_killed() {
         });
         for (uid, before) in &stored {
             let after = infos.get(uid).copied().unwrap_or(0);
-            assert!(after >= *before, "{what}: shard {uid} had stored {before} steps, now {after}");
+            assert!(!keeps || after >= *before, "{what}: shard {uid} had stored {before} steps, now {after}");
         }
         (stored, last) = (infos, now);
     }
-    let _ = writeln!(std::io::stderr(), "cluster: training back within {longest:?}; {last:?}");
+    let _ = writeln!(std::io::stderr(), "{name}: training back within {longest:?}; {last:?}");
     for process in cluster.actors.iter_mut().chain(&mut cluster.learners).chain(&mut cluster.shards) {
         assert!(process.runs(), "{} has ended by itself\n{}", process.name(), process.log());
     }

@@ -113,13 +113,22 @@ impl Load {
 
     /// Looks at every row that is held.
     pub(crate) fn check_rows(&self, cluster: &Cluster, ledger: &Ledger) -> Report {
-        let addresses = self.addresses(cluster);
-        let rows = cluster.config.replay.low.batch.rows(0) as u32;
-        let found = checker::collect(&self.client.runtime, &cluster.config.cluster.run, &addresses, rows);
-        match checker::check(ledger, found) {
-            Ok(report) => report,
-            Err(violations) => panic!("{violations}\n{}", cluster.tails()),
-        }
+        check_shards(&self.client, cluster, &self.addresses(cluster), ledger)
+    }
+}
+
+/// Looks at every row that shards at these addresses hold.
+pub(crate) fn check_shards(
+    client: &Client,
+    cluster: &Cluster,
+    addresses: &[String],
+    ledger: &Ledger,
+) -> Report {
+    let rows = cluster.config.replay.low.batch.rows(0) as u32;
+    let found = checker::collect(&client.runtime, &cluster.config.cluster.run, addresses, rows);
+    match checker::check(ledger, found) {
+        Ok(report) => report,
+        Err(violations) => panic!("{violations}\n{}", cluster.tails()),
     }
 }
 

@@ -3,14 +3,19 @@
 
 #![allow(clippy::unwrap_used)] // of the helpers; clippy.toml allows it in the tests themselves
 
+mod borders;
 mod bytes;
+mod clock;
 mod cluster;
+mod crowd;
 mod disk;
 mod hostile;
 mod load;
 mod replay;
+mod scale;
 mod secure;
 mod table;
+mod upgrade;
 
 /// Not a test of its own: the process of a writer that others kill.
 #[test]

@@ -165,6 +165,13 @@ impl Cluster {
         self.learners.len() - 1
     }
 
+    /// Another number of shards from now on, not started; those of before must have ended. The settings' file says so too.
+    pub fn set_shards(&mut self, n_shards: usize) {
+        self.config.replay.shards = n_shards;
+        std::fs::write(self.config_path(), self.config.to_toml()).expect("the folder is writable");
+        self.shards = (0..n_shards).map(|shard| self.shard(shard)).collect();
+    }
+
     /// The tails of all logs.
     pub fn tails(&self) -> String {
         tails(self.folder())

@@ -17,11 +17,15 @@
 //! | [`client`] | the learner's side of the replay |
 //! | [`checker`] | the one checker of what shards hold |
 //! | [`chance`] | seed and rounds |
+//! | [`fuzz`] | bytes that nobody wrote; the crates' own tests take it by its path |
 
 pub mod chance;
 pub mod checker;
 pub mod client;
 pub mod cluster;
+pub mod fuzz;
+#[cfg(test)]
+mod fuzz_tests;
 pub mod identity;
 pub mod ledger;
 pub mod process;

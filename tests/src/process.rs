@@ -92,6 +92,17 @@ pub fn tails(folder: &Path) -> String {
     text
 }
 
+/// What a process takes, as /proc says.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// Resident memory, in KiB.
+    pub resident_kib: u64,
+    /// Open file descriptors.
+    pub descriptors: u64,
+    /// Threads.
+    pub threads: u64,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Process {
@@ -240,6 +251,18 @@ impl Process {
     pub fn log_since_start(&self) -> String {
         let log = self.log();
         log.rsplit("=== ").next().unwrap_or_default().to_owned()
+    }
+
+    /// What it takes now. It must run.
+    pub fn usage(&self) -> Usage {
+        let folder = PathBuf::from(format!("/proc/{}", self.id().expect("it runs")));
+        let status = fs::read_to_string(folder.join("status")).expect("/proc knows a process that runs");
+        let number = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key));
+            line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("/proc tells it")
+        };
+        let descriptors = fs::read_dir(folder.join("fd")).expect("the process is ours").count() as u64;
+        Usage { resident_kib: number("VmRSS:"), descriptors, threads: number("Threads:") }
     }
 
     /// Where the logs are.

@@ -4,7 +4,7 @@
 //! test's own program, started again with [`CHILD`] set, runs [`child`].
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,7 +15,7 @@ use std::{
 
 use common::{config::Config, seed::Streams};
 use rand::RngExt;
-use replay::{Shards, TransitionSink, WriterSettings};
+use replay::{Shards, TransitionSink, WriterSettings, client::shard_of};
 
 use crate::{
     client::Client,
@@ -29,13 +29,14 @@ pub const CHILD: &str = "MAHRL_CHILD_WRITER";
 /// Sessions that are set aside for each writer.
 const SESSIONS: u64 = 1 << 14;
 /// Sessions that a writer has in progress.
-const SLOTS: u64 = 6;
+const SLOTS: usize = 6;
 /// Between two rounds of steps: the load is steady and the tables stay small enough to be seen whole.
 const PAUSE: Duration = Duration::from_millis(4);
 /// Longest wait of a writer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Writes until asked to stop; everything is acknowledged then.
+/// Writes until asked to stop; everything is acknowledged then. With `only` all sessions go to the shard of this uid, as
+/// long as no shard comes or goes.
 ///
 /// # Errors
 /// What the writer fails with.
@@ -43,7 +44,7 @@ pub fn write(
     shards: &Shards,
     runtime: &tokio::runtime::Handle,
     writer: u64,
-    ledgers: &Path,
+    (ledgers, only): (&Path, Option<u64>),
     stop: &AtomicBool,
 ) -> Result<(), replay::Error> {
     let mut log = Log::create(ledgers, writer);
@@ -52,14 +53,14 @@ pub fn write(
     let settings =
         WriterSettings { frame_bytes: 400, frame_steps: 16, wait: PATIENCE, ..WriterSettings::new(writer) };
     let mut sink = runtime.block_on(shards.writer(settings))?;
-    let mut next = writer * SESSIONS;
+    let uids: Vec<u64> = shards.members().iter().map(|member| member.uid).collect();
+    let goes_there = |session: &u64| only.is_none() || shard_of(*session, uids.iter().copied()) == only;
+    let mut sessions = (writer * SESSIONS..).filter(goes_there);
     let mut slots: Vec<(u64, u64)> = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         for _ in 0..rng.random_range(1..12) {
-            while (slots.len() as u64) < SLOTS {
-                slots.push((next, 0));
-                next += 1;
-            }
+            let free = SLOTS.saturating_sub(slots.len());
+            slots.extend(sessions.by_ref().take(free).map(|session| (session, 0)));
             log.tried(&slots);
             let mut left = Vec::new();
             for (session, t) in slots.drain(..) {
@@ -96,11 +97,30 @@ pub struct Threads {
 impl Threads {
     /// Starts some, with these numbers.
     pub fn start(client: &Client, ledgers: &Path, writers: impl IntoIterator<Item = u64>) -> Self {
+        Self::start_all(client, ledgers, writers, None)
+    }
+
+    /// Starts some whose sessions all go to the shard of this uid.
+    pub fn start_on(
+        client: &Client,
+        ledgers: &Path,
+        writers: impl IntoIterator<Item = u64>,
+        uid: u64,
+    ) -> Self {
+        Self::start_all(client, ledgers, writers, Some(uid))
+    }
+
+    fn start_all(
+        client: &Client,
+        ledgers: &Path,
+        writers: impl IntoIterator<Item = u64>,
+        only: Option<u64>,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let start = |writer| {
             let (shards, runtime) = (client.shards.clone(), client.runtime.handle().clone());
             let (ledgers, stop) = (ledgers.to_owned(), Arc::clone(&stop));
-            std::thread::spawn(move || write(&shards, &runtime, writer, &ledgers, &stop))
+            std::thread::spawn(move || write(&shards, &runtime, writer, (&ledgers, only), &stop))
         };
         Self { threads: writers.into_iter().map(start).collect(), stop: Arc::clone(&stop) }
     }
@@ -142,6 +162,6 @@ pub fn child() {
     let client = Client::open(&config);
     let never = AtomicBool::new(false);
     let writer = writer.parse().expect("a writer is a number");
-    let ended = write(&client.shards, client.runtime.handle(), writer, &PathBuf::from(ledgers), &never);
+    let ended = write(&client.shards, client.runtime.handle(), writer, (Path::new(ledgers), None), &never);
     ended.expect("a writer does not fail");
 }

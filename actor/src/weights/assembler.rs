@@ -183,4 +183,39 @@ mod tests {
         let message = assembler.push(&frames[1]).unwrap_err().to_string();
         assert!(message.contains("fencing token 3") && message.contains('4'), "{message}");
     }
+
+    #[test]
+    fn fuzz_frames_of_weights() {
+        use prost::Message;
+        let versions = [frames(1, b"mahrl 01", 3), frames(2, b"a second version", 5)].concat();
+        let alive = WeightsFrame { total_bytes: 0, data: Vec::new().into(), ..versions[0].clone() };
+        let mut examples: Vec<Vec<u8>> = versions.iter().map(WeightsFrame::encode_to_vec).collect();
+        examples.push(alive.encode_to_vec());
+        let (mut assembler, mut whole, mut refused) = (Assembler::default(), 0, 0);
+        crate::fuzz::fuzz("weights", &examples, |bytes| {
+            let Ok(frame) = WeightsFrame::decode(bytes) else { return };
+            let newest = assembler.newest();
+            match assembler.push(&frame) {
+                Ok(Frame::Whole(version)) => {
+                    assert!(version.version > newest);
+                    assert_eq!(crc32c::crc32c(&version.data), frame.crc32c);
+                    whole += 1;
+                    // From the start: a version of 2^64 - 1 would be the last.
+                    assembler = Assembler::default();
+                }
+                Ok(_) => {}
+                Err(_) => {
+                    refused += 1;
+                    match refused % 2 {
+                        0 => assembler.begin_stream(),
+                        _ => assembler = Assembler::default(),
+                    }
+                    // As a reader does: a right beginning behind the error.
+                    let _piece = assembler.push(&versions[0]);
+                    let _piece = assembler.push(&versions[1]);
+                }
+            }
+        });
+        assert!(whole > 0 && refused > 0, "{whole} versions, {refused} frames refused");
+    }
 }

@@ -25,6 +25,9 @@
 mod control;
 mod discovery;
 mod error;
+#[cfg(test)]
+#[path = "../../../tests/src/fuzz.rs"]
+mod fuzz;
 mod lease;
 mod memory;
 mod records;

@@ -14,6 +14,9 @@
 pub mod cli;
 pub mod connection;
 mod error;
+#[cfg(test)]
+#[path = "../../../tests/src/fuzz.rs"]
+mod fuzz;
 pub mod health;
 pub mod metrics;
 pub mod operate;

@@ -299,4 +299,20 @@ mod tests {
         let error = Config::load(Some(Path::new("/nowhere/config.toml")), &[]).unwrap_err();
         assert!(error.to_string().contains("/nowhere/config.toml"), "{error}");
     }
+
+    #[test]
+    fn fuzz_a_file_of_settings() {
+        let examples = [Preset::Paper, Preset::Tuned].map(|preset| Config::preset(preset).to_toml());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        let mut taken = 0;
+        crate::fuzz::fuzz("settings", &examples.map(String::into_bytes), |bytes| {
+            std::fs::write(&path, bytes).unwrap();
+            if let Ok(config) = Config::load_run(&path, &[]) {
+                assert_eq!(load(&config.to_toml()).unwrap(), config);
+                taken += 1;
+            }
+        });
+        assert!(taken > 0, "no case was right");
+    }
 }

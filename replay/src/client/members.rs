@@ -5,8 +5,9 @@
 //! that comes back at the same address under another uid is another one. Owner: a task, which ends with the last
 //! handle. Invariants: one member a uid; members ascend by uid.
 //!
-//! A shard leaves when its address is no longer listed, or another uid answers there; one that does not answer, when it
-//! has been silent for [`GONE_AFTER`] (listed or not: its address may have changed).
+//! A shard leaves when its address is no longer listed, or another uid answers there; one that does not answer, when
+//! another uid answers in its place (by the number of the shard: it was started again without its contents, or they were
+//! dealt out), or when it has been silent for [`GONE_AFTER`] (listed or not: its address may have changed).
 
 use std::{
     collections::BTreeMap,
@@ -95,8 +96,26 @@ struct Books {
     missing: BTreeMap<String, String>,
 }
 
+/// How a shard says who it is.
+#[derive(Clone, Copy, Debug)]
+struct Name {
+    uid: u64,
+    /// Its number, from 1, and how many there are; 0: not said.
+    place: (u32, u32),
+}
+
+impl Name {
+    /// Whether this shard stands where another one stood.
+    fn replaces(&self, other: u32) -> bool {
+        let (place, places) = self.place;
+        place != 0 && other != 0 && (other == place || other > places)
+    }
+}
+
 struct Entry {
     member: Member,
+    /// Its number, from 1; 0: not said.
+    place: u32,
     /// When it last answered.
     answered: Instant,
     listed: bool,
@@ -151,8 +170,8 @@ impl Directory {
         let mut pause = RETRY.0;
         loop {
             match self.ask(&address, &mut client).await {
-                Ok((uid, client)) => {
-                    self.answered(&address, uid, client);
+                Ok((name, client)) => {
+                    self.answered(&address, name, client);
                     pause = RETRY.0;
                     sleep(PERIOD).await;
                 }
@@ -169,7 +188,7 @@ impl Directory {
         &self,
         address: &str,
         kept: &mut Option<ReplayClient<Connection>>,
-    ) -> Result<(u64, ReplayClient<Connection>), String> {
+    ) -> Result<(Name, ReplayClient<Connection>), String> {
         if kept.is_none() {
             *kept = Some(client((self.connect)(address)?));
         }
@@ -180,15 +199,25 @@ impl Directory {
         let answer = answer.map_err(|_| format!("no answer within {ANSWER:?}"))?;
         match answer.map_err(|status| format!("{:?}: {}", status.code(), status.message()))?.into_inner() {
             v1::InfoResponse { shard_uid: 0, .. } => Err("it does not say its name".into()),
-            v1::InfoResponse { shard_uid, .. } => Ok((shard_uid, client)),
+            v1::InfoResponse { shard_uid: uid, place, places, .. } => {
+                Ok((Name { uid, place: (place, places) }, client))
+            }
         }
     }
 
-    fn answered(&self, address: &str, uid: u64, client: ReplayClient<Connection>) {
+    fn answered(&self, address: &str, name: Name, client: ReplayClient<Connection>) {
+        let uid = name.uid;
         let mut books = self.books();
         books.missing.remove(address);
         let before = books.shards.len();
-        books.shards.retain(|known, entry| *known == uid || entry.member.address != address);
+        books.shards.retain(|known, entry| {
+            let replaced = entry.member.address == address || !entry.member.up && name.replaces(entry.place);
+            let stays = *known == uid || !replaced;
+            if !stays {
+                tracing::warn!(uid = *known, by = uid, address, "a replay shard was replaced");
+            }
+            stays
+        });
         let mut changed = books.shards.len() != before;
         let now = Instant::now();
         match books.shards.get_mut(&uid) {
@@ -212,7 +241,7 @@ impl Directory {
             None => {
                 tracing::info!(uid, address, "a replay shard joins");
                 let member = Member { uid, address: address.to_owned(), up: true, client };
-                books.shards.insert(uid, Entry { member, answered: now, listed: true });
+                books.shards.insert(uid, Entry { member, place: name.place.0, answered: now, listed: true });
                 changed = true;
             }
         }

@@ -2,9 +2,9 @@
 //!
 //! In: operations, from whoever holds the shard's lock; out: files, and how far they are durable. One thread writes: all
 //! that has gathered in one write and, with `replay.sync = "disk"`, one fdatasync. Positions are bytes of frames since
-//! the shard began. Invariants: nothing is called durable that is not; after a failed write the file is cut back to its
-//! last whole group before it is tried again; after a failed fsync nothing more is written (which of the pages reached the
-//! disk is unknown then).
+//! the shard began. Invariants: nothing is called durable that is not; where there is no room the file is cut back to its
+//! last whole group before it is tried again; after any other failed write, or a failed fsync, nothing more is written
+//! (what of the file reached the disk is unknown then), nor after a panic of the thread.
 
 use std::{
     io,
@@ -62,6 +62,14 @@ pub(crate) struct Progress {
     pub(crate) failure: Option<String>,
     /// Nothing will be written any more: only a restart helps.
     pub(crate) is_broken: bool,
+    /// The thread that writes panicked.
+    pub(crate) has_panicked: bool,
+}
+
+/// Whether an error of a write passes once somebody makes room. Any other says that the device cannot be trusted.
+fn is_want_of_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, OutOfMemory, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge | OutOfMemory)
 }
 
 /// What waits for the thread.
@@ -254,6 +262,17 @@ struct Writer {
     synced: Instant,
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.shared.progress.send_modify(|progress| {
+                progress.failure = Some("the journal's thread panicked; only a restart helps".to_owned());
+                (progress.is_broken, progress.has_panicked) = (true, true);
+            });
+        }
+    }
+}
+
 impl Writer {
     fn run(&mut self) {
         loop {
@@ -293,7 +312,7 @@ impl Writer {
             Item::Frames(frames) => {
                 while let Err(error) = self.file.file.append(&frames) {
                     let cut = self.file.file.cut(self.file.length);
-                    let broken = cut.is_err();
+                    let broken = cut.is_err() || !is_want_of_room(&error);
                     self.note_failure("write", Err(error), broken);
                     if broken || self.gives_up() {
                         return false;
@@ -335,8 +354,9 @@ impl Writer {
                             return true;
                         }
                         Err(error) => {
-                            self.note_failure("create", Err(error), false);
-                            if self.gives_up() {
+                            let broken = !is_want_of_room(&error);
+                            self.note_failure("create", Err(error), broken);
+                            if broken || self.gives_up() {
                                 return false;
                             }
                             std::thread::sleep(RETRY);

@@ -250,3 +250,34 @@ async fn within_a_budget_of_memory_the_oldest_give_way_and_what_cannot_be_held_i
         "{status}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_refuses_everybody_as_a_shard_that_is_away_and_a_restart_has_what_was_acknowledged() {
+    for in_journal in [false, true] {
+        let data_dir = tempfile::tempdir().unwrap();
+        let disk = FailingDisk::default();
+        let fate = disk.fate.clone();
+        let served = serve(data_dir.path(), Some(disk)).await;
+        assert_eq!(append_arbitrary(&served.shards, 1).await.unwrap(), [0, 1]);
+        match in_journal {
+            true => fate.lock().unwrap().write_panics = true,
+            false => served.server.service().panic_within(),
+        }
+        // Nothing is final to a writer: it waits for the restart.
+        let status = append_arbitrary(&served.shards, 2).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+        let kept = tokio::time::timeout(Duration::from_secs(10), served.server.keep_house()).await;
+        assert!(kept.unwrap().to_string().contains("start it again"));
+        // It leaves no snapshot of contents that cannot be trusted.
+        if !in_journal {
+            served.server.snapshot().unwrap();
+            let names = std::fs::read_dir(data_dir.path().join("shard-0")).unwrap();
+            let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+            assert!(names.iter().all(|name| !name.to_string_lossy().starts_with("snapshot")), "{names:?}");
+        }
+        end(served).await;
+        let served = serve(data_dir.path(), None).await;
+        assert_eq!(low(&served.shards).await.inserted, 5);
+        assert_eq!(append_arbitrary(&served.shards, 2).await.unwrap(), [1, 2]);
+    }
+}

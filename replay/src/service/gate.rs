@@ -3,6 +3,10 @@
 //!
 //! In: requests to insert or sample; out: granted and counted, or after the caller's deadline the bound that stood
 //! against it. Everybody who waits looks again whenever a count changes. Dropping a wait takes it out of the books.
+//! Invariant: on each side who came first goes first, so that under a tight limit small requests starve no large one.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
@@ -89,6 +93,12 @@ impl Ask {
         match self {
             Self::Insert { rows } | Self::Sample { rows, .. } => rows,
         }
+    }
+
+    /// The bound of whoever waits before it, by ticket; `None`: it is its turn. Who takes nothing stands in nobody's way.
+    fn against_turn(self, sides: &[Side; 3], ticket: Option<u64>) -> Option<String> {
+        let (first, (_, bound, _)) = sides[self.side()].waiting.first_key_value()?;
+        (self.rows() > 0 && ticket.is_none_or(|ticket| *first < ticket)).then(|| bound.clone())
     }
 
     /// Counts the request if nothing stands against it; else what does.
@@ -188,7 +198,7 @@ impl Gate {
     /// Waits at most `wait` until the request is granted, and counts it.
     pub(crate) async fn admit(&self, ask: Ask, wait: Duration) -> Result<(), Error> {
         let begun = Instant::now();
-        let mut ticket = None;
+        let mut ticket: Option<Ticket<'_>> = None;
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -197,8 +207,9 @@ impl Gate {
             let reason = {
                 let mut state = self.lock();
                 self.check_open()?;
-                let State { limiter, pace, .. } = &mut *state;
-                match ask.grant(limiter, *pace) {
+                let State { limiter, pace, sides, .. } = &mut *state;
+                let turn = ask.against_turn(sides, ticket.as_ref().map(|ticket| ticket.number));
+                match turn.or_else(|| ask.grant(limiter, *pace)) {
                     None => break,
                     Some(reason) => reason,
                 }
@@ -213,6 +224,8 @@ impl Gate {
                 return Err(Error::Deadline { waited: begun.elapsed(), reason });
             }
         }
+        // Out of the books before the next in line looks.
+        drop(ticket);
         self.changed.notify_waiters();
         Ok(())
     }
@@ -304,67 +317,14 @@ impl<'a> Ticket<'a> {
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        let mut state = self.gate.lock();
-        let side = &mut state.sides[self.side];
-        side.waiting.remove(&self.number);
-        side.waits += 1;
-        side.total += self.begun.elapsed();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::testing::settings;
-
-    const SAMPLE: Ask = Ask::Sample { level: Level::Low, rows: 2 };
-
-    fn stored(size: u64) -> [Totals; 2] {
-        [Totals { size, inserted: size, sampled: 0 }, Totals::default()]
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_wait_ends_at_its_deadline_with_the_bound() {
-        let gate = Gate::new(&settings());
-        let error = gate.admit(SAMPLE, Duration::from_millis(70)).await.unwrap_err();
-        assert!(matches!(&error, Error::Deadline { waited, .. } if waited.as_millis() == 70), "{error}");
-        assert!(error.to_string().contains("table low holds 0 of at least 1"), "{error}");
-        let side = gate.info().1[1].clone();
-        assert_eq!((side.waiting, side.waits, side.total.as_millis()), (0, 1, 70));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_is_told_and_goes_on_when_the_bound_moves() {
-        let gate = Arc::new(Gate::new(&settings()));
-        let waiter = tokio::spawn({
-            let gate = gate.clone();
-            async move { gate.admit(SAMPLE, Duration::from_secs(10)).await }
-        });
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        let side = gate.info().1[1].clone();
-        assert_eq!((side.waiting, side.longest.as_secs(), side.waits), (1, 3, 0));
-        assert!(side.bound.contains("table low"), "{}", side.bound);
-        gate.admit(Ask::Insert { rows: 5 }, Duration::ZERO).await.unwrap();
-        gate.stored(stored(0), stored(5));
-        waiter.await.unwrap().unwrap();
-        let (limiter, sides) = gate.info();
-        assert_eq!((limiter.totals(Level::Low).sampled, sides[1].waiting, sides[1].waits), (2, 0, 1));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_dropped_wait_leaves_nothing_behind_and_closing_ends_the_others() {
-        let gate = Arc::new(Gate::new(&settings()));
-        let dropped = tokio::time::timeout(Duration::from_secs(1), gate.admit(SAMPLE, Duration::MAX / 4));
-        assert!(dropped.await.is_err());
-        assert_eq!((gate.info().1[1].waiting, gate.info().0.totals(Level::Low).sampled), (0, 0));
-        let waiter = tokio::spawn({
-            let gate = gate.clone();
-            async move { gate.admit(SAMPLE, Duration::from_secs(10)).await }
-        });
-        tokio::task::yield_now().await;
-        gate.close();
-        assert!(matches!(waiter.await.unwrap(), Err(Error::Closed(_))));
+        {
+            let mut state = self.gate.lock();
+            let side = &mut state.sides[self.side];
+            side.waiting.remove(&self.number);
+            side.waits += 1;
+            side.total += self.begun.elapsed();
+        }
+        // Whoever stood behind it may be next.
+        self.gate.changed.notify_waiters();
     }
 }

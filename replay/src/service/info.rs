@@ -38,6 +38,8 @@ pub(super) fn of(inner: &Inner) -> Result<v1::InfoResponse, Status> {
         feedback: Some(feedback(shard.feedbacks())),
         fence: shard.fence(),
         journal: inner.home.as_ref().map(Home::info),
+        place: inner.place.0,
+        places: inner.place.1,
     })
 }
 

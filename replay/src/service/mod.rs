@@ -6,6 +6,8 @@
 mod append;
 #[cfg(test)]
 mod durable_tests;
+#[cfg(test)]
+mod fuzz_tests;
 pub(crate) mod gate;
 mod info;
 mod pace;
@@ -47,7 +49,8 @@ impl From<Error> for Status {
         match error {
             Error::Invalid { .. } | Error::Snapshot(_) => Self::invalid_argument(message),
             Error::Deadline { .. } => Self::deadline_exceeded(message),
-            Error::Closed(_) => Self::unavailable(message),
+            // The shard is about to end: whoever asked tries again.
+            Error::Closed(_) | Error::Panicked => Self::unavailable(message),
             Error::SessionLost { .. } | Error::Fenced(_) => Self::failed_precondition(message),
             Error::Full(_) => Self::resource_exhausted(message),
             Error::Journal(_) => Self::internal(message),
@@ -62,6 +65,8 @@ const PRIORITIES: Duration = Duration::from_secs(1);
 /// What all handlers of a shard share.
 pub(crate) struct Inner {
     run_id: String,
+    /// Number of the shard in its cluster, from 1, and how many there are; (0, 0): within a process.
+    place: (u32, u32),
     shape: Shape,
     largest_batch_steps: usize,
     largest_sample: usize,
@@ -81,7 +86,7 @@ pub(crate) struct Inner {
 impl Inner {
     fn shard(&self) -> Result<MutexGuard<'_, Shard>, Status> {
         // After a panic half way through a change the contents cannot be trusted: refuse rather than serve them.
-        self.shard.lock().map_err(|_| Status::internal("the shard was damaged by a panic"))
+        self.shard.lock().map_err(|_| Error::Panicked.into())
     }
 
     fn level(table: i32) -> Result<Level, Error> {
@@ -210,20 +215,32 @@ impl ReplayService {
     /// The services of all shards, with one rate limiter over them. The settings have been validated.
     pub(crate) fn all(settings: &Settings, n_shards: usize) -> (Vec<Self>, Arc<Gate>) {
         let gate = Arc::new(Gate::new(settings));
-        let service = |shard| Self::over(settings, Shard::new(settings, shard, n_shards), gate.clone(), None);
+        let service =
+            |shard| Self::over(settings, Shard::new(settings, shard, n_shards), gate.clone(), ((0, 0), None));
         ((0..n_shards).map(service).collect(), gate)
     }
 
-    /// The service of a shard that is a process of its own; its writers wait for `Pace`.
-    pub(crate) fn paced(settings: &Settings, shard: Shard, home: Option<Home>) -> Self {
+    /// The service of a shard that is a process of its own, the `k`-th of `n`; its writers wait for `Pace`.
+    pub(crate) fn paced(
+        settings: &Settings,
+        (k, n): (usize, usize),
+        shard: Shard,
+        home: Option<Home>,
+    ) -> Self {
         let gate = Gate::paced(settings);
         gate.replaced(Default::default(), shard.totals());
-        Self::over(settings, shard, Arc::new(gate), home)
+        Self::over(settings, shard, Arc::new(gate), ((k as u32 + 1, n as u32), home))
     }
 
-    fn over(settings: &Settings, shard: Shard, gate: Arc<Gate>, home: Option<Home>) -> Self {
+    fn over(
+        settings: &Settings,
+        shard: Shard,
+        gate: Arc<Gate>,
+        (place, home): ((u32, u32), Option<Home>),
+    ) -> Self {
         let inner = Inner {
             run_id: settings.run_id.clone(),
+            place,
             shape: settings.shape,
             largest_batch_steps: settings.largest_batch_steps(),
             largest_sample: settings.ratio.map_or(wire::MAX_SAMPLE_ROWS, |ratio| ratio.largest_sample),
@@ -265,6 +282,12 @@ impl ReplayService {
         })
     }
 
+    /// Whether a panic left the shard, or its journal, in a state that cannot be trusted.
+    pub(crate) fn is_damaged(&self) -> bool {
+        let journal = self.inner.home.as_ref().is_some_and(|home| home.progress().has_panicked);
+        self.inner.shard.is_poisoned() || journal
+    }
+
     /// Whether it is time for a snapshot.
     pub(crate) fn is_snapshot_due(&self) -> bool {
         self.inner.home.as_ref().is_some_and(Home::is_snapshot_due)
@@ -273,6 +296,17 @@ impl ReplayService {
     /// Forgets writers whose last stream ended `silence` ago or longer; how many.
     pub(crate) fn forget_silent(&self, silence: Duration) -> Result<usize, Status> {
         append::forget_silent(&self.inner, silence)
+    }
+
+    /// A handler panics half way through a change.
+    #[cfg(test)]
+    pub(crate) fn panic_within(&self) {
+        let inner = self.inner.clone();
+        let handler = std::thread::spawn(move || {
+            let _changing = inner.shard.lock();
+            panic!("the test's handler panics");
+        });
+        assert!(handler.join().is_err() && self.is_damaged());
     }
 
     #[cfg(test)]

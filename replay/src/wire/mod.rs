@@ -5,6 +5,8 @@
 
 mod batch;
 pub(crate) mod columns;
+#[cfg(test)]
+mod fuzz_tests;
 mod record;
 
 use common::transition::Shape;

@@ -156,7 +156,7 @@ impl Stage {
     /// Hosts `shard-0`, ...; the first `n_listed` of them are listed.
     pub fn new(sim: &mut Sim<'_>, settings: &Settings, n_hosts: usize, n_listed: usize) -> Self {
         let contents = (0..n_hosts).map(|k| {
-            let contents = Rc::new(RefCell::new(contents(settings, k as u64)));
+            let contents = Rc::new(RefCell::new(contents(settings, (k, n_hosts), k as u64)));
             let ours = Rc::clone(&contents);
             sim.host(format!("shard-{k}"), move || serve(ours.borrow().clone()));
             contents
@@ -173,12 +173,13 @@ impl Stage {
 
     /// From its next start on, a host begins with nothing.
     pub fn empty(&self, host: usize) {
-        self.contents[host].replace(contents(&self.settings, 100 + host as u64));
+        let place = (host, self.contents.len());
+        self.contents[host].replace(contents(&self.settings, place, 100 + host as u64));
     }
 }
 
-fn contents(settings: &Settings, number: u64) -> ShardServer {
-    ShardServer::named(settings, (0, 1), 1_000 + number).unwrap()
+fn contents(settings: &Settings, place: (usize, usize), number: u64) -> ShardServer {
+    ShardServer::named(settings, place, 1_000 + number).unwrap()
 }
 
 /// The addresses of hosts.

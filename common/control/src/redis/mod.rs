@@ -244,3 +244,42 @@ fn certificates(config: &ClusterConfig) -> Result<TlsCertificates, Error> {
     });
     Ok(TlsCertificates { client_tls: own.transpose()?, root_cert: authority })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RunRecord;
+
+    #[test]
+    fn fuzz_records() {
+        let run = RunRecord::new("test", "seed = 3\n[train]\nsteps = 5\n".into());
+        let shard = ShardEntry { uid: 7, address: "10.0.0.1:50051".into() };
+        let checkpoint = CheckpointEntry {
+            step: 512,
+            updates: 7,
+            path: "runs/a/checkpoints/512.safetensors".into(),
+            sha256: run.sha256.clone(),
+            fence: 3,
+        };
+        let examples = [json(&run), json(&shard), json(&checkpoint)].map(String::into_bytes);
+        let mut taken = 0;
+        crate::fuzz::fuzz("records", &examples, |bytes| {
+            // Redis gives text, or the client refuses it.
+            let text = String::from_utf8_lossy(bytes);
+            let _token = superseded(text.clone().into_owned());
+            if let Ok(found) = read::<ShardEntry>("shards", &text) {
+                assert_eq!(read::<ShardEntry>("shards", &json(&found)).unwrap(), found);
+                taken += 1;
+            }
+            if let Ok(found) = read::<CheckpointEntry>("checkpoints", &text) {
+                assert_eq!(read::<CheckpointEntry>("checkpoints", &json(&found)).unwrap(), found);
+                taken += 1;
+            }
+            if let Ok(found) = read::<RunRecord>("run", &text) {
+                assert_eq!(read::<RunRecord>("run", &json(&found)).unwrap(), found);
+                taken += 1;
+            }
+        });
+        assert!(taken > 0, "no case was right");
+    }
+}

@@ -188,8 +188,7 @@ mod tests {
                 self.version += u64::from(self.rivals > 0);
                 self.rivals = self.rivals.saturating_sub(1);
                 let patch: Value = serde_json::from_slice(body).unwrap();
-                let version = self.version.to_string();
-                if patch["metadata"]["resourceVersion"] != version.as_str() {
+                if patch["metadata"]["resourceVersion"].as_str() != Some(&self.version.to_string()) {
                     return (409, json!({ "message": "the object has been modified" }));
                 }
                 self.version += 1;

@@ -103,3 +103,30 @@ fn check(headers: &HeaderMap, token: &str) -> Result<(), Refusal> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tonic::codegen::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn fuzz_the_header_of_a_token() {
+        let token = "s3cret-of-the-run";
+        let right = format!("Bearer {token}").into_bytes();
+        let examples = [right.clone(), b"Bearer ".to_vec(), b"Basic YTpi".to_vec(), token.into()];
+        let (mut let_in, mut refused) = (0, 0);
+        crate::fuzz::fuzz("token", &examples, |bytes| {
+            let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, value);
+            let answer = check(&headers, token);
+            assert_eq!(answer.is_ok(), bytes == right, "only the token itself opens");
+            match answer {
+                Ok(()) => let_in += 1,
+                Err(refusal) => refused += usize::from(!refusal.says.contains(token)),
+            }
+        });
+        assert!(let_in > 0 && refused > 0, "{let_in} let in, {refused} refused");
+    }
+}

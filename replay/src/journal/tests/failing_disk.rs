@@ -103,6 +103,48 @@ async fn after_a_failed_fsync_nothing_is_acknowledged_until_a_restart_and_no_mem
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_fails_for_another_reason_than_room_is_not_tried_again_and_nothing_is_acknowledged() {
+    let home_dir = tempfile::tempdir().unwrap();
+    let disk = FailingDisk::default();
+    let fate = disk.fate.clone();
+    let (home, mut shard, _) = open(home_dir.path(), Arc::new(disk), &small()).unwrap();
+    let mut history = History::new(12);
+    let (acknowledged, expected) = go_on(&mut history, &home, &mut shard, 10).pop().unwrap();
+    home.durable(acknowledged).await.unwrap();
+    fate.lock().unwrap().write_fails = true;
+    let (after, _) = go_on(&mut history, &home, &mut shard, 1).pop().unwrap();
+    let failure = home.durable(after).await.unwrap_err();
+    assert!(failure.contains("cannot write") && failure.contains("until a restart"), "{failure}");
+    fate.lock().unwrap().write_fails = false;
+    let (later, _) = go_on(&mut history, &home, &mut shard, 50).pop().unwrap();
+    assert!(home.durable(later).await.is_err());
+    assert_eq!((home.pending(), home.info().durable), (0, acknowledged));
+    drop(home);
+    let (found, recovered) = read_back(&folder(home_dir.path()), &small());
+    assert!(found == expected, "all that was acknowledged, and no more");
+    assert!(recovered.damage.is_empty(), "{:?}", recovered.damage);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_of_the_journals_thread_is_told_and_nothing_is_acknowledged() {
+    let home_dir = tempfile::tempdir().unwrap();
+    let disk = FailingDisk::default();
+    let fate = disk.fate.clone();
+    let (home, mut shard, _) = open(home_dir.path(), Arc::new(disk), &small()).unwrap();
+    let mut history = History::new(13);
+    let (acknowledged, expected) = go_on(&mut history, &home, &mut shard, 10).pop().unwrap();
+    home.durable(acknowledged).await.unwrap();
+    assert!(!home.progress().has_panicked);
+    fate.lock().unwrap().write_panics = true;
+    let (after, _) = go_on(&mut history, &home, &mut shard, 1).pop().unwrap();
+    let failure = tokio::time::timeout(DEADLINE, home.durable(after)).await.unwrap().unwrap_err();
+    assert!(failure.contains("panicked"), "{failure}");
+    assert!(home.progress().has_panicked);
+    drop(home);
+    assert!(read_back(&folder(home_dir.path()), &small()).0 == expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_slow_fsync_serves_all_who_wait_for_it() {
     let home_dir = tempfile::tempdir().unwrap();
     let disk = FailingDisk::default();

@@ -197,6 +197,10 @@ pub(super) fn go_on(history: &mut History, home: &Home, shard: &mut Shard, n: us
 pub(crate) struct Fate {
     /// Bytes that there is still room for; `None`: no end of it.
     pub(crate) room: Option<usize>,
+    /// Every write fails, with an error that is not about room.
+    pub(crate) write_fails: bool,
+    /// The next write panics.
+    pub(crate) write_panics: bool,
     /// Every fsync fails, for ever.
     pub(crate) sync_fails: bool,
     /// How long an fsync takes.
@@ -227,6 +231,13 @@ impl Disk for FailingDisk {
 impl Append for FailingFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut fate = self.fate.lock().unwrap();
+        if fate.write_fails {
+            return Err(io::Error::other("input/output error"));
+        }
+        if std::mem::take(&mut fate.write_panics) {
+            drop(fate);
+            panic!("the test's disk panics");
+        }
         match &mut fate.room {
             Some(room) if *room < bytes.len() => {
                 // A disk that fills up takes a part.
