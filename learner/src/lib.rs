@@ -9,6 +9,7 @@
 //! | [`baselines`] | policies to compare with |
 //! | [`simulator`] | fitting the learned simulator (Sec 4.2.1) and its acceptance report |
 //! | [`evaluation`] | rollouts without exploration, intervals, tables |
+//! | [`export`] | a trained policy for other programs: safetensors, JSON, TorchScript |
 //! | [`reproduce`] | the paper's tables and figures made anew: every method, equal budgets |
 //! | [`run_dir`] | what a run leaves on disk: metrics, TensorBoard events, report |
 //! | [`scaling`] | convergence against the number of actors: the study, and a model beyond this machine |
@@ -22,6 +23,10 @@ pub mod checkpoint;
 pub mod cli;
 pub mod engine;
 pub mod evaluation;
+pub mod export;
+#[cfg(test)]
+#[path = "../../tests/src/fuzz.rs"]
+mod fuzz;
 pub mod reproduce;
 pub mod run_dir;
 pub mod scaling;

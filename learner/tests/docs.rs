@@ -272,6 +272,7 @@ fn every_field_of_the_final_table_is_explained() {
         click: estimate,
         order: estimate,
         expected: Some(estimate),
+        expected_order: Some(estimate),
         ctr: estimate,
         cvr: estimate,
         length: 0.0,
@@ -302,6 +303,7 @@ fn every_field_of_the_final_table_is_explained() {
             difference: Some(estimate),
             normalised: Some(estimate),
             lead: Some(estimate),
+            lead_p: Some(0.0),
         }],
         caveats: vec!["a caveat".to_owned()],
     };

@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc};
 
-use common::{ItemTable, config::ModelConfig};
+use common::{ItemId, ItemTable, config::ModelConfig};
 use kernels::{Level, RowMajorMut};
 
 use crate::{
@@ -166,6 +166,49 @@ impl Policy {
     /// The instructions in use.
     pub(crate) fn level(&self) -> Level {
         self.level
+    }
+
+    /// Eq 8 for several actions in one state: the values `[C]` of actions `[C, n]` in the session of windows `[3, N]`,
+    /// with the bits that [`Self::low_q`] has. The state is encoded once.
+    ///
+    /// # Errors
+    /// [`Error::NoCritic`] if the weights carry actors only.
+    ///
+    /// # Panics
+    /// If the windows or the guidance are not those of one session, or `q` is not `[C]`.
+    pub fn low_q_of_actions(
+        &self,
+        windows: &[ItemId],
+        guidance: Guidance<'_>,
+        actions: &[f32],
+        scratch: &mut Scratch,
+        q: &mut [f32],
+    ) -> Result<(), Error> {
+        let critic = self.low_critic.as_ref().ok_or(Error::NoCritic(Network::LowCritic))?;
+        let session = Sessions::all(windows);
+        assert_eq!(session.n_sessions(self.model.window), 1, "the windows of one session");
+        assert_eq!(actions.len(), q.len() * self.model.n_dims, "actions are [{}, n]", q.len());
+        self.states(critic.network, &critic.encoder, session, guidance, scratch);
+        let Scratch { state, heads, actions: seen, .. } = scratch;
+        let size = state.len();
+        state.resize(q.len() * size, 0.0);
+        // A row for each action.
+        (1..q.len()).for_each(|row| state.copy_within(..size, row * size));
+        seen.clear();
+        seen.extend_from_slice(actions);
+        critic.see(seen);
+        let hidden = sized(heads, q.len() * critic.hidden_width());
+        critic.heads(self.level, state, seen, hidden, |row, _, value| q[row] = value);
+        Ok(())
+    }
+
+    /// Whether the weights hold this network. Actors are always there.
+    pub fn has(&self, network: Network) -> bool {
+        match network {
+            Network::HighActor | Network::LowActor => true,
+            Network::HighCritic => self.high_critic.is_some(),
+            Network::LowCritic => self.low_critic.is_some(),
+        }
     }
 
     fn act(

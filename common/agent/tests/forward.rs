@@ -271,6 +271,36 @@ fn a_critic_that_sees_directions_ignores_length_and_accepts_zero() {
 }
 
 #[test]
+fn several_actions_in_one_state_have_the_bits_of_each_alone() {
+    for goal_conditioning in [GoalConditioning::Reward, GoalConditioning::State] {
+        let case = Case::new(ModelConfig { goal_conditioning, ..model(5, 6, 7, 2, 4) }, 9, 2);
+        let (policy, mut scratch) = (case.policy(Level::best()), Scratch::default());
+        let (session, per_goals) = (N_WINDOWS * 4, 2 * 5);
+        for row in 0..9 {
+            let windows = &case.windows[row * session..][..session];
+            let (goals, active) = (&case.goals[row * per_goals..][..per_goals], [case.active[row]]);
+            let (mut q, mut expected) = ([0.0; 9], [0.0; 9]);
+            let guidance = Guidance { goals, active: &active };
+            policy.low_q_of_actions(windows, guidance, &case.actions, &mut scratch, &mut q).unwrap();
+            let (repeated, goals, active) = (windows.repeat(9), goals.repeat(9), active.repeat(9));
+            let guidance = Guidance { goals: &goals, active: &active };
+            policy
+                .low_q(Sessions::all(&repeated), guidance, &case.actions, &mut scratch, &mut expected)
+                .unwrap();
+            assert_eq!(q, expected, "session {row}");
+        }
+        let none = policy.low_q_of_actions(
+            &case.windows[..session],
+            Guidance { goals: &case.goals[..10], active: &[0] },
+            &[],
+            &mut scratch,
+            &mut [],
+        );
+        assert!(none.is_ok(), "no action has no value");
+    }
+}
+
+#[test]
 fn a_broadcast_may_carry_actors_only() {
     let mut case = Case::new(model(6, 16, 8, 2, 5), 1, 1);
     case.weights.remove(Network::HighCritic);

@@ -1,17 +1,17 @@
 //! Trained agents of any preset behind the seam of all methods: MaHRL, DDPG+, HRL-S, ...
 //!
 //! In: a policy with its critics, the settings of its run; out: the policy as in every evaluation, and a ranker by the
-//! low-level critic, Q^l(s, item) (Eq 8). They are trained by `learner train`, not by a [`super::Method`]: a training has a
+//! low-level critic ([`AgentRanker`]). They are trained by `learner train`, not by a [`super::Method`]: a training has a
 //! run directory of its own.
 
 use std::{path::Path, sync::Arc};
 
-use agent::{Guidance, NO_GOAL, Network, Policy, Scratch, Sessions, Weights};
-use common::{ItemId, ItemTable, PeriodLayout, config::Config};
+use agent::{Network, Policy, Weights};
+use common::{ItemTable, PeriodLayout, config::Config};
 
-use super::{Error, Fitted, Ranker, SessionState};
+use super::{Error, Fitted, Ranker};
 use crate::{
-    evaluation::{AgentPolicy, EvaluatedPolicy},
+    evaluation::{AgentPolicy, EvaluatedPolicy, offline::AgentRanker},
     run_dir,
 };
 
@@ -51,12 +51,8 @@ impl TrainedAgents {
 
 impl Fitted for TrainedAgents {
     fn ranker(&self) -> Box<dyn Ranker> {
-        Box::new(CriticRanker {
-            name: self.name,
-            layout: self.layout,
-            policy: Arc::clone(&self.policy),
-            buffers: Buffers::default(),
-        })
+        let ranker = AgentRanker::new(self.name, Arc::clone(&self.policy), self.layout);
+        Box::new(ranker.expect("agents without a critic were refused when they were loaded"))
     }
 
     fn policy(&self) -> Box<dyn EvaluatedPolicy> {
@@ -71,74 +67,13 @@ impl Fitted for TrainedAgents {
     }
 }
 
-/// Ranks by the low-level critic. Where the state holds the goal it is the one that the high-level agent would set now: a
-/// logged session has none of its own, and what its windows were when the period began is not part of its state.
-#[derive(Debug)]
-struct CriticRanker {
-    name: &'static str,
-    layout: PeriodLayout,
-    policy: Arc<Policy>,
-    buffers: Buffers,
-}
-
-/// Working memory.
-#[derive(Clone, Debug, Default)]
-struct Buffers {
-    scratch: Scratch,
-    /// `[M, n]`, then repeated for every candidate.
-    goals: Vec<f32>,
-    /// `[C]`.
-    active: Vec<u8>,
-    /// `[C, 3, N]`.
-    windows: Vec<ItemId>,
-    /// `[C, n]`.
-    embeddings: Vec<f32>,
-}
-
-impl Ranker for CriticRanker {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn scores(&mut self, state: &SessionState<'_>, candidates: &[ItemId], scores: &mut [f32]) {
-        if candidates.is_empty() {
-            return;
-        }
-        let Self { layout, policy, buffers, .. } = self;
-        let Buffers { scratch, goals, active, windows, embeddings } = buffers;
-        let n_goals = layout.n_goals * policy.model().n_dims;
-        goals.clear();
-        goals.resize(n_goals, 0.0);
-        policy.goals(Sessions::all(state.windows), scratch, goals);
-        for _ in 1..candidates.len() {
-            goals.extend_from_within(..n_goals);
-        }
-        let sub_period = layout.sub_period(state.step() % layout.n_steps);
-        active.clear();
-        active.resize(candidates.len(), sub_period.map_or(NO_GOAL, |i| i as u8));
-        windows.clear();
-        embeddings.clear();
-        for item in candidates {
-            windows.extend_from_slice(state.windows);
-            embeddings.extend_from_slice(policy.items().embedding(*item));
-        }
-        let guidance = Guidance { goals, active };
-        policy
-            .low_q(Sessions::all(windows), guidance, embeddings, scratch, scores)
-            .expect("agents without a critic were refused when they were loaded");
-    }
-
-    fn fork(&self) -> Box<dyn Ranker> {
-        let policy = Arc::clone(&self.policy);
-        Box::new(Self { name: self.name, layout: self.layout, policy, buffers: Buffers::default() })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use common::ItemId;
     use common::config::{GoalConditioning, Preset};
 
     use super::*;
+    use crate::baselines::SessionState;
 
     fn items() -> Arc<ItemTable> {
         let embeddings = (0..12).map(|k| ((k * 7) % 11) as f32 / 6.0 - 0.8).collect();

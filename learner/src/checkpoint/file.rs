@@ -243,4 +243,21 @@ mod tests {
         let message = load(&path).unwrap_err().to_string();
         assert!(message.contains("has format none, this program reads format 1"), "{message}");
     }
+
+    #[test]
+    fn fuzz_a_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.safetensors");
+        let examples = [to_bytes(&checkpoint()).unwrap(), to_bytes(&Checkpoint::default()).unwrap()];
+        let mut read = 0;
+        crate::fuzz::fuzz("checkpoint", &examples, |bytes| {
+            std::fs::write(&path, bytes).unwrap();
+            if let Ok(found) = load(&path) {
+                // The checksum leaves nothing else.
+                assert!(found == checkpoint() || found == Checkpoint::default(), "{found:?}");
+                read += 1;
+            }
+        });
+        assert!(read > 0, "no case was right");
+    }
 }

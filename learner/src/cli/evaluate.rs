@@ -3,8 +3,8 @@
 use std::{ops::ControlFlow, path::PathBuf, sync::Arc};
 
 use agent::Policy;
-use anyhow::{Context, Result};
-use common::config::Config;
+use anyhow::{Context, Result, bail};
+use common::{ItemTable, config::Config};
 use sim::{Reference, ReferencePolicy};
 
 use super::{Outcome, say, threads};
@@ -29,6 +29,12 @@ pub(super) struct Args {
     /// Steps of a session, e.g. 50 or 200 [default: the run's].
     #[arg(long, value_name = "T")]
     length: Option<usize>,
+    /// Learned simulators: temperature of the users' feedback, instead of the run's `environment.temperature`.
+    #[arg(long, value_name = "X")]
+    temperature: Option<f32>,
+    /// Learned simulators: share of steps whose feedback follows the base rates, instead of the run's `environment.flip_share`.
+    #[arg(long, value_name = "SHARE")]
+    flip_share: Option<f32>,
     /// Print JSON instead of the table.
     #[arg(long)]
     json: bool,
@@ -52,7 +58,18 @@ impl Scope {
 /// Evaluates a run beside the references.
 pub(super) fn run(args: &Args) -> Result<Outcome> {
     let run_dir = RunDir::open(&args.run)?;
-    let config = Config::load_run(&run_dir.config_path(), &[])?;
+    let mut config = Config::load_run(&run_dir.config_path(), &[])?;
+    let own = config.environment.clone();
+    config.environment.temperature = args.temperature.unwrap_or(own.temperature);
+    config.environment.flip_share = args.flip_share.unwrap_or(own.flip_share);
+    config.validate()?;
+    let is_own = config.environment == own;
+    if !is_own && !run_dir.history_greedy_path().is_file() {
+        bail!(
+            "history-greedy is not trained yet, and must not be in other noise than the run's: first run learner evaluate {}",
+            args.run.display()
+        );
+    }
     let scope =
         Scope { sessions: args.sessions, length: args.length.unwrap_or(config.environment.session_length) };
     let comparison = compare(&config, &run_dir, &scope)?;
@@ -61,6 +78,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         super::print_lines(&comparison.clone().without_sessions().to_json());
     } else {
         show(&comparison);
+    }
+    if !is_own {
+        // Another world than the run's: not its table.
+        return Ok(Outcome::Done);
     }
     let report = keep(&config, &run_dir, &comparison)?;
     if !args.json {
@@ -146,13 +167,19 @@ pub(super) fn show(comparison: &Comparison) {
 }
 
 fn load_agent(config: &Config, run_dir: &RunDir, world: &World) -> Result<AgentPolicy> {
+    let policy = load_policy(config, run_dir, world.items())?;
+    Ok(AgentPolicy::new(config.method(), policy, config.period_layout()))
+}
+
+/// The run's newest weights.
+pub(super) fn load_policy(config: &Config, run_dir: &RunDir, items: &Arc<ItemTable>) -> Result<Arc<Policy>> {
     let path = run_dir.policy_path();
     let bytes = std::fs::read(&path).with_context(|| {
         format!("cannot read the policy {}; has the run come to its first checkpoint?", path.display())
     })?;
-    let policy = Policy::from_safetensors(&bytes, &config.model, Arc::clone(world.items()))
+    let policy = Policy::from_safetensors(&bytes, &config.model, Arc::clone(items))
         .with_context(|| format!("{} does not fit this run", path.display()))?;
-    Ok(AgentPolicy::new(config.method(), Arc::new(policy), config.period_layout()))
+    Ok(Arc::new(policy))
 }
 
 /// The supervised reference: the run's own, trained the first time it is needed (a minute or two).

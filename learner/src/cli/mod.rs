@@ -5,7 +5,10 @@
 
 mod evaluate;
 mod evaluator;
+mod export;
 mod logs;
+mod rank;
+mod recommend;
 mod reproduce;
 mod scale;
 mod simulator;
@@ -35,6 +38,8 @@ Examples:
   learner --run-dir runs/a --resume         go on where runs/a stopped
   learner evaluate runs/a --length 200      the final table again, on longer sessions
   learner reproduce fig7 --budget quick     the paper's figure, every method beside the others
+  learner rank runs/a                       Table 2: logged sessions ranked by the critic
+  learner export runs/a --out policy        the policy for other programs
   learner world                             the reference policies of the built-in world
   learner import --format taobao --input UserBehavior.csv --output logs/taobao
   learner embed logs/taobao && learner simulator fit logs/taobao && learner --env logs/taobao";
@@ -60,6 +65,12 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Evaluate the policies of a running cluster one after the other, as they come.
     Evaluator(evaluator::Args),
+    /// Rank the test sessions of a log with a run's critic: MAP, NDCG, off-policy estimates (Table 2).
+    Rank(rank::Args),
+    /// Write a run's policy for other programs: safetensors, JSON, TorchScript (docs/export.md).
+    Export(export::Args),
+    /// Print what a run's policy recommends after given histories.
+    Recommend(recommend::Args),
     /// Convergence against the number of actors: a study on this machine, and a model beyond it (docs/scaling.md).
     Scale(scale::Args),
     /// Make the paper's tables and figures anew: every method, equal budgets, with intervals.
@@ -136,6 +147,9 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Evaluator(args) => evaluator::run(&args),
+        Command::Rank(args) => rank::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Recommend(args) => recommend::run(&args),
         Command::Scale(args) => scale::run(&args),
         Command::Reproduce(args) => reproduce::run(&args),
         Command::Cell(args) => reproduce::cell(&args),

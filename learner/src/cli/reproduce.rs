@@ -3,23 +3,26 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use common::config::Config;
 
 use super::{Outcome, bar, print_lines, say, threads};
 use crate::{
     reproduce::{
         Budget, Cell, CellResult, Experiment, Scale, Summary,
         experiment::{self, Variant},
+        logged,
         methods::{self, How, Method},
         pool,
         tables::{self, Section},
     },
     run_dir::{report::reproduction as report, write_whole},
     train::Interrupt,
+    world::World,
 };
 
 const EXAMPLES: &str = "\
 Examples:
-  learner reproduce all                        every figure within the hour on two cores: shows that it works, not more
+  learner reproduce all                        every table and figure within the hour on two cores: shows that it works, not more
   learner reproduce fig7 --budget full         what a claim is made from (says what it costs before it begins)
   learner reproduce fig7 --methods logging,history-greedy,tuned --seeds 5
   learner reproduce fig8 --env logs/taobao     on an imported log with fitted simulators
@@ -32,7 +35,7 @@ one thread, so that equal seeds give equal tables.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Which: `all`, or some of fig6, fig7, fig8, fig9.
+    /// Which: `all`, or some of table1, table2, fig6, fig7, fig8, fig9.
     #[arg(value_name = "WHAT", required = true)]
     what: Vec<String>,
     /// `shopworld[:VARIANT]`, or the folder of an imported log with fitted simulators.
@@ -50,7 +53,7 @@ pub(super) struct Args {
     /// Test sessions of each length [default: the budget's].
     #[arg(long, value_name = "N")]
     sessions: Option<usize>,
-    /// Methods of Fig 7, by id [default: all].
+    /// Methods of Table 2 and Fig 7, by id [default: all].
     #[arg(long, value_name = "ID,..", value_delimiter = ',')]
     methods: Vec<String>,
     /// Cells at once [default: all cores].
@@ -108,6 +111,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     }
     let mut sections = Vec::new();
     for (experiment, variants) in plan {
+        if experiment == Experiment::Table1 {
+            sections.push(statistics(args, &budget)?);
+            continue;
+        }
         let summaries =
             variants.iter().map(|variant| summary(args, variant, &budget)).collect::<Result<Vec<_>>>()?;
         sections.push(tables::section(experiment, &summaries, &budget));
@@ -122,7 +129,7 @@ fn experiments(what: &[String]) -> Result<Vec<Experiment>> {
         match (word.as_str(), Experiment::ALL.into_iter().find(|experiment| experiment.id() == word)) {
             ("all", _) => chosen.extend(Experiment::ALL),
             (_, Some(experiment)) => chosen.push(experiment),
-            _ => bail!("`{word}` is neither `all` nor one of fig6, fig7, fig8, fig9"),
+            _ => bail!("`{word}` is neither `all` nor one of table1, table2, fig6, fig7, fig8, fig9"),
         }
     }
     chosen.sort_unstable();
@@ -143,8 +150,8 @@ fn budget(args: &Args) -> Result<Budget> {
 
 /// Without the references that the world does not know.
 fn known_to(env: &str, variants: Vec<Variant>) -> Result<Vec<Variant>> {
-    let config = common::config::Config::load(None, &[("environment.name", env.into())])?;
-    let references = crate::world::World::open(&config)?.references()?;
+    let config = Config::load(None, &[("environment.name", env.into())])?;
+    let references = World::open(&config)?.references()?;
     let is_known = |variant: &Variant| {
         variant.method.reference().is_none_or(|reference| references.contains(&reference))
     };
@@ -168,6 +175,14 @@ fn announcement(cells: &[Cell], missing: &[Cell], jobs: usize) -> Result<String>
         missing.len(),
         updates / 10.0 / 3600.0 / jobs as f64
     ))
+}
+
+/// Table 1.
+fn statistics(args: &Args, budget: &Budget) -> Result<Section> {
+    let config = Config::load(None, &[("environment.name", args.env.as_str().into())])?;
+    let world = World::open(&config)?;
+    let train = logged::training(&world, &config, budget, config.seed)?;
+    Ok(tables::statistics(&train, &logged::test(&world, &config, budget)?))
 }
 
 fn summary(args: &Args, variant: &Variant, budget: &Budget) -> Result<Summary> {

@@ -6,7 +6,8 @@ use sim::Reference;
 
 use super::{
     Error, Estimate, EvaluationResult, EvaluationSettings,
-    result::{difference, normalised},
+    result::{difference, normalised, p_value},
+    statistics::holm::holm,
 };
 
 /// The methods that the others are measured against.
@@ -49,6 +50,9 @@ pub struct Row {
     /// Mean paired difference of the subject's total reward from this method's; `None` for the subject itself.
     #[serde(default)]
     pub lead: Option<Estimate>,
+    /// Two-sided p-value of that lead, corrected by Holm over the rows of the table.
+    #[serde(default)]
+    pub lead_p: Option<f64>,
 }
 
 /// Methods compared on the same sessions.
@@ -93,9 +97,15 @@ impl Comparison {
             difference: baseline.filter(|b| b.name != result.name).map(|b| difference(result, b, seed)),
             normalised: scale.map(|(low, high)| normalised(result, low, high, seed)),
             lead: subject.filter(|s| s.name != result.name).map(|s| difference(s, result, seed)),
+            lead_p: subject.filter(|s| s.name != result.name).map(|s| p_value(s, result, seed)),
             result: result.clone(),
         };
-        let rows = results.iter().map(compared).collect();
+        let mut rows: Vec<Row> = results.iter().map(compared).collect();
+        let leads = || rows.iter().filter_map(|row| row.lead_p);
+        let mut corrected = holm(&leads().collect::<Vec<_>>()).into_iter();
+        for row in rows.iter_mut().filter(|row| row.lead_p.is_some()) {
+            row.lead_p = corrected.next();
+        }
         let (environment, settings) = (environment.to_owned(), settings.clone());
         Ok(Self { environment, settings, anchors, rows, caveats: Vec::new() })
     }
@@ -136,7 +146,7 @@ impl Comparison {
         header.extend(self.anchors.baseline.as_ref().map(|name| format!("minus {name}")));
         header.extend(self.anchors.scale.as_ref().map(|_| "normalised".to_owned()));
         if all {
-            header.extend(["CTR %", "CVR %"].map(str::to_owned));
+            header.extend(["CTR %", "CVR %", "coverage %"].map(str::to_owned));
         }
         table.set_header(header);
         for Row { result, difference, normalised, .. } in &self.rows {
@@ -152,6 +162,7 @@ impl Comparison {
             cells.extend(self.anchors.scale.as_ref().map(|_| with_margin(*normalised, 1.0)));
             if all {
                 cells.extend([with_margin(Some(result.ctr), 100.0), with_margin(Some(result.cvr), 100.0)]);
+                cells.push(format!("{:.1}", 100.0 * result.coverage));
             }
             table.add_row(cells);
         }
@@ -220,7 +231,16 @@ mod tests {
         assert!(paired.margin() < first.margin().hypot(last.margin()));
         assert!(comparison.row("first").unwrap().difference.is_none());
         assert_eq!(comparison.row("first").unwrap().lead, Some(paired), "the subject is `last`");
-        assert!(comparison.row("last").unwrap().lead.is_none());
+        assert!(
+            comparison.row("last").unwrap().lead.is_none()
+                && comparison.row("last").unwrap().lead_p.is_none()
+        );
+        let p_value = comparison.row("first").unwrap().lead_p.unwrap();
+        assert_eq!(
+            p_value < 0.05,
+            paired.low > 0.0,
+            "one comparison needs no correction: {p_value}, {paired:?}"
+        );
     }
 
     #[test]
@@ -236,7 +256,9 @@ mod tests {
     #[test]
     fn the_table_names_every_method_and_column() {
         let text = comparison().table().to_string();
-        for part in ["first", "last", "minus first", "normalised", "CTR %", "CVR %", "expected", " to "] {
+        for part in
+            ["first", "last", "minus first", "normalised", "CTR %", "CVR %", "coverage %", "expected", " to "]
+        {
             assert!(text.contains(part), "no `{part}` in\n{text}");
         }
     }

@@ -13,13 +13,15 @@
 //! | [`rollout`] | the sessions of a policy, over several threads |
 //! | [`record`] | what is kept of a session |
 //! | [`result`] | rewards, rates and curves of a method |
-//! | [`statistics`] | bootstrap intervals over sessions |
+//! | [`statistics`] | bootstrap intervals over sessions, users and seeds; corrected p-values |
 //! | [`comparison`] | paired differences, normalised scores, the table, JSON |
+//! | [`offline`] | logged sessions ranked anew, and off-policy estimates (Table 2) |
 //! | [`returns`] | Monte-Carlo returns of both levels, to hold beside Q |
 
 pub mod agent_policy;
 pub mod agreement;
 pub mod comparison;
+pub mod offline;
 pub mod policy;
 pub mod record;
 mod reference;
@@ -92,6 +94,12 @@ pub enum Error {
     /// A comparison that lacks a result it refers to.
     #[error("the comparison has no result of `{0}`")]
     Missing(String),
+    /// A log on which no order is better than another.
+    #[error("no session of {log} has a click: there is nothing to rank")]
+    NoClick {
+        /// The log.
+        log: String,
+    },
     /// A text that is no comparison.
     #[error("cannot read the comparison")]
     Json(#[source] serde_json::Error),

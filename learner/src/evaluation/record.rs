@@ -35,9 +35,18 @@ impl SessionRecord {
     /// Reward in expectation over the user's draws given what was shown, Σ p_click (1 + 4 p_order); `None` where the
     /// world does not know its truth.
     pub fn expected_reward(&self) -> Option<f64> {
+        self.expectation(|p_click, p_order| p_click * (1.0 + 4.0 * p_order))
+    }
+
+    /// The part of it from orders, Σ 5 p_click p_order.
+    pub fn expected_order_reward(&self) -> Option<f64> {
+        self.expectation(|p_click, p_order| f64::from(Feedback::Order.reward()) * p_click * p_order)
+    }
+
+    fn expectation(&self, of: impl Fn(f64, f64) -> f64) -> Option<f64> {
         self.steps.iter().try_fold(0.0, |sum, step| {
             let (p_click, p_order) = step.truth?;
-            Some(sum + f64::from(p_click) * (1.0 + 4.0 * f64::from(p_order)))
+            Some(sum + of(f64::from(p_click), f64::from(p_order)))
         })
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Estimate, EvaluationSettings, SessionRecord,
     rollout::Rollouts,
-    statistics::{bootstrap, mean, mean_at},
+    statistics::{bootstrap, mean, mean_at, paired::by_user},
 };
 
 /// What a session brought.
@@ -27,6 +27,9 @@ pub struct SessionRewards {
     pub orders: u32,
     /// Reward in expectation over the user's draws, where the world knows its truth.
     pub expected: Option<f64>,
+    /// The part of it from orders.
+    #[serde(default)]
+    pub expected_order: Option<f64>,
     /// Whether the user left before the session was cut.
     pub left: bool,
 }
@@ -39,6 +42,7 @@ impl SessionRewards {
             clicks_only: record.count(Feedback::Click),
             orders: record.count(Feedback::Order),
             expected: record.expected_reward(),
+            expected_order: record.expected_order_reward(),
             left: record.ending == Ending::Terminated,
         }
     }
@@ -74,6 +78,9 @@ pub struct EvaluationResult {
     /// Mean reward a session in expectation over the users' draws; less noisy than `total`, same mean. `None` where the
     /// world does not know its truth.
     pub expected: Option<Estimate>,
+    /// The part of it from orders.
+    #[serde(default)]
+    pub expected_order: Option<Estimate>,
     /// Clicks / impressions.
     pub ctr: Estimate,
     /// Orders / clicks; 0 without a click.
@@ -111,14 +118,18 @@ impl EvaluationResult {
             let order = orders as f64 * f64::from(Feedback::Order.reward()) / n;
             [click + order, click, order, ratio(clicks, impressions), ratio(orders, clicks)]
         });
-        let expected: Option<Vec<f64>> = sessions.iter().map(|session| session.expected).collect();
+        let expectation = |of: fn(&SessionRewards) -> Option<f64>| -> Option<Estimate> {
+            let values: Option<Vec<f64>> = sessions.iter().map(of).collect();
+            values.map(|values| mean(&values, settings.seed))
+        };
         let n = sessions.len() as f64;
         Self {
             name: name.to_owned(),
             total,
             click,
             order,
-            expected: expected.map(|values| mean(&values, settings.seed)),
+            expected: expectation(|session| session.expected),
+            expected_order: expectation(|session| session.expected_order),
             ctr,
             cvr,
             length: sessions.iter().map(|s| f64::from(s.impressions)).sum::<f64>() / n,
@@ -148,6 +159,13 @@ impl EvaluationResult {
 pub(super) fn difference(of: &EvaluationResult, from: &EvaluationResult, seed: u64) -> Estimate {
     let differences: Vec<f64> = of.totals().iter().zip(from.totals()).map(|(a, b)| a - b).collect();
     mean(&differences, seed)
+}
+
+/// Two-sided p-value of that difference. A session is a user of his own.
+pub(super) fn p_value(of: &EvaluationResult, from: &EvaluationResult, seed: u64) -> f64 {
+    let differences: Vec<f64> = of.totals().iter().zip(from.totals()).map(|(a, b)| a - b).collect();
+    let users: Vec<u64> = of.sessions.iter().map(|session| session.session).collect();
+    by_user(&differences, &users, seed).p_value
 }
 
 /// (R - R_low) / (R_high - R_low) with its interval, the three resampled jointly.
@@ -222,6 +240,8 @@ mod tests {
         let expected = result.expected.unwrap();
         assert!(result.total.low < expected.value && expected.value < result.total.high, "{result:?}");
         assert!(expected.margin() < result.total.margin());
+        let order = result.expected_order.unwrap();
+        assert!(result.order.low < order.value && order.value < result.order.high, "{result:?}");
         // One order in 0.3 of the clicks.
         assert!(result.cvr.low < 0.3 && 0.3 < result.cvr.high);
         let [clicks, impressions] = [

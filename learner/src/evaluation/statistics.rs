@@ -1,8 +1,18 @@
-//! Intervals by the percentile bootstrap over sessions.
+//! Intervals by the percentile bootstrap, and what may be concluded from several comparisons at once.
 //!
 //! In: a statistic of a multiset of sessions; out: its value on all sessions with a 95% interval. Resample k draws n
 //! sessions with replacement from the random stream (seed, k), so that equal seeds resample equally: differences and
 //! ratios of several methods are resampled jointly, which keeps their pairing.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`seeds`] | a method over training seeds and tasks: interquartile mean, probability of improvement |
+//! | [`paired`] | differences of two methods, resampled by user, with a p-value |
+//! | [`holm`] | p-values of a table's comparisons, corrected for their number |
+
+pub mod holm;
+pub mod paired;
+pub mod seeds;
 
 use common::seed::Streams;
 use rand::RngExt;
@@ -34,8 +44,18 @@ impl Estimate {
 pub fn bootstrap<const K: usize>(
     n: usize,
     seed: u64,
-    mut statistics: impl FnMut(&[usize]) -> [f64; K],
+    statistics: impl FnMut(&[usize]) -> [f64; K],
 ) -> [Estimate; K] {
+    let (values, mut resampled) = resample(n, seed, statistics);
+    std::array::from_fn(|k| estimate(values[k], &mut resampled[k]))
+}
+
+/// The statistics of all sessions, and of each resample.
+fn resample<const K: usize>(
+    n: usize,
+    seed: u64,
+    mut statistics: impl FnMut(&[usize]) -> [f64; K],
+) -> ([f64; K], [Vec<f64>; K]) {
     assert!(n > 0, "a bootstrap needs a session");
     let mut indices: Vec<usize> = (0..n).collect();
     let values = statistics(&indices);
@@ -48,14 +68,13 @@ pub fn bootstrap<const K: usize>(
             column.push(value);
         }
     }
-    std::array::from_fn(|k| {
-        resampled[k].sort_unstable_by(f64::total_cmp);
-        Estimate {
-            value: values[k],
-            low: percentile(&resampled[k], 0.025),
-            high: percentile(&resampled[k], 0.975),
-        }
-    })
+    (values, resampled)
+}
+
+/// A value with the 95% interval of its resampled values, which are sorted.
+fn estimate(value: f64, resampled: &mut [f64]) -> Estimate {
+    resampled.sort_unstable_by(f64::total_cmp);
+    Estimate { value, low: percentile(resampled, 0.025), high: percentile(resampled, 0.975) }
 }
 
 /// The mean of one value a session.

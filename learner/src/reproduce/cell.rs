@@ -7,27 +7,24 @@ use std::{
     fs,
     ops::ControlFlow,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Instant,
 };
 
-use agent::Policy;
 use anyhow::{Context, Result};
 use common::config::{Config, Mode};
-use logs::{Log, Split};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use sim::{Reference, ReferencePolicy};
+use sim::ReferencePolicy;
 
 use super::{
-    Budget,
+    Budget, logged,
     methods::{How, Method},
 };
 use crate::{
-    baselines::{self, InteractionLog, TrainingData, deers, history_greedy},
+    baselines::{self, Fitted, Ranker, TrainingData, agents::TrainedAgents, deers, history_greedy},
     evaluation::{
-        AgentPolicy, EvaluatedPolicy, EvaluationResult, EvaluationSettings, MonteCarloReturns, Users,
-        evaluate,
+        EvaluatedPolicy, EvaluationResult, EvaluationSettings, MonteCarloReturns, Users, evaluate,
+        offline::{Mode as Order, Quality, Ranking},
     },
     run_dir::{RunDir, metrics::Record, read_lines, write_whole},
     train::{self, Interrupt},
@@ -68,6 +65,19 @@ pub struct CurvePoint {
     pub returns: MonteCarloReturns,
 }
 
+/// The measures of a logged session that a method has ordered.
+pub type Ranks = Quality;
+
+/// The logged test sessions in the order of a method.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ranked {
+    /// `static` or `sequential`.
+    pub mode: String,
+    /// One a session with a click, the same for all methods.
+    pub sessions: Vec<Ranks>,
+}
+
 /// How a cell came out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -84,10 +94,9 @@ pub struct CellResult {
     pub online: Vec<EvaluationResult>,
     /// Of a training run.
     pub curve: Vec<CurvePoint>,
+    /// Static, then sequential; empty for an oracle, whose knowledge no log has.
+    pub ranked: Vec<Ranked>,
 }
-
-/// Sessions side by side while the logging policy writes the log of the supervised methods.
-const SLOTS: usize = 64;
 
 impl Cell {
     /// Its folder's name: method, seed, and a digest of all the rest.
@@ -136,22 +145,27 @@ impl Cell {
             updates: 0,
             online: Vec::new(),
             curve: Vec::new(),
+            ranked: Vec::new(),
         };
+        let mut ranker: Option<Box<dyn Ranker>> = None;
         let mut policy: Box<dyn EvaluatedPolicy> = match method.how {
             How::Oracle(reference) => Box::new(ReferencePolicy::new(reference, 0)),
             How::Baseline => {
-                let log = self.log(&config, &world)?;
+                let log = logged::training(&world, &config, &self.budget, self.seed)?;
                 let data =
                     TrainingData { log: &log, items: world.items(), world: Some(&world), seed: self.seed };
                 let fitted = self.baseline()?.fit(&data, &mut |_| ControlFlow::Continue(()))?;
                 fitted.save(&folder.join("method.safetensors"))?;
                 result.env_steps = if method.is_trained() { log.n_steps() as u64 } else { 0 };
+                ranker = Some(fitted.ranker());
                 fitted.policy()
             }
             How::Run(_) => {
                 let run_dir = train_run(&config, &world, &folder.join("run"))?;
                 (result.curve, result.env_steps, result.updates) = curve(&run_dir)?;
-                Box::new(trained_policy(method.name, &config, &run_dir, &world)?)
+                let trained = TrainedAgents::load(&run_dir.policy_path(), &config, world.items())?;
+                ranker = Some(trained.ranker());
+                trained.policy()
             }
         };
         if method.is_trained() {
@@ -168,20 +182,20 @@ impl Cell {
             };
             result.online.push(evaluate(&mut *policy, &world.for_evaluation(), &settings)?);
         }
-        Ok(result)
-    }
-
-    /// What supervised methods learn from: the training days of a log, or a log that the world's logging policy writes,
-    /// of as many impressions as a run has environment steps.
-    fn log(&self, config: &Config, world: &World) -> Result<InteractionLog> {
-        let path = Path::new(&self.env);
-        if path.is_dir() {
-            return Ok(InteractionLog::of_log(&Log::open(path)?, Split::Train, config.model.window, false));
+        if let Some(ranker) = ranker {
+            let test = logged::test(&world, &config, &self.budget)?;
+            result.ranked = [Order::Static, Order::Sequential]
+                .map(|mode| Ranked {
+                    mode: mode.name().to_owned(),
+                    sessions: Ranking::by_ranker(&*ranker, &test, mode, 0, 1)
+                        .sessions
+                        .into_iter()
+                        .flatten()
+                        .collect(),
+                })
+                .into();
         }
-        let length = config.environment.session_length;
-        let mut environment = world.build(Users::Training, SLOTS, length)?;
-        let sessions = 0..self.budget.steps / length as u64;
-        Ok(InteractionLog::roll_out(&mut *environment, Reference::Logging, sessions, self.seed)?)
+        Ok(result)
     }
 
     fn baseline(&self) -> Result<Box<dyn baselines::Method>> {
@@ -224,13 +238,6 @@ fn train_run(config: &Config, world: &World, path: &Path) -> Result<RunDir> {
     let run_dir = RunDir::create(path, config)?;
     train::run(config, world, &run_dir, false, &Interrupt::default())?;
     Ok(run_dir)
-}
-
-fn trained_policy(name: &str, config: &Config, run_dir: &RunDir, world: &World) -> Result<AgentPolicy> {
-    let path = run_dir.policy_path();
-    let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let policy = Policy::from_safetensors(&bytes, &config.model, Arc::clone(world.items()))?;
-    Ok(AgentPolicy::new(name, Arc::new(policy), config.period_layout()))
 }
 
 /// The evaluations of a run, its environment steps and its updates.

@@ -5,12 +5,16 @@
 
 use super::{
     Budget, Cell, Scale,
-    methods::{self, Method, SUBJECT},
+    methods::{self, How, Method, SUBJECT},
 };
 
 /// What can be made anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Experiment {
+    /// What the world's logged sessions hold.
+    Table1,
+    /// How well all methods order the logged test sessions.
+    Table2,
     /// Average Q, its Monte-Carlo return and the evaluation return over training: MaHRL and HRL-G.
     Fig6,
     /// All methods online, in short and long sessions.
@@ -23,11 +27,13 @@ pub enum Experiment {
 
 impl Experiment {
     /// All, in the order of the paper.
-    pub const ALL: [Self; 4] = [Self::Fig6, Self::Fig7, Self::Fig8, Self::Fig9];
+    pub const ALL: [Self; 6] = [Self::Table1, Self::Table2, Self::Fig6, Self::Fig7, Self::Fig8, Self::Fig9];
 
     /// `fig6` and so on, for files.
     pub fn id(self) -> &'static str {
         match self {
+            Self::Table1 => "table1",
+            Self::Table2 => "table2",
             Self::Fig6 => "fig6",
             Self::Fig7 => "fig7",
             Self::Fig8 => "fig8",
@@ -38,6 +44,8 @@ impl Experiment {
     /// What it shows.
     pub fn title(self) -> &'static str {
         match self {
+            Self::Table1 => "Table 1: the logged sessions",
+            Self::Table2 => "Table 2: logged sessions ordered anew, all methods",
             Self::Fig6 => "Fig 6: average Q and return over training",
             Self::Fig7 => "Fig 7: rewards online, all methods",
             Self::Fig8 => "Fig 8: sensitivity to alpha",
@@ -97,7 +105,7 @@ fn is_change(method: &Method, setting: &(String, toml::Value)) -> bool {
     config(std::slice::from_ref(setting)) != config(&[])
 }
 
-/// The variants of an experiment, in the order of its table. `only`: methods by id, all if empty (Fig 7).
+/// The variants of an experiment, in the order of its table. `only`: methods by id, all if empty (Table 2, Fig 7).
 pub fn variants(experiment: Experiment, scale: Scale, only: &[String]) -> Vec<Variant> {
     let subject = Method::find(SUBJECT).expect("the table of methods has its subject");
     let with = |name: String, settings: Vec<(&str, toml::Value)>| {
@@ -110,8 +118,10 @@ pub fn variants(experiment: Experiment, scale: Scale, only: &[String]) -> Vec<Va
         Experiment::Fig6 => {
             ["hrl-g", SUBJECT].into_iter().filter_map(Method::find).map(Variant::of).collect()
         }
-        Experiment::Fig7 => methods::all()
+        Experiment::Table1 => Vec::new(),
+        Experiment::Table2 | Experiment::Fig7 => methods::all()
             .into_iter()
+            .filter(|method| experiment == Experiment::Fig7 || !matches!(method.how, How::Oracle(_)))
             .filter(|method| only.is_empty() || only.iter().any(|id| id == method.id))
             .map(Variant::of)
             .collect(),

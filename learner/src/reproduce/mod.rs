@@ -8,6 +8,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`budget`] | steps, sessions and seeds: `quick` and `full` |
+//! | [`logged`] | the sessions that supervised methods learn from, and that all methods rank |
 //! | [`methods`] | the compared methods, and how each is trained |
 //! | [`experiment`] | which cells a table or figure needs |
 //! | [`cell`] | one method and seed: trained, judged, written down |
@@ -22,6 +23,7 @@ pub mod budget;
 pub mod cell;
 pub mod experiment;
 pub mod figure;
+pub mod logged;
 pub mod methods;
 pub mod paper;
 pub mod pool;

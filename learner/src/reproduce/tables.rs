@@ -9,8 +9,9 @@ use super::{
     paper,
     summary::Reward,
 };
-use crate::evaluation::Estimate;
+use crate::{baselines::InteractionLog, evaluation::Estimate};
 
+mod logged;
 mod training;
 
 /// Everything that an experiment shows.
@@ -27,12 +28,20 @@ pub struct Section {
 /// The section of an experiment.
 pub fn section(experiment: Experiment, summaries: &[Summary], budget: &Budget) -> Section {
     let (tables, figures) = match experiment {
+        Experiment::Table1 => (Vec::new(), Vec::new()),
+        Experiment::Table2 => logged::ranking(summaries),
         Experiment::Fig6 => training::section(summaries),
         Experiment::Fig7 => online(summaries, budget),
         Experiment::Fig8 => sensitivity(experiment, summaries, budget, "The paper takes alpha = 0.5."),
         Experiment::Fig9 => sensitivity(experiment, summaries, budget, "The paper takes M = 2 and c = 10."),
     };
     Section { experiment, tables, figures }
+}
+
+/// Table 1, which needs no cell.
+pub fn statistics(train: &InteractionLog, test: &InteractionLog) -> Section {
+    let tables = vec![logged::statistics(train, test)];
+    Section { experiment: Experiment::Table1, tables, figures: Vec::new() }
 }
 
 fn with_interval(estimate: Estimate) -> String {

@@ -11,6 +11,7 @@
 //! | `policy.safetensors` | the newest weights of all four online networks |
 //! | `history_greedy.safetensors` | the supervised reference, once trained |
 //! | `evaluation.json` | the final table |
+//! | `ranking-{static,sequential}.{json,csv}` | logged sessions ranked anew, once `learner rank` was asked |
 //! | `report.html` | plots and the table in one file |
 
 pub mod metrics;

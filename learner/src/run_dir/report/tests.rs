@@ -87,6 +87,7 @@ fn row(name: &str, total: f64) -> Row {
         click: around(0.8 * total),
         order: around(0.2 * total),
         expected: Some(around(total)),
+        expected_order: None,
         ctr: around(0.1),
         cvr: around(0.05),
         length: 50.0,
@@ -96,7 +97,7 @@ fn row(name: &str, total: f64) -> Row {
         cumulative_total: Vec::new(),
         sessions: Vec::new(),
     };
-    Row { result, difference: Some(around(0.5)), normalised: Some(around(0.2)), lead: None }
+    Row { result, difference: Some(around(0.5)), normalised: Some(around(0.2)), lead: None, lead_p: None }
 }
 
 fn comparison(agent: f64, length: usize) -> Comparison {

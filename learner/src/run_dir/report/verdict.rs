@@ -16,20 +16,26 @@ pub struct Verdict {
     pub text: String,
 }
 
+/// Largest p-value that decides.
+const LEVEL: f64 = 0.05;
+
 /// Where an interval of paired differences lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// Wholly above zero.
     Above,
-    /// It holds zero.
+    /// It holds zero, or would if all comparisons of the table are to hold together (Holm).
     Level,
     /// Wholly below zero.
     Below,
 }
 
 impl Side {
-    fn of(difference: Estimate) -> Self {
-        if difference.low > 0.0 {
+    /// `p_value` is corrected for the number of comparisons; tables written before there was one have none.
+    fn of(difference: Estimate, p_value: Option<f64>) -> Self {
+        if p_value.is_some_and(|p| p >= LEVEL) {
+            Self::Level
+        } else if difference.low > 0.0 {
             Self::Above
         } else if difference.high < 0.0 {
             Self::Below
@@ -65,7 +71,7 @@ pub fn verdicts(comparison: &Comparison) -> Vec<Verdict> {
 /// Sessions are paired: both played the same users with the same luck.
 fn beside(agent: &Row, other: &Row) -> Option<Verdict> {
     let lead = other.lead?;
-    let side = Side::of(lead);
+    let side = Side::of(lead, other.lead_p);
     let (ours, theirs) = (agent.result.total, other.result.total);
     let range = |e: Estimate| format!("{:.2} ({:.2} to {:.2})", e.value, e.low, e.high);
     let apart = if ours.low > theirs.high || ours.high < theirs.low { ", intervals apart" } else { "" };
@@ -96,7 +102,9 @@ mod tests {
             (-0.4, -0.1, Side::Below),
         ] {
             let difference = Estimate { value: (low + high) / 2.0, low, high };
-            assert_eq!(Side::of(difference), side, "{low} to {high}");
+            assert_eq!(Side::of(difference, None), side, "{low} to {high}");
+            assert_eq!(Side::of(difference, Some(0.001)), side, "{low} to {high}");
+            assert_eq!(Side::of(difference, Some(0.2)), Side::Level, "not among so many comparisons");
         }
     }
 }
