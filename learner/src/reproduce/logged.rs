@@ -48,7 +48,9 @@ fn of(
 ) -> Result<InteractionLog> {
     let path = Path::new(world.name());
     if path.is_dir() {
-        return Ok(InteractionLog::of_log(&Log::open(path)?, split, config.model.window, false));
+        // As in the paper (Sec 4.1.1), nothing is learned from sessions without a click.
+        let drop_clickless = split == Split::Train;
+        return Ok(InteractionLog::of_log(&Log::open(path)?, split, config.model.window, drop_clickless));
     }
     let mut environment = world.build(users, SLOTS, config.environment.session_length)?;
     let first = users.first_session();
