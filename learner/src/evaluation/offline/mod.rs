@@ -12,7 +12,7 @@
 //! | [`table`] | methods side by side: text, CSV, JSON |
 //! | [`agent_ranker`] | MaHRL's critic as a ranker |
 //! | [`off_policy`] | per-decision IPS, SNIPS and doubly robust estimates |
-//! | [`decisions`] | what those need of a log and a ranker |
+//! | [`mod@decisions`] | what those need of a log and a ranker |
 
 pub mod agent_ranker;
 pub mod decisions;
