@@ -97,8 +97,11 @@ class Policy:
         rows = self.items[items]
         if self.model["critic_action"] == "direction":
             rows = 7 * rows / np.linalg.norm(rows, axis=1, keepdims=True)
-        hidden = np.maximum(get("state.weight") @ state + get("state.bias") + rows @ get("action.weight").T, 0)
-        q = hidden @ get("out.weight")[0] + get("out.bias")[0]
+        hidden = get("state.weight") @ state + get("state.bias") + rows @ get("action.weight").T
+        if self.model["head_norm"]:
+            hidden = hidden - hidden.mean(1, keepdims=True)
+            hidden = hidden / np.sqrt(np.square(hidden).mean(1, keepdims=True) + 1e-5)
+        q = np.maximum(hidden, 0) @ get("out.weight")[0] + get("out.bias")[0]
         return {"relu": np.maximum(q, 0), "softplus": np.logaddexp(0, q), "linear": q}[self.model["critic_output"]]
 
 

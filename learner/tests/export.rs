@@ -136,6 +136,7 @@ fn cases() -> Vec<Case> {
         config.model.critic_action = CriticAction::Direction;
         config.model.critic_output = CriticOutput::Linear;
         config.model.n_goals = 3;
+        config.model.head_norm = true;
     };
     vec![
         Case::new(Preset::Paper, |_| {}),

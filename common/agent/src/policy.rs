@@ -202,10 +202,11 @@ impl Policy {
         Ok(())
     }
 
-    /// Whether the weights hold this network. Actors are always there.
+    /// Whether the weights hold this network.
     pub fn has(&self, network: Network) -> bool {
         match network {
-            Network::HighActor | Network::LowActor => true,
+            Network::HighActor => self.high_actor.is_some(),
+            Network::LowActor => true,
             Network::HighCritic => self.high_critic.is_some(),
             Network::LowCritic => self.low_critic.is_some(),
         }

@@ -58,6 +58,11 @@ pub struct CriticForms {
     pub output: CriticOutput,
 }
 
+/// Ba et al. 2016 without gain and bias (D24): the last k numbers get mean 0 and variance 1, `[..., k]`.
+pub fn normalised(hidden: &Tensor, k: i64) -> Tensor {
+    hidden.layer_norm([k].as_slice(), None::<&Tensor>, None::<&Tensor>, NORM_EPSILON, false)
+}
+
 /// q before the output's activation: states `[B, D]`, actions `[B, H, n]` (head i sees action i only), out `[B, H]`.
 fn pre_output(blocks: &[Tensor], state: &Tensor, action: &Tensor, norm: bool) -> Tensor {
     let [w_state, b_state, w_action, w_out, b_out] = blocks else {
@@ -71,8 +76,7 @@ fn pre_output(blocks: &[Tensor], state: &Tensor, action: &Tensor, norm: bool) ->
     let of_action = action.transpose(0, 1).bmm(&w_action.transpose(1, 2)).transpose(0, 1);
     let mut hidden = of_state + of_action;
     if norm {
-        // Ba et al. 2016 without gain and bias: each head's k numbers get mean 0 and variance 1.
-        hidden = hidden.layer_norm([k].as_slice(), None::<&Tensor>, None::<&Tensor>, NORM_EPSILON, false);
+        hidden = normalised(&hidden, k);
     }
     // Eqs 5, 8: v_i = ReLU(W1_i s + W2_i g^i + b_i)
     let v = hidden.relu();

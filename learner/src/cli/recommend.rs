@@ -89,7 +89,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         }
     }
     super::print_lines(&format!(
-        "{} by the cosine with the virtual action (Eq 9); Q is the critic's value (Eq 8)\n{table}",
+        "{}, best first: cosine with the virtual action (Eq 9), the critic's value Q (Eq 8)\n{table}",
         config.method()
     ));
     Ok(Outcome::Done)
@@ -150,12 +150,17 @@ fn choices(policy: &Arc<Policy>, layout: PeriodLayout, past: &Past, k: usize) ->
         .collect();
     // Ties to the lowest id, as Eq 9 is read.
     left.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    left.truncate(k);
+    // Among the nearest the critic chooses (`model.rescored_items`, D23).
+    let rescored = if model.rescored_items > 1 { model.rescored_items.min(left.len()) } else { 0 };
+    left.truncate(k.max(rescored));
     let embeddings: Vec<f32> = left.iter().flat_map(|&(_, item)| items.embedding(item)).copied().collect();
     let mut values = vec![0.0; left.len()];
     policy.low_q_of_actions(&past.windows, guidance, &embeddings, &mut scratch, &mut values)?;
     let choice = |(&(cosine, item), &value): (&(f32, ItemId), &f32)| Choice { item, cosine, value };
-    Ok(left.iter().zip(&values).map(choice).collect())
+    let mut choices: Vec<Choice> = left.iter().zip(&values).map(choice).collect();
+    choices[..rescored].sort_by(|a, b| b.value.total_cmp(&a.value));
+    choices.truncate(k);
+    Ok(choices)
 }
 
 /// Of a direction with one of length 1; 0 without direction.

@@ -12,7 +12,7 @@ use common::{
 };
 use tch::{CModule, Kind, TchError, Tensor};
 
-use crate::algorithm::heads::{DIRECTION_LENGTH, action};
+use crate::algorithm::heads::{DIRECTION_LENGTH, action, normalised};
 
 /// Networks and items as tensors.
 pub struct Networks {
@@ -135,7 +135,11 @@ impl Networks {
         let a = Tensor::embedding(&seen, items, -1, false, false);
         // v = ReLU(W1 s + W2 a + b), q = f(w v + b')
         let of_state = s.linear(of("state.weight"), Some(of("state.bias"))).unsqueeze(1);
-        let v = (of_state + a.matmul(&of("action.weight").tr())).relu();
+        let mut hidden = of_state + a.matmul(&of("action.weight").tr());
+        if self.model.head_norm {
+            hidden = normalised(&hidden, self.model.head_width as i64);
+        }
+        let v = hidden.relu();
         let q = v.linear(of("out.weight"), Some(of("out.bias"))).squeeze_dim(2);
         match self.model.critic_output {
             CriticOutput::Relu => q.relu(),
