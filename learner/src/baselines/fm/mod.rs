@@ -56,7 +56,7 @@ impl FmSettings {
             Budget::Quick => (3, 150_000),
             Budget::Full => (5, 2_000_000),
         };
-        Self { factors: 16, deviation: 0.01, passes, learning_rate: 0.03, decay: 1e-4, most_rows }
+        Self { factors: 16, deviation: 0.01, passes, learning_rate: 0.03, decay: 1e-2, most_rows }
     }
 
     fn validate(&self) -> Result<(), Error> {

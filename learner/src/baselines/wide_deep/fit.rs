@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 
 use super::{
     NAME, WideDeepSettings,
-    crosses::crosses,
+    crosses::Past,
     deep::{self, N_CLASSES},
     ftrl::Ftrl,
 };
@@ -35,12 +35,15 @@ pub(super) fn fit(
     let mut wide = Ftrl::new(N_CLASSES << settings.bits, settings.ftrl);
     let table = Tensor::from_slice(items.embeddings()).view([-1, items.n_dims() as i64]);
     let shuffles = Streams::new(seed, "wide-deep/shuffle");
+    let mut past = Past::default();
     let mut buckets: Vec<Vec<u32>> = vec![Vec::new(); settings.batch];
     for pass in 0..settings.passes {
         let mut loss_sum = 0.0;
         for batch in rows.shuffled(&shuffles, pass).chunks(settings.batch) {
             for (&row, buckets) in batch.iter().zip(&mut buckets) {
-                crosses(items, rows.windows(row), rows.items[row], settings.bits, buckets);
+                past.read(items, rows.windows(row));
+                buckets.clear();
+                buckets.extend(past.cross(items, rows.items[row], settings.bits));
             }
             let labels: Vec<i64> = batch.iter().map(|&row| rows.feedback[row] as i64).collect();
             let deep = forward(&network, &inputs(rows, items, &table, batch));

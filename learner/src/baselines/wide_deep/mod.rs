@@ -29,7 +29,7 @@ use super::{
     ranker::expected_reward,
     rows::Rows,
 };
-use crosses::crosses;
+use crosses::Past;
 use deep::{Deep, N_CLASSES};
 pub use ftrl::FtrlSettings;
 
@@ -159,7 +159,7 @@ struct FittedWideDeep {
     /// As they are saved.
     values: Arc<Values>,
     deep: Arc<Deep>,
-    buckets: Vec<u32>,
+    past: Past,
     means: Vec<f32>,
 }
 
@@ -172,7 +172,7 @@ impl FittedWideDeep {
             wide: wide.into(),
             deep: Arc::new(Deep::new(items.n_dims(), &values)),
             values: Arc::new(values),
-            buckets: Vec::new(),
+            past: Past::default(),
             means: vec![0.0; N_WINDOWS * items.n_dims()],
         }
     }
@@ -211,9 +211,9 @@ impl Ranker for FittedWideDeep {
     fn scores(&mut self, state: &SessionState<'_>, candidates: &[ItemId], scores: &mut [f32]) {
         window_means(&self.items, std::iter::once(state.windows), &mut self.means);
         let mut logits = self.deep.logits(&self.items, &self.means, candidates);
+        self.past.read(&self.items, state.windows);
         for ((logits, &item), score) in logits.chunks_exact_mut(N_CLASSES).zip(candidates).zip(scores) {
-            crosses(&self.items, state.windows, item, self.bits, &mut self.buckets);
-            for &bucket in &self.buckets {
+            for bucket in self.past.cross(&self.items, item, self.bits) {
                 let weights = &self.wide[bucket as usize * N_CLASSES..][..N_CLASSES];
                 logits.iter_mut().zip(weights).for_each(|(logit, weight)| *logit += weight);
             }
