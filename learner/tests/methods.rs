@@ -1,15 +1,23 @@
-//! Every supervised method learns from a log of ShopWorld, survives its file, and is reproducible.
+//! Every supervised method learns from a log of ShopWorld and from an imported one, survives its file, and is reproducible.
 
 #![allow(clippy::unwrap_used, reason = "a set-up that fails is a failed test")]
 
+#[allow(dead_code, reason = "each test program uses a part of it")]
+mod planted_log;
+
 use std::{ops::ControlFlow, sync::LazyLock};
 
-use common::{Feedback, config::Config};
+use common::{
+    Feedback, ItemId,
+    config::Config,
+    history::{Kind, window},
+};
 use learner::{
-    baselines::{Budget, Fitted, GreedyRanker, InteractionLog, Method, TrainingData, methods},
+    baselines::{Budget, Fitted, GreedyRanker, InteractionLog, Method, Ranker, TrainingData, methods},
     evaluation::{EvaluatedPolicy, EvaluationSettings, Users, roll_out},
     world::World,
 };
+use logs::{Log, Split};
 use sim::Reference;
 
 const LENGTH: usize = 20;
@@ -68,6 +76,54 @@ fn every_supervised_method_beats_random_and_a_random_ranker_does_not() {
     }
 }
 
+/// Share of the pairs of a clicked and a skipped item of a session that are ranked rightly, by the state before it.
+fn auc(ranker: &mut dyn Ranker, log: &InteractionLog) -> f64 {
+    let (mut right, mut pairs) = (0.0, 0.0);
+    for session in log.sessions() {
+        let items: Vec<ItemId> = session.steps.iter().map(|step| step.item).collect();
+        let mut scores = vec![0.0; items.len()];
+        ranker.scores(&session.initial_state(), &items, &mut scores);
+        let of = |clicked| {
+            let scored = session.steps.iter().zip(&scores);
+            scored.filter(move |(step, _)| step.feedback.clicked() == clicked).map(|(_, &score)| score)
+        };
+        for clicked in of(true) {
+            for skipped in of(false) {
+                right += if clicked == skipped { 0.5 } else { f64::from(u8::from(clicked > skipped)) };
+                pairs += 1.0;
+            }
+        }
+    }
+    right / pairs
+}
+
+#[test]
+fn every_supervised_method_ranks_the_test_days_of_an_imported_log() {
+    tch::set_num_threads(1);
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(&planted_log::write(folder.path(), false)).unwrap();
+    let read = |split| InteractionLog::of_log(&log, split, 10, false);
+    let (train, test) = (read(Split::Train), read(Split::Test));
+    // Two sessions of each user on training days, one on a test day, all of equal length.
+    assert_eq!((train.n_sessions(), train.n_steps()), (2 * test.n_sessions(), 2 * test.n_steps()));
+    // Users come in one order; a test session starts from what the training days end with.
+    for (k, session) in test.sessions().enumerate() {
+        assert_eq!(session.user, train.session(2 * k).user);
+        let before = train.session(2 * k).steps.iter().chain(train.session(2 * k + 1).steps);
+        let last_skip = before.filter(|step| !step.feedback.clicked()).last().unwrap().item;
+        assert_eq!(window(session.start_windows, Kind::Skipped).last(), Some(&last_skip));
+    }
+    let items = log.items().unwrap();
+    for name in SUPERVISED {
+        let method = methods::by_name(name, Budget::Quick).unwrap();
+        let data = TrainingData { log: &train, items: &items, world: None, seed: 0 };
+        let fitted = method.fit(&data, &mut |_| ControlFlow::Continue(())).unwrap();
+        let found = auc(&mut *fitted.ranker(), &test);
+        // A random ranker gets 0.5, with a standard error below 0.01.
+        assert!(found > 0.6, "{name}: {found}");
+    }
+}
+
 #[test]
 fn a_fitted_method_loads_equal_and_equal_seeds_give_equal_files() {
     let log = log(40);
@@ -83,7 +139,7 @@ fn a_fitted_method_loads_equal_and_equal_seeds_give_equal_files() {
         let loaded = method.load(&path("first"), WORLD.items()).unwrap();
         let (mut ranker, mut loaded) = (fitted.ranker(), loaded.ranker());
         assert_eq!(ranker.name(), *name);
-        let candidates: Vec<_> = (0..50).map(common::ItemId).collect();
+        let candidates: Vec<_> = (0..50).map(ItemId).collect();
         for session in log.sessions().take(5) {
             session.replay(|state, _| {
                 let (mut expected, mut found) = ([0.0; 50], [0.0; 50]);
@@ -105,7 +161,7 @@ fn a_log_without_clicks_is_refused_by_name() {
     let mut log = InteractionLog::new(clicked.window());
     for session in clicked.sessions() {
         let skipped = |step| learner::baselines::Step { feedback: Feedback::Skip, ..step };
-        let windows = vec![common::ItemId::PADDING; session.start_windows.len()];
+        let windows = vec![ItemId::PADDING; session.start_windows.len()];
         log.push(session.user, &windows, session.steps.iter().copied().map(skipped));
     }
     for name in SUPERVISED {
