@@ -110,7 +110,7 @@ fn every_supervised_method_ranks_the_test_days_of_an_imported_log() {
     for (k, session) in test.sessions().enumerate() {
         assert_eq!(session.user, train.session(2 * k).user);
         let before = train.session(2 * k).steps.iter().chain(train.session(2 * k + 1).steps);
-        let last_skip = before.filter(|step| !step.feedback.clicked()).last().unwrap().item;
+        let last_skip = before.rev().find(|step| !step.feedback.clicked()).unwrap().item;
         assert_eq!(window(session.start_windows, Kind::Skipped).last(), Some(&last_skip));
     }
     let items = log.items().unwrap();
