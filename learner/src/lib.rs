@@ -6,7 +6,7 @@
 //! | [`engine`] | one update of both levels, behind one seam |
 //! | [`checkpoint`] | networks, targets, optimisers, step and RNG on disk |
 //! | [`weights`] | the weight broadcast |
-//! | [`baselines`] | policies to compare with |
+//! | [`baselines`] | methods to compare with, behind one seam |
 //! | [`simulator`] | fitting the learned simulator (Sec 4.2.1) and its acceptance report |
 //! | [`evaluation`] | rollouts without exploration, intervals, tables |
 //! | [`export`] | a trained policy for other programs: safetensors, JSON, TorchScript |

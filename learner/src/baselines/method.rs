@@ -7,9 +7,13 @@
 use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 use common::ItemTable;
+use sim::Environment;
 
 use super::{Error, GreedyRanker, InteractionLog, Ranker};
-use crate::{evaluation::EvaluatedPolicy, world::World};
+use crate::{
+    evaluation::{EvaluatedPolicy, Users},
+    world::World,
+};
 
 /// What a method is fitted to. The same for all methods of a comparison.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +26,20 @@ pub struct TrainingData<'a> {
     pub world: Option<&'a World>,
     /// Seed of initial parameters and shuffles.
     pub seed: u64,
+}
+
+/// Sessions side by side of methods that act while they learn, and their length: those of the preset `tuned`.
+const ACTING: (usize, usize) = (256, 50);
+
+impl TrainingData<'_> {
+    /// Training users to act for.
+    ///
+    /// # Errors
+    /// [`Error::NeedsWorld`] without a world; a world that refuses.
+    pub(super) fn training_users(&self, method: &'static str) -> Result<Box<dyn Environment>, Error> {
+        let world = self.world.ok_or(Error::NeedsWorld { method })?;
+        Ok(world.build(Users::Training, ACTING.0, ACTING.1)?)
+    }
 }
 
 /// Where a fit stands.

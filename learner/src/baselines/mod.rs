@@ -20,6 +20,7 @@
 //! | [`history_greedy`] | the myopic bar: a supervised two-tower policy on the agents' own inputs |
 //! | `rows` | the steps of a log, ready for minibatches |
 //! | `network` | trainable parameters and their optimisers |
+//! | `explore` | random items of methods that act while they learn |
 //! | `file` | fitted methods on disk |
 //!
 //! The privileged oracles are no methods: they live beside their world in `sim`.
@@ -28,6 +29,7 @@ pub mod agents;
 pub mod cf;
 pub mod deers;
 mod error;
+mod explore;
 mod file;
 pub mod fm;
 pub mod greedy;
@@ -41,6 +43,8 @@ mod network;
 pub mod ranker;
 pub mod references;
 mod rows;
+#[cfg(test)]
+mod test_world;
 pub mod wide_deep;
 
 pub use error::Error;

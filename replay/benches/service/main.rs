@@ -52,6 +52,17 @@ fn measure_inserts(bencher: Bencher<'_, '_>, mut writer: Writer) {
     bencher.counter(ItemsCount::new(ROUND)).bench_local(|| rows.store(&mut writer, ROUND));
 }
 
+/// Minibatches of so many low-level rows from full tables.
+fn measure_samples(bencher: Bencher<'_, '_>, runtime: &Runtime, shards: &Shards, rows: usize) {
+    let mut writer = open(runtime, shards);
+    Rows::from_round(0).store(&mut writer, 20 * ROUND);
+    let (sampler, mut key) = (shards.sampler(Duration::from_secs(5)), 0);
+    bencher.counter(ItemsCount::new(rows)).bench_local(|| {
+        key += 1;
+        runtime.block_on(sampler.sample_low(rows, key)).expect("the table is not empty")
+    });
+}
+
 #[divan::bench(args = [1, 2], max_time = Duration::from_secs(3))]
 fn insert(bencher: Bencher<'_, '_>, n_shards: usize) {
     let (runtime, shards, _replay) = start(n_shards, 200_000);
@@ -61,25 +72,13 @@ fn insert(bencher: Bencher<'_, '_>, n_shards: usize) {
 #[divan::bench(args = [40, 256, 1024], max_time = Duration::from_secs(2))]
 fn sample_low(bencher: Bencher<'_, '_>, rows: usize) {
     let (runtime, shards, _replay) = start(1, 200_000);
-    let mut writer = open(&runtime, &shards);
-    Rows::from_round(0).store(&mut writer, 20 * ROUND);
-    let (sampler, mut key) = (shards.sampler(Duration::from_secs(5)), 0);
-    bencher.counter(ItemsCount::new(rows)).bench_local(|| {
-        key += 1;
-        runtime.block_on(sampler.sample_low(rows, key)).expect("the table is not empty")
-    });
+    measure_samples(bencher, &runtime, &shards, rows);
 }
 
 #[divan::bench(max_time = Duration::from_secs(2))]
 fn sample_256_low_from_two_shards(bencher: Bencher<'_, '_>) {
     let (runtime, shards, _replay) = start(2, 200_000);
-    let mut writer = open(&runtime, &shards);
-    Rows::from_round(0).store(&mut writer, 20 * ROUND);
-    let (sampler, mut key) = (shards.sampler(Duration::from_secs(5)), 0);
-    bencher.counter(ItemsCount::new(256_usize)).bench_local(|| {
-        key += 1;
-        runtime.block_on(sampler.sample_low(256, key)).expect("the table is not empty")
-    });
+    measure_samples(bencher, &runtime, &shards, 256);
 }
 
 /// A shard with files, that lets writers go on.
@@ -119,13 +118,7 @@ fn sample_low_by_priority(bencher: Bencher<'_, '_>, rows: usize) {
     let settings = settings(200_000, Sampling::Prioritised { exponent: 0.6 });
     let (shards, _replay) =
         LocalReplay::start(&settings, 1, runtime.handle()).expect("the settings are valid");
-    let mut writer = open(&runtime, &shards);
-    Rows::from_round(0).store(&mut writer, 20 * ROUND);
-    let (sampler, mut key) = (shards.sampler(Duration::from_secs(5)), 0);
-    bencher.counter(ItemsCount::new(rows)).bench_local(|| {
-        key += 1;
-        runtime.block_on(sampler.sample_low(rows, key)).expect("the table is not empty")
-    });
+    measure_samples(bencher, &runtime, &shards, rows);
 }
 
 /// A million low-level rows, read from a snapshot or from the journal alone.

@@ -10,7 +10,6 @@ use common::{
     seed::Streams,
     transition::{Ending, Step},
 };
-use rand::RngExt;
 use sim::{Environment, Outcome};
 
 use super::{
@@ -18,7 +17,7 @@ use super::{
     memory::{Episode, Memory},
     policy::no_candidate,
 };
-use crate::baselines::Error;
+use crate::baselines::{Error, explore::explore};
 
 /// The rollouts of one training.
 pub(super) struct Collector<'a> {
@@ -68,7 +67,8 @@ impl<'a> Collector<'a> {
             policy.choose_greedy(&*self.world, &mut self.actions)?;
         }
         for slot in 0..self.n_slots() {
-            self.explore(slot, epsilon)?;
+            explore(&*self.world, &self.explore, (slot, epsilon), &mut self.actions[slot])
+                .map_err(no_candidate)?;
         }
         self.world.step(&self.actions, &mut self.outcomes)?;
         let mut reward = 0.0;
@@ -93,21 +93,5 @@ impl<'a> Collector<'a> {
             recall: self.world.recall()[slot].clone(),
             steps: Vec::new(),
         }
-    }
-
-    /// Puts a random candidate in place of a slot's action, with probability `epsilon`.
-    fn explore(&mut self, slot: usize, epsilon: f32) -> Result<(), Error> {
-        let session = self.world.session(slot);
-        let mut rng = self.explore.at(session, self.world.step_number(slot));
-        if rng.random::<f32>() >= epsilon {
-            return Ok(());
-        }
-        let recall = &self.world.recall()[slot];
-        if recall.n_left() == 0 {
-            return Err(no_candidate(session));
-        }
-        let position = recall.nth_left(rng.random_range(0..recall.n_left()));
-        self.actions[slot] = recall.candidates()[position.expect("fewer than are left")];
-        Ok(())
     }
 }

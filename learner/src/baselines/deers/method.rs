@@ -13,10 +13,6 @@ use crate::{
     evaluation::{EvaluatedPolicy, Users},
 };
 
-/// Sessions side by side while it learns, and their length: those of the preset `tuned`.
-const SLOTS: usize = 256;
-const SESSION_LENGTH: usize = 50;
-
 /// DEERS with a budget.
 #[derive(Clone, Debug)]
 pub struct DeersMethod {
@@ -45,8 +41,7 @@ impl Method for DeersMethod {
     }
 
     fn fit(&self, data: &TrainingData<'_>, progress: &mut OnProgress<'_>) -> Result<Box<dyn Fitted>, Error> {
-        let world = data.world.ok_or(Error::NeedsWorld { method: NAME })?;
-        let mut world = world.build(Users::Training, SLOTS, SESSION_LENGTH)?;
+        let mut world = data.training_users(NAME)?;
         let settings = Settings {
             seed: data.seed,
             first_session: Users::Training.first_session(),

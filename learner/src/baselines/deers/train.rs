@@ -117,26 +117,15 @@ struct Since {
 
 #[cfg(test)]
 mod tests {
-    use common::{Feedback, ItemId, transition::Ending};
-    use sim::{Outcome, Reference, ReferencePolicy, ShopWorld, ShopWorldSettings, Variant};
+    use sim::{Reference, ReferencePolicy};
 
     use super::*;
-    use crate::{baselines::deers::Pairwise, evaluation::EvaluatedPolicy};
+    use crate::baselines::{
+        deers::Pairwise,
+        test_world::{reward, world},
+    };
 
-    const LENGTH: usize = 15;
-
-    /// The world with many clicks, few candidates, short sessions.
-    fn world(n_slots: usize) -> ShopWorld {
-        ShopWorld::of_variant(ShopWorldSettings {
-            variant: Variant::Dense,
-            n_slots,
-            session_length: LENGTH,
-            candidates: 100,
-            warmup_steps: 15,
-            ..ShopWorldSettings::default()
-        })
-        .unwrap()
-    }
+    const CANDIDATES: usize = 100;
 
     fn short(seed: u64, pairwise: Pairwise) -> Settings {
         Settings {
@@ -158,27 +147,10 @@ mod tests {
     const HINGE: Pairwise = Pairwise::Hinge { weight: 0.1, margin: 1.0 };
     const SQUARED: Pairwise = Pairwise::Squared { weight: 0.1, clip: 1.0 };
 
-    /// Mean reward of 256 test sessions.
-    fn reward(world: &mut ShopWorld, policy: &mut dyn EvaluatedPolicy) -> f64 {
-        let n_slots = world.n_slots();
-        let mut actions = vec![ItemId::PADDING; n_slots];
-        let mut outcomes = vec![Outcome { feedback: Feedback::Skip, ending: Ending::None }; n_slots];
-        let mut sum = 0.0;
-        for first in (0..256).step_by(n_slots) {
-            (0..n_slots).for_each(|slot| world.begin(slot, (1 << 41) + (first + slot) as u64));
-            for _ in 0..LENGTH {
-                policy.choose(world, &mut actions).unwrap();
-                world.step(&actions, &mut outcomes).unwrap();
-                sum += outcomes.iter().map(|outcome| f64::from(outcome.feedback.reward())).sum::<f64>();
-            }
-        }
-        sum / 256.0
-    }
-
     #[test]
     fn a_short_training_beats_random_by_a_clear_margin() {
         tch::set_num_threads(1);
-        let mut world = world(64);
+        let mut world = world(64, CANDIDATES);
         let random = reward(&mut world, &mut ReferencePolicy::new(Reference::Random, 0));
         for pairwise in [HINGE, SQUARED] {
             let mut reports = Vec::new();
@@ -191,7 +163,6 @@ mod tests {
             assert_eq!((reports.len(), last.steps), (20, 30_000));
             assert!((300..=400).contains(&last.updates), "{} updates", last.updates);
             let trained = reward(&mut world, &mut policy);
-            // The standard error of a mean over 256 sessions is about 2 %.
             assert!(trained > 1.2 * random, "{pairwise:?}: DEERS {trained}, random {random}");
         }
     }
@@ -201,12 +172,13 @@ mod tests {
         tch::set_num_threads(1);
         let settings = |seed| Settings { steps: 3_000, min_size: 1_000, batch: 16, ..short(seed, HINGE) };
         let mut go_on = |_| ControlFlow::Continue(());
-        let mut trained =
-            |seed| train(&mut world(32), &settings(seed), &mut go_on).unwrap().parameters().clone();
+        let mut trained = |seed| {
+            train(&mut world(32, CANDIDATES), &settings(seed), &mut go_on).unwrap().parameters().clone()
+        };
         let parameters = trained(1);
         assert_eq!(parameters, trained(1));
         assert_ne!(parameters, trained(2));
-        let stopped = train(&mut world(32), &settings(1), &mut |_| ControlFlow::Break(()));
+        let stopped = train(&mut world(32, CANDIDATES), &settings(1), &mut |_| ControlFlow::Break(()));
         assert!(matches!(stopped, Err(Error::Interrupted { .. })));
     }
 }

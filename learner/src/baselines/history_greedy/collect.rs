@@ -4,10 +4,10 @@
 //! taken up by the next call. Exploration draws from the stream (session, step), like everything in the world.
 
 use common::{Feedback, ItemId, SessionId, seed::Streams, transition::Ending};
-use rand::RngExt;
 use sim::{Environment, Outcome};
 
 use super::{Error, HistoryGreedy, interactions::Interactions};
+use crate::baselines::explore::explore;
 
 /// What a collection came to.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +63,8 @@ impl<'a> Collector<'a> {
                 policy.choose_greedy(&*self.world, &mut self.actions)?;
             }
             for slot in 0..n_slots {
-                self.explore(slot, epsilon)?;
+                explore(&*self.world, &self.explore, (slot, epsilon), &mut self.actions[slot])
+                    .map_err(|session| Error::NoCandidate { session })?;
             }
             // A step shifts the windows; what the policy saw is what is learned from.
             self.windows.clear();
@@ -85,21 +86,5 @@ impl<'a> Collector<'a> {
     fn begin(&mut self, slot: usize) {
         self.world.begin(slot, self.next_session);
         self.next_session += 1;
-    }
-
-    /// Puts a random candidate in place of a slot's action, with probability `epsilon`.
-    fn explore(&mut self, slot: usize, epsilon: f32) -> Result<(), Error> {
-        let session = self.world.session(slot);
-        let mut rng = self.explore.at(session, self.world.step_number(slot));
-        if rng.random::<f32>() >= epsilon {
-            return Ok(());
-        }
-        let recall = &self.world.recall()[slot];
-        if recall.n_left() == 0 {
-            return Err(Error::NoCandidate { session });
-        }
-        let position = recall.nth_left(rng.random_range(0..recall.n_left()));
-        self.actions[slot] = recall.candidates()[position.expect("fewer than are left")];
-        Ok(())
     }
 }

@@ -10,10 +10,6 @@ use crate::{
     evaluation::{EvaluatedPolicy, Users},
 };
 
-/// Sessions side by side while it collects, and their length.
-const SLOTS: usize = 256;
-const SESSION_LENGTH: usize = 50;
-
 /// History-greedy with a budget.
 #[derive(Clone, Debug)]
 pub struct HistoryGreedyMethod {
@@ -46,8 +42,7 @@ impl Method for HistoryGreedyMethod {
         data: &TrainingData<'_>,
         progress: &mut OnProgress<'_>,
     ) -> Result<Box<dyn Fitted>, baselines::Error> {
-        let world = data.world.ok_or(baselines::Error::NeedsWorld { method: NAME })?;
-        let mut world = world.build(Users::Training, SLOTS, SESSION_LENGTH)?;
+        let mut world = data.training_users(NAME)?;
         let settings = Settings {
             seed: data.seed,
             first_session: Users::Training.first_session(),

@@ -74,26 +74,12 @@ pub fn train(
 
 #[cfg(test)]
 mod tests {
-    use common::{Feedback, ItemId, transition::Ending};
-    use sim::{Outcome, Reference, ReferencePolicy, ShopWorld, ShopWorldSettings, Variant};
+    use sim::{Reference, ReferencePolicy};
 
     use super::*;
-    use crate::evaluation::EvaluatedPolicy;
+    use crate::baselines::test_world::{reward, world};
 
-    const LENGTH: usize = 15;
-
-    /// The world with many clicks, few candidates, short sessions.
-    fn world(n_slots: usize) -> ShopWorld {
-        ShopWorld::of_variant(ShopWorldSettings {
-            variant: Variant::Dense,
-            n_slots,
-            session_length: LENGTH,
-            candidates: 200,
-            warmup_steps: 15,
-            ..ShopWorldSettings::default()
-        })
-        .unwrap()
-    }
+    const CANDIDATES: usize = 200;
 
     fn short(seed: u64) -> Settings {
         Settings {
@@ -108,27 +94,10 @@ mod tests {
         }
     }
 
-    /// Mean reward of 256 test sessions.
-    fn reward(world: &mut ShopWorld, mut choose: impl FnMut(&ShopWorld, &mut [ItemId])) -> f64 {
-        let n_slots = world.n_slots();
-        let mut actions = vec![ItemId::PADDING; n_slots];
-        let mut outcomes = vec![Outcome { feedback: Feedback::Skip, ending: Ending::None }; n_slots];
-        let mut sum = 0.0;
-        for first in (0..256).step_by(n_slots) {
-            (0..n_slots).for_each(|slot| world.begin(slot, (1 << 41) + (first + slot) as u64));
-            for _ in 0..LENGTH {
-                choose(world, &mut actions);
-                world.step(&actions, &mut outcomes).unwrap();
-                sum += outcomes.iter().map(|outcome| f64::from(outcome.feedback.reward())).sum::<f64>();
-            }
-        }
-        sum / 256.0
-    }
-
     #[test]
     fn a_short_training_beats_random_by_a_clear_margin() {
         tch::set_num_threads(1);
-        let mut world = world(64);
+        let mut world = world(64, CANDIDATES);
         let mut fits = Vec::new();
         let mut policy = train(&mut world, &short(0), &mut |progress| {
             fits.push(progress.fits);
@@ -136,10 +105,8 @@ mod tests {
         })
         .unwrap();
         assert_eq!(fits, [1, 2]);
-        let greedy = reward(&mut world, |world, actions| policy.choose(world, actions).unwrap());
-        let mut random = ReferencePolicy::new(Reference::Random, 0);
-        let random = reward(&mut world, |world, actions| random.choose(world, actions).unwrap());
-        // The standard error of a mean over 256 sessions is about 2 %.
+        let greedy = reward(&mut world, &mut policy);
+        let random = reward(&mut world, &mut ReferencePolicy::new(Reference::Random, 0));
         assert!(greedy > 1.25 * random, "history-greedy {greedy}, random {random}");
     }
 
@@ -155,11 +122,12 @@ mod tests {
             ..short(seed)
         };
         let mut go_on = |_| ControlFlow::Continue(());
-        let mut trained = |seed| train(&mut world(32), &settings(seed), &mut go_on).unwrap().tower().clone();
+        let mut trained =
+            |seed| train(&mut world(32, CANDIDATES), &settings(seed), &mut go_on).unwrap().tower().clone();
         let tower = trained(1);
         assert_eq!(tower, trained(1));
         assert_ne!(tower, trained(2));
-        let stopped = train(&mut world(32), &settings(1), &mut |_| ControlFlow::Break(()));
+        let stopped = train(&mut world(32, CANDIDATES), &settings(1), &mut |_| ControlFlow::Break(()));
         assert!(matches!(stopped, Err(Error::Interrupted)));
     }
 }
