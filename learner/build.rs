@@ -6,6 +6,9 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    if std::env::var_os("CARGO_FEATURE_TORCH").is_none() {
+        return;
+    }
     for levels in ["../..", "../../.."] {
         println!("cargo:rustc-link-arg=-Wl,-rpath,$ORIGIN/{levels}/.libtorch/torch/lib");
     }

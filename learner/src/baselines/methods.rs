@@ -3,12 +3,15 @@
 use super::{
     Method,
     cf::{Cf, CfForm, CfSettings},
-    deers::DeersMethod,
     fm::{Fm, FmSettings},
-    gru::{GruSettings, PointwiseGru},
-    gru4rec::{Gru4Rec, Gru4RecSettings},
     history_greedy::HistoryGreedyMethod,
     references::ReferenceMethod,
+};
+#[cfg(feature = "torch")]
+use super::{
+    deers::DeersMethod,
+    gru::{GruSettings, PointwiseGru},
+    gru4rec::{Gru4Rec, Gru4RecSettings},
     wide_deep::{WideDeep, WideDeepSettings},
 };
 
@@ -31,7 +34,7 @@ impl Budget {
     }
 }
 
-/// All methods in the order of the tables, with their settings at a budget.
+/// All methods of this build in the order of the tables, with their settings at a budget.
 pub fn all(budget: Budget) -> Vec<Box<dyn Method>> {
     let mut methods: Vec<Box<dyn Method>> = Vec::new();
     methods.extend(ReferenceMethod::ALL.map(|method| Box::new(method) as Box<dyn Method>));
@@ -40,11 +43,20 @@ pub fn all(budget: Budget) -> Vec<Box<dyn Method>> {
         methods.push(Box::new(Cf::new(form, CfSettings::default())));
     }
     methods.push(Box::new(Fm::new(FmSettings::of(budget))));
-    methods.push(Box::new(WideDeep::new(WideDeepSettings::of(budget))));
-    methods.push(Box::new(PointwiseGru::new(GruSettings::of(budget))));
-    methods.push(Box::new(Gru4Rec::new(Gru4RecSettings::of(budget))));
-    methods.push(Box::new(DeersMethod::new(budget)));
+    #[cfg(feature = "torch")]
+    methods.extend(on_torch(budget));
     methods
+}
+
+/// Those whose networks are trained with libtorch.
+#[cfg(feature = "torch")]
+fn on_torch(budget: Budget) -> [Box<dyn Method>; 4] {
+    [
+        Box::new(WideDeep::new(WideDeepSettings::of(budget))),
+        Box::new(PointwiseGru::new(GruSettings::of(budget))),
+        Box::new(Gru4Rec::new(Gru4RecSettings::of(budget))),
+        Box::new(DeersMethod::new(budget)),
+    ]
 }
 
 /// The method of a name; `None` for any other text.

@@ -27,24 +27,29 @@
 
 pub mod agents;
 pub mod cf;
+#[cfg(feature = "torch")]
 pub mod deers;
 mod error;
 mod explore;
 mod file;
 pub mod fm;
 pub mod greedy;
+#[cfg(feature = "torch")]
 pub mod gru;
+#[cfg(feature = "torch")]
 pub mod gru4rec;
 pub mod history_greedy;
 pub mod interaction_log;
 pub mod method;
 pub mod methods;
+#[cfg(feature = "torch")]
 mod network;
 pub mod ranker;
 pub mod references;
 mod rows;
 #[cfg(test)]
 mod test_world;
+#[cfg(feature = "torch")]
 pub mod wide_deep;
 
 pub use error::Error;

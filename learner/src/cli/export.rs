@@ -33,8 +33,13 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let weights = Weights::from_safetensors(&bytes).with_context(|| path.display().to_string())?;
     let log = own_log(&config)?;
     export(&args.out, &config, &weights, world.items(), log.as_ref())?;
+    let modules = if cfg!(feature = "torch") {
+        "TorchScript in policy.pt and critic.pt"
+    } else {
+        "no TorchScript, as this program was built without libtorch"
+    };
     super::print_lines(&format!(
-        "{} is written: {} items, TorchScript in policy.pt and critic.pt, shapes in policy.json",
+        "{} is written: {} items, {modules}, shapes in policy.json",
         args.out.display(),
         world.items().n_items()
     ));

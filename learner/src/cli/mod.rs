@@ -92,6 +92,10 @@ enum Command {
     Operate(node::operate::Operate),
 }
 
+/// What a command says that needs what this build does not have.
+#[cfg(not(feature = "torch"))]
+const NEEDS_TORCH: &str = "this program was built without libtorch (--no-default-features): run make setup, then build it without that flag";
+
 /// Threads for evaluations: all cores.
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -131,6 +135,7 @@ fn bar(what: &'static str) -> indicatif::ProgressBar {
 /// Parses the arguments of this process and runs the command.
 pub fn main() -> ExitCode {
     // Two spinning OpenMP threads cost 15 times on shared cores; one owner thread computes.
+    #[cfg(feature = "torch")]
     tch::set_num_threads(1);
     let cli = match Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,

@@ -12,12 +12,15 @@
 //! | `policy.pt` | TorchScript: windows and goals in, cosines of the virtual action with all items out |
 //! | `critic.pt` | TorchScript: windows, goals and items in, Q values out |
 //!
+//! A build without libtorch leaves the three modules out.
+//!
 //! | module | what it holds |
 //! |---|---|
 //! | [`script`] | the networks as traceable torch operations |
 //! | [`description`] | `policy.json` |
 
 pub mod description;
+#[cfg(feature = "torch")]
 pub mod script;
 
 use std::path::{Path, PathBuf};
@@ -58,6 +61,7 @@ pub enum Error {
     #[error("the weights do not fit the run's settings")]
     Weights(#[from] agent::Error),
     /// Torch refuses to trace or to write a module.
+    #[cfg(feature = "torch")]
     #[error("cannot write the TorchScript module {path}")]
     Script {
         /// The file.
@@ -82,10 +86,22 @@ pub fn export(
     let failed = |source| Error::Folder { path: folder.to_owned(), source };
     std::fs::create_dir_all(folder).map_err(failed)?;
     // Before anything is written: weights that do not fit are refused here.
+    #[cfg(feature = "torch")]
     let networks = script::Networks::new(weights, &config.model, items)?;
+    #[cfg(not(feature = "torch"))]
+    agent::Policy::new(weights, &config.model, std::sync::Arc::new(items.clone()))?;
     run_dir::write_whole(&folder.join("policy.safetensors"), &weights.to_safetensors())?;
     items.save(&folder.join("items.safetensors"))?;
     run_dir::write_whole(&folder.join("items.csv"), names(items, log).as_bytes())?;
+    #[cfg(feature = "torch")]
+    write_modules(&networks, folder)?;
+    let description = Description::new(config, weights, items).to_json();
+    Ok(run_dir::write_whole(&folder.join("policy.json"), description.as_bytes())?)
+}
+
+/// The TorchScript modules.
+#[cfg(feature = "torch")]
+fn write_modules(networks: &script::Networks, folder: &Path) -> Result<(), Error> {
     for (name, module) in [
         ("goals.pt", networks.trace_goals()),
         ("policy.pt", networks.trace_policy()),
@@ -95,8 +111,7 @@ pub fn export(
         let written = module.and_then(|module| module.save(&path));
         written.map_err(|source| Error::Script { path, source })?;
     }
-    let description = Description::new(config, weights, items).to_json();
-    Ok(run_dir::write_whole(&folder.join("policy.json"), description.as_bytes())?)
+    Ok(())
 }
 
 /// `row,item_id,category,key`: what a row of the item table is in the log. In the built-in world an item's id is its row.

@@ -21,7 +21,7 @@ use super::{
     methods::{How, Method},
 };
 use crate::{
-    baselines::{self, Fitted, Ranker, TrainingData, agents::TrainedAgents, deers, history_greedy},
+    baselines::{self, Fitted, Ranker, TrainingData, agents::TrainedAgents, history_greedy},
     evaluation::{
         EvaluatedPolicy, EvaluationResult, EvaluationSettings, MonteCarloReturns, Users, evaluate,
         offline::{Mode as Order, Quality, Ranking},
@@ -204,10 +204,10 @@ impl Cell {
             let settings = history_greedy::Settings::default().of_interactions(self.budget.steps as usize);
             return Ok(Box::new(history_greedy::HistoryGreedyMethod::with(settings)));
         }
-        if self.method == deers::NAME {
-            return Ok(Box::new(deers::DeersMethod::of(
-                deers::Settings::default().of_steps(self.budget.steps),
-            )));
+        #[cfg(feature = "torch")]
+        if self.method == baselines::deers::NAME {
+            let settings = baselines::deers::Settings::default().of_steps(self.budget.steps);
+            return Ok(Box::new(baselines::deers::DeersMethod::of(settings)));
         }
         baselines::methods::by_name(&self.method, self.budget.of_fits())
             .with_context(|| format!("there is no baseline `{}`", self.method))

@@ -7,47 +7,28 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`options`] | size, budget and seeds of a fit |
-//! | [`log`] | the entry point: fits the simulator of one split |
-//! | [`dataset`], [`samples`] | the impressions of a split with the windows before them |
-//! | [`groups`] | who is learned from, who calibrates, who judges |
-//! | [`catalogue`], [`batch`], [`network`] | the network on tch |
-//! | [`member`], [`calibrate`] | training and calibrating one member of the ensemble |
-//! | [`ensemble`] | all members, side by side |
-//! | [`fitted`] | the ensemble, and the folder it is saved in |
-//! | [`predictor`] | what is judged: the inference that will run |
+//! | `fitting` | the fit itself (needs libtorch) |
+//! | [`items_file`] | the item table of a log, and whether it is still that of the fit |
 //! | [`metrics`] | ROC-AUC, PR-AUC, log loss, reliability |
-//! | [`rollout`] | free-running rollouts against the log |
-//! | [`acceptance`], [`report`], [`render`] | the numbers, as a file and as text |
-//! | [`verdict`] | what is asked of them |
+//! | [`report`], [`render`] | the acceptance report, as a file and as text |
+//! | [`verdict`] | what is asked of it |
 
-mod acceptance;
-mod batch;
-mod calibrate;
-mod catalogue;
-mod dataset;
-mod ensemble;
-mod fitted;
-mod groups;
-mod log;
-mod member;
+#[cfg(feature = "torch")]
+mod fitting;
+mod items_file;
 pub mod metrics;
-mod network;
 mod options;
-mod predictor;
 mod render;
 mod report;
-mod rollout;
-mod samples;
 mod verdict;
 
 use std::path::Path;
 
-pub use fitted::FittedSimulator;
-pub use groups::Unit;
-pub use log::fit;
-pub(crate) use log::log_items;
+#[cfg(feature = "torch")]
+pub use fitting::{FittedSimulator, fit};
+pub(crate) use items_file::log_items;
 pub use options::Options;
-pub use report::{AcceptanceReport, ClassReport, MemberReport, Pair, PositionRates, RolloutReport};
+pub use report::{AcceptanceReport, ClassReport, MemberReport, Pair, PositionRates, RolloutReport, Unit};
 pub use verdict::Criteria;
 
 /// Where a fit stands, after a pass of a member over the samples.

@@ -2,10 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 
-use super::{
-    groups::Unit,
-    report::{AcceptanceReport, Pair},
-};
+use super::report::{AcceptanceReport, Pair, Unit};
 
 impl AcceptanceReport {
     /// The report as Markdown.

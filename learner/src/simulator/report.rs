@@ -6,12 +6,22 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Options, groups::Unit, metrics::Bin, verdict::Criteria};
+use super::{Error, Options, metrics::Bin, verdict::Criteria};
 
 /// The report's file in the simulator's folder.
 const FILE: &str = "acceptance.json";
 /// Raised with every change of its fields or of what is judged.
 pub(super) const VERSION: u32 = 2;
+
+/// What is held out from those who are learned from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// Users: the groups share none.
+    User,
+    /// Sessions: a user may be in several groups.
+    Session,
+}
 
 /// How a member came about.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

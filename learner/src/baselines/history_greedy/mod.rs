@@ -14,16 +14,20 @@
 //! | [`tower`] | parameters and forward pass (plain Rust; plain data, any thread) |
 //! | [`interactions`] | what was shown and what came of it, the last so many |
 //! | [`collect`] | rollouts that fill them |
-//! | [`fit`] | one supervised fit (tch) |
+//! | [`fit`] | one supervised fit |
+//! | [`gradient`] | the loss of a minibatch and its gradient, by hand |
+//! | [`adam`] | the optimiser |
 //! | [`mod@train`] | the rounds of collecting and fitting |
 //! | [`policy`] | the trained policy |
 //! | [`mod@file`] | save and load |
 //! | [`method`] | behind the seam of all methods |
 
+mod adam;
 mod collect;
 pub(in crate::baselines) mod features;
 mod file;
 mod fit;
+mod gradient;
 mod interactions;
 mod method;
 mod policy;

@@ -120,12 +120,12 @@ impl Tower {
     }
 }
 
-fn relu(values: &mut [f32]) {
+pub(super) fn relu(values: &mut [f32]) {
     values.iter_mut().for_each(|x| *x = x.max(0.0));
 }
 
 /// `out [B, O] = init + x [B, I] weight [I, O]`.
-fn product(x: &[f32], weight: &[f32], init: Init<'_>, n_outputs: usize, out: &mut [f32]) {
+pub(super) fn product(x: &[f32], weight: &[f32], init: Init<'_>, n_outputs: usize, out: &mut [f32]) {
     let n_inputs = weight.len() / n_outputs;
     let size = (out.len() / n_outputs, n_outputs, n_inputs);
     let weight = RowMajor { data: weight, stride: n_outputs };

@@ -2,7 +2,7 @@
 //!
 //! In: a world and a budget; out: the trained policy. First random items and a fit; then, in each round, the policy
 //! collects with some random items among its own, and a fresh tower is fitted to the newest interactions. Owner thread:
-//! the caller's; set torch's threads to 1 before. Reproducible from the seed and the number of slots.
+//! the caller's. Reproducible from the seed and the number of slots.
 
 use std::ops::ControlFlow;
 

@@ -201,7 +201,7 @@ mod tests {
     use tch::Kind;
 
     use super::*;
-    use crate::simulator::samples::Samples;
+    use crate::simulator::fitting::samples::Samples;
 
     #[test]
     fn the_gradient_agrees_with_finite_differences() {

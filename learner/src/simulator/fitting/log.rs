@@ -1,18 +1,14 @@
 //! The entry point: a canonical log in, a fitted and judged simulator out.
 
-use std::{
-    fmt::Write,
-    ops::ControlFlow,
-    path::{Path, PathBuf},
-};
+use std::ops::ControlFlow;
 
-use logs::{Log, Manifest, Split, canonical::Form, source::Impressions};
-use sha2::{Digest, Sha256};
+use logs::{Log, Manifest, Split, source::Impressions};
 
 use super::{
     Criteria, Error, FittedSimulator, Options, Progress,
     dataset::{Dataset, LoggedSession, Reading},
     fitted::fit_dataset,
+    log_items,
 };
 
 /// Fits an ensemble to the `split` days of a log with item embeddings, and judges it.
@@ -64,34 +60,6 @@ fn notes(manifest: &Manifest, split: Split) -> Vec<String> {
     impressions.into_iter().chain(embeddings).map(str::to_owned).collect()
 }
 
-/// The item table of a log, as a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ItemsFile {
-    pub(crate) path: PathBuf,
-    /// Of its bytes, in hex.
-    pub(crate) sha256: String,
-}
-
-/// Tells whether a log's items are still those that a simulator was fitted to, without reading the log; `None` where
-/// the folder holds no item table.
-pub(crate) fn log_items(log: &Path) -> Result<Option<ItemsFile>, Error> {
-    for form in [Form::Parquet, Form::Csv] {
-        let path = log.join(format!("items.{}", form.extension()));
-        match std::fs::read(&path) {
-            Ok(bytes) => {
-                let mut sha256 = String::new();
-                for byte in Sha256::digest(&bytes) {
-                    write!(sha256, "{byte:02x}").expect("a string takes all that is written");
-                }
-                return Ok(Some(ItemsFile { path, sha256 }));
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::file(&path, error)),
-        }
-    }
-    Ok(None)
-}
-
 #[cfg(test)]
 mod tests {
     use logs::canonical::EmbeddingNote;
@@ -121,15 +89,5 @@ mod tests {
         assert!(notes(&embedded("ppmi-svd"), Split::Test).is_empty());
         assert!(notes(&embedded("file"), Split::Train).is_empty());
         assert!(notes(&Manifest::default(), Split::Train).is_empty());
-    }
-
-    #[test]
-    fn the_item_table_is_found_in_either_form_or_not_at_all() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(log_items(folder.path()).unwrap(), None);
-        let path = folder.path().join("items.csv");
-        std::fs::write(&path, "abc").unwrap();
-        let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned();
-        assert_eq!(log_items(folder.path()).unwrap(), Some(ItemsFile { path, sha256 }));
     }
 }

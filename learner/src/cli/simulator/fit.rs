@@ -1,4 +1,4 @@
-//! `learner simulator fit LOG` and `learner simulator report LOG`.
+//! `learner simulator fit LOG`.
 
 use std::{
     io::IsTerminal,
@@ -7,33 +7,19 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, bail};
-use clap::{Subcommand, ValueEnum};
+use anyhow::Result;
 use common::config::Config;
 use logs::{Log, Split};
 use sim::simulator_path;
 
-use super::Outcome;
-use crate::simulator::{self, AcceptanceReport, Criteria, FittedSimulator, Options, Progress};
+use super::Which;
+use crate::{
+    cli::{self, Outcome},
+    simulator::{self, AcceptanceReport, Criteria, FittedSimulator, Options, Progress},
+};
 
-/// Arguments of `learner simulator`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    #[command(subcommand)]
-    action: Action,
-}
-
-#[derive(Debug, Subcommand)]
-enum Action {
-    /// Fit a simulator to the training days of a log, to train policies in, and one to its test days, to evaluate them
-    /// in. Written to LOG/simulator/{train,test} with an acceptance report on held-out users.
-    Fit(FitArgs),
-    /// Print the acceptance reports of a log's simulators again.
-    Report(ReportArgs),
-}
-
-#[derive(Debug, clap::Args)]
-struct FitArgs {
     /// The folder of an imported log with embeddings.
     #[arg(value_name = "LOG")]
     log: PathBuf,
@@ -94,39 +80,6 @@ struct OptionArgs {
     keep_clickless: bool,
 }
 
-#[derive(Debug, clap::Args)]
-struct ReportArgs {
-    /// The folder of a log with fitted simulators.
-    #[arg(value_name = "LOG")]
-    log: PathBuf,
-    /// Which days.
-    #[arg(long, value_enum, default_value_t = Which::Both)]
-    split: Which,
-    /// Print JSON instead, one object a simulator.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Which {
-    /// The training days.
-    Train,
-    /// The test days.
-    Test,
-    /// Both, one after the other.
-    Both,
-}
-
-impl Which {
-    fn splits(self) -> &'static [Split] {
-        match self {
-            Self::Train => &[Split::Train],
-            Self::Test => &[Split::Test],
-            Self::Both => &[Split::Train, Split::Test],
-        }
-    }
-}
-
 impl OptionArgs {
     /// These options over the defaults, or over the quick ones.
     fn options(&self, quick: bool) -> Options {
@@ -150,15 +103,8 @@ impl OptionArgs {
     }
 }
 
-/// Fits or reports.
+/// Fits, saves and judges.
 pub(super) fn run(args: &Args) -> Result<Outcome> {
-    match &args.action {
-        Action::Fit(args) => fit(args),
-        Action::Report(args) => report(args),
-    }
-}
-
-fn fit(args: &FitArgs) -> Result<Outcome> {
     let options = args.options.options(args.quick);
     options.validate()?;
     let log = Log::open(&args.log)?;
@@ -170,20 +116,20 @@ fn fit(args: &FitArgs) -> Result<Outcome> {
         let fitted = with_progress(&log, split, &options)?;
         fitted.save(&folder)?;
         let acceptance = fitted.acceptance();
-        super::print_lines(&acceptance.to_markdown());
+        cli::print_lines(&acceptance.to_markdown());
         let seconds = start.elapsed().as_secs();
         let advice =
             if args.quick && !acceptance.accepted { "; this was --quick: fit without it" } else { "" };
         verdicts.push(format!("{}  {} ({seconds} s){advice}", folder.display(), acceptance.verdict()));
         next = next_step(&args.log, &fitted);
     }
-    super::print_lines(&format!("{}\nnext: {next}", verdicts.join("\n")));
+    cli::print_lines(&format!("{}\nnext: {next}", verdicts.join("\n")));
     Ok(Outcome::Done)
 }
 
 /// Fits, with a bar on a terminal and a line a pass elsewhere: a fit takes minutes.
 fn with_progress(log: &Log, split: Split, options: &Options) -> Result<FittedSimulator> {
-    let bar = super::bar(bar_text(split));
+    let bar = cli::bar(bar_text(split));
     bar.set_length((options.ensemble * options.epochs) as u64);
     let on_terminal = std::io::stderr().is_terminal();
     let mut passes = vec![0; options.ensemble];
@@ -192,7 +138,7 @@ fn with_progress(log: &Log, split: Split, options: &Options) -> Result<FittedSim
         passes[progress.member] = if progress.ended { options.epochs } else { progress.pass };
         bar.set_position(passes.iter().sum::<usize>() as u64);
         if !on_terminal {
-            super::say(&pass_line(split, options, &progress));
+            cli::say(&pass_line(split, options, &progress));
         }
         ControlFlow::Continue(())
     })?;
@@ -238,23 +184,4 @@ fn bar_text(split: Split) -> &'static str {
         Split::Train => "simulator of the training days",
         Split::Test => "simulator of the test days",
     }
-}
-
-fn report(args: &ReportArgs) -> Result<Outcome> {
-    for &split in args.split.splits() {
-        let which = split.name();
-        let folder = simulator_path(&args.log, which);
-        if !AcceptanceReport::exists(&folder) {
-            let log = args.log.display();
-            bail!("{log} has no fitted {which} simulator; fit it with: learner simulator fit {log}");
-        }
-        let report = AcceptanceReport::load(&folder)?;
-        if args.json {
-            let json = serde_json::to_string_pretty(&report).context("cannot write the report as JSON")?;
-            super::print_lines(&json);
-        } else {
-            super::print_lines(&report.to_markdown());
-        }
-    }
-    Ok(Outcome::Done)
 }

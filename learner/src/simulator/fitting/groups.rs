@@ -6,22 +6,11 @@
 
 use common::seed::Streams;
 use rand::RngExt;
-use serde::{Deserialize, Serialize};
 
-use super::samples::Samples;
+use super::{Unit, samples::Samples};
 
 /// Fewest users that are split by user.
 const FEWEST_USERS: usize = 30;
-
-/// What was split.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Unit {
-    /// Users: the groups share none.
-    User,
-    /// Sessions: a user may be in several groups.
-    Session,
-}
 
 /// Sessions by group, as indices of [`Samples::sessions`], ascending.
 #[derive(Clone, Debug)]

@@ -138,7 +138,7 @@ mod tests {
     use tch::Kind;
 
     use super::*;
-    use crate::simulator::{
+    use crate::simulator::fitting::{
         batch::Batch,
         dataset::{LoggedSession, Reading},
         network::Network,
