@@ -1,4 +1,4 @@
-//! f32 linear algebra for inference on CPUs. In: slices with asserted lengths; out: slices the caller owns.
+//! f32 linear algebra for inference and training on CPUs. In: slices with asserted lengths; out: slices the caller owns.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -6,6 +6,10 @@
 //! | [`gemm`](mod@gemm) | C = init + A B for any sizes |
 //! | [`math`] | sigmoid and tanh with bounded relative error |
 //! | [`gru`] | a GRU layer over ragged sequences of table rows |
+//! | [`gru::training`] | its step for training, forward and backward |
+//! | [`critic`] | the last layer of a critic's head, forward and backward |
+//! | [`reduce`] | sums over rows, of squares; the transpose; the way back through tanh |
+//! | [`adam`](mod@adam) | Adam and the soft update behind it, in one pass |
 //! | [`search`] | dot products with chosen rows of a table, argmax over what is not masked |
 //!
 //! Every kernel is written once, generic over the vector type (`simd`), and compiled once a level (`dispatch`).
@@ -15,14 +19,18 @@
 // Register tiles are arrays indexed alike by constants; iterators over them would hide that.
 #![allow(clippy::needless_range_loop)]
 
+pub mod adam;
+pub mod critic;
 mod dispatch;
 pub mod gemm;
 pub mod gru;
 pub mod level;
 pub mod math;
+pub mod reduce;
 pub mod search;
 mod simd;
 
+pub use adam::{AdamState, AdamStep, adam};
 pub use gemm::{Init, RowMajor, RowMajorMut, Strided, gemm, transpose};
 pub use gru::{Gru, GruParameters, GruScratch, Inputs, Sequences};
 pub use level::Level;

@@ -4,7 +4,7 @@
 use crate::{
     dispatch::Kernel,
     math::{sigmoid_v, tanh_v},
-    simd::Simd,
+    simd::{Simd, load, store},
 };
 
 /// Where W_i x + b_i of row i stands.
@@ -92,16 +92,6 @@ unsafe fn gates<S: Simd, const MASKED: bool>(
         let new = tanh_v::<S>(S::mul_add(reset, u_n, x_n));
         // (1 - z) n + z h
         let after = S::mul_add(update, S::sub(before, new), new);
-        if MASKED {
-            S::store_masked(h, after, tail);
-        } else {
-            S::store(h, after);
-        }
+        store::<S, MASKED>(h, after, tail);
     }
-}
-
-#[inline(always)]
-unsafe fn load<S: Simd, const MASKED: bool>(p: *const f32, mask: S::Mask) -> S::V {
-    // SAFETY: as `gates`.
-    unsafe { if MASKED { S::load_masked(p, mask) } else { S::load(p) } }
 }

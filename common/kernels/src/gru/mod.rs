@@ -9,6 +9,7 @@
 //! rows that have an s-th item. Blocks of [`BLOCK`] rows keep the state in the L1 cache.
 
 mod gates;
+pub mod training;
 
 use crate::{
     dispatch::dispatch,

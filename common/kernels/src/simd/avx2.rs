@@ -109,6 +109,18 @@ impl Simd for Avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
+    unsafe fn sqrt(a: __m256) -> __m256 {
+        _mm256_sqrt_ps(a)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn keep_positive(test: __m256, value: __m256) -> __m256 {
+        _mm256_and_ps(value, _mm256_cmp_ps::<_CMP_GT_OQ>(test, _mm256_setzero_ps()))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
     unsafe fn reciprocal(a: __m256) -> __m256 {
         _mm256_div_ps(_mm256_set1_ps(1.0), a)
     }

@@ -105,6 +105,18 @@ impl Simd for Avx512 {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
+    unsafe fn sqrt(a: __m512) -> __m512 {
+        _mm512_sqrt_ps(a)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn keep_positive(test: __m512, value: __m512) -> __m512 {
+        _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(test, _mm512_setzero_ps()), value)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
     unsafe fn reciprocal(a: __m512) -> __m512 {
         // One Newton step takes the 14 bits of the estimate to 24; a division would take 3 times as long.
         let estimate = _mm512_rcp14_ps(a);

@@ -55,6 +55,10 @@ pub(crate) trait Simd: Copy {
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
     /// The larger lane; `b` where either is NaN.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// The square root, rounded correctly.
+    unsafe fn sqrt(a: Self::V) -> Self::V;
+    /// `value` where `test > 0`, else 0.
+    unsafe fn keep_positive(test: Self::V, value: Self::V) -> Self::V;
     /// `1 / a` within 2 units in the last place, for `1e-37 <= |a| <= 8e37`.
     unsafe fn reciprocal(a: Self::V) -> Self::V;
     /// `2^a` for whole `a` in -126..=126 (anything but NaN or infinity where `a` is neither whole nor in range).
@@ -65,4 +69,24 @@ pub(crate) trait Simd: Copy {
     unsafe fn largest(v: Self::V) -> f32;
     /// Bit i is set where lane i of both is equal.
     unsafe fn equal_bits(a: Self::V, b: Self::V) -> u32;
+}
+
+/// Reads a vector, or its masked lanes.
+///
+/// # Safety
+/// As [`Simd::load`] or [`Simd::load_masked`].
+#[inline(always)]
+pub(crate) unsafe fn load<S: Simd, const MASKED: bool>(p: *const f32, mask: S::Mask) -> S::V {
+    // SAFETY: the caller's promise.
+    unsafe { if MASKED { S::load_masked(p, mask) } else { S::load(p) } }
+}
+
+/// Writes a vector, or its masked lanes.
+///
+/// # Safety
+/// As [`Simd::store`] or [`Simd::store_masked`].
+#[inline(always)]
+pub(crate) unsafe fn store<S: Simd, const MASKED: bool>(p: *mut f32, v: S::V, mask: S::Mask) {
+    // SAFETY: the caller's promise.
+    unsafe { if MASKED { S::store_masked(p, v, mask) } else { S::store(p, v) } }
 }

@@ -105,6 +105,16 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn sqrt(a: Self::V) -> Self::V {
+        map2(a, a, |a, _| a.sqrt())
+    }
+
+    #[inline(always)]
+    unsafe fn keep_positive(test: Self::V, value: Self::V) -> Self::V {
+        map2(test, value, |test, value| if test > 0.0 { value } else { 0.0 })
+    }
+
+    #[inline(always)]
     unsafe fn reciprocal(a: Self::V) -> Self::V {
         map2(a, a, |a, _| 1.0 / a)
     }

@@ -1,0 +1,185 @@
+//! Sums for gradients. In: matrices and vectors; out: sums over rows, a sum of squares, a matrix turned over.
+
+use crate::{
+    dispatch::{Kernel, dispatch},
+    gemm::{RowMajor, RowMajorMut},
+    level::Level,
+    simd::{Simd, load, store},
+};
+
+/// `out[j] += sum over i of a[i, j]`, A `[m, n]`, rows from the first on.
+///
+/// # Panics
+/// If A does not fit its slice or `out` is not `[n]`.
+pub fn add_column_sums(level: Level, (m, n): (usize, usize), a: RowMajor<'_>, out: &mut [f32]) {
+    assert_eq!(out.len(), n, "one sum a column");
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(a.stride >= n, "A: rows of {n} are {} apart", a.stride);
+    assert!((m - 1) * a.stride + n <= a.data.len(), "A: [{m}, {n}] does not fit in {} floats", a.data.len());
+    // SAFETY: checked above.
+    unsafe { dispatch(level, ColumnSums { m, n, a, out: out.as_mut_ptr() }) }
+}
+
+struct ColumnSums<'a> {
+    m: usize,
+    n: usize,
+    a: RowMajor<'a>,
+    out: *mut f32,
+}
+
+impl Kernel for ColumnSums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: full vectors end at or before n, the masked one covers exactly the rest.
+        unsafe {
+            let tail = S::mask(self.n % S::LANES);
+            let mut j = 0;
+            // Four columns of vectors at a time: a sum is a chain, four of them hide its latency.
+            while j + 4 * S::LANES <= self.n {
+                self.columns::<S, 4, false>(j, tail);
+                j += 4 * S::LANES;
+            }
+            while j + S::LANES <= self.n {
+                self.columns::<S, 1, false>(j, tail);
+                j += S::LANES;
+            }
+            if j < self.n {
+                self.columns::<S, 1, true>(j, tail);
+            }
+        }
+    }
+}
+
+impl ColumnSums<'_> {
+    #[inline(always)]
+    unsafe fn columns<S: Simd, const VECTORS: usize, const MASKED: bool>(&self, j: usize, tail: S::Mask) {
+        // SAFETY: the caller gives columns inside A; a masked vector is a single one.
+        unsafe {
+            let mut sums = [S::zero(); VECTORS];
+            for v in 0..VECTORS {
+                sums[v] = load::<S, MASKED>(self.out.add(j + v * S::LANES), tail);
+            }
+            for i in 0..self.m {
+                let row = self.a.data.as_ptr().add(i * self.a.stride + j);
+                for v in 0..VECTORS {
+                    sums[v] = S::add(sums[v], load::<S, MASKED>(row.add(v * S::LANES), tail));
+                }
+            }
+            for v in 0..VECTORS {
+                store::<S, MASKED>(self.out.add(j + v * S::LANES), sums[v], tail);
+            }
+        }
+    }
+}
+
+/// The sum of the squares, in f64 over blocks of f32.
+pub fn sum_of_squares(level: Level, x: &[f32]) -> f64 {
+    const BLOCK: usize = 4096;
+    // SAFETY: a chunk is valid for its length.
+    x.chunks(BLOCK).map(|x| f64::from(unsafe { dispatch(level, Squares { x }) })).sum()
+}
+
+struct Squares<'a> {
+    x: &'a [f32],
+}
+
+impl Kernel for Squares<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> f32 {
+        let (n, p) = (self.x.len(), self.x.as_ptr());
+        // SAFETY: full vectors end at or before n, the masked one covers exactly the rest.
+        unsafe {
+            let mut sums = [S::zero(); 8];
+            let mut i = 0;
+            while i + 8 * S::LANES <= n {
+                for v in 0..8 {
+                    let x = S::load(p.add(i + v * S::LANES));
+                    sums[v] = S::mul_add(x, x, sums[v]);
+                }
+                i += 8 * S::LANES;
+            }
+            while i < n {
+                let x = S::load_masked(p.add(i), S::mask((n - i).min(S::LANES)));
+                sums[0] = S::mul_add(x, x, sums[0]);
+                i += S::LANES;
+            }
+            S::sum_eight(sums).iter().sum()
+        }
+    }
+}
+
+/// `out[j, i] = a[i, j]`, A `[rows, columns]` without gaps.
+///
+/// # Panics
+/// If a slice is not `[rows, columns]`.
+pub fn transpose_into((rows, columns): (usize, usize), a: &[f32], out: &mut [f32]) {
+    /// Rows and columns of a block: the lines of both sides stay in the L1 cache.
+    const BLOCK: usize = 16;
+    assert_eq!(a.len(), rows * columns, "A is [{rows}, {columns}]");
+    assert_eq!(out.len(), rows * columns, "out is [{columns}, {rows}]");
+    for i in (0..rows).step_by(BLOCK) {
+        for j in (0..columns).step_by(BLOCK) {
+            for column in j..columns.min(j + BLOCK) {
+                let height = BLOCK.min(rows - i);
+                let out = &mut out[column * rows + i..][..height];
+                for (k, out) in out.iter_mut().enumerate() {
+                    *out = a[(i + k) * columns + column];
+                }
+            }
+        }
+    }
+}
+
+/// `x[i] *= bound (1 - t[i]^2)`: from the gradient of `bound tanh(u)` to that of u, t = tanh(u).
+///
+/// # Panics
+/// If a matrix `[m, n]` does not fit its slice.
+pub fn tanh_backward(level: Level, (m, n): (usize, usize), bound: f32, t: RowMajor<'_>, x: RowMajorMut<'_>) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(t.stride >= n && x.stride >= n, "rows of {n} are {} and {} apart", t.stride, x.stride);
+    assert!((m - 1) * t.stride + n <= t.data.len(), "t: [{m}, {n}] does not fit in {}", t.data.len());
+    assert!((m - 1) * x.stride + n <= x.data.len(), "x: [{m}, {n}] does not fit in {}", x.data.len());
+    let (x, x_stride) = (x.data.as_mut_ptr(), x.stride);
+    // SAFETY: checked above.
+    unsafe { dispatch(level, TanhBackward { m, n, bound, t, x, x_stride }) }
+}
+
+struct TanhBackward<'a> {
+    m: usize,
+    n: usize,
+    bound: f32,
+    t: RowMajor<'a>,
+    x: *mut f32,
+    x_stride: usize,
+}
+
+impl Kernel for TanhBackward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: the masks cover what is left of a row.
+        unsafe {
+            for i in 0..self.m {
+                let t = self.t.data.as_ptr().add(i * self.t.stride);
+                let x = self.x.add(i * self.x_stride);
+                let mut j = 0;
+                while j < self.n {
+                    let mask = S::mask((self.n - j).min(S::LANES));
+                    let t = S::load_masked(t.add(j), mask);
+                    let slope = S::mul(S::splat(self.bound), S::neg_mul_add(t, t, S::splat(1.0)));
+                    S::store_masked(x.add(j), S::mul(S::load_masked(x.add(j), mask), slope), mask);
+                    j += S::LANES;
+                }
+            }
+        }
+    }
+}
