@@ -11,7 +11,7 @@ mod oracle_case;
 
 use std::path::{Path, PathBuf};
 
-use learner::algorithm::settings::LevelKind;
+use learner::{algorithm::settings::LevelKind, engine::Engine};
 use oracle_case::{Case, Worst};
 use tch::Kind;
 
@@ -68,6 +68,51 @@ fn run(path: &Path, kind: Kind) -> Worst {
     }
     case.compare_final(&mut worst, &core);
     worst
+}
+
+/// The same by the native engine, in f32. It shows targets and rewards as means over the batch, first gradients in Adam's
+/// running means.
+fn run_native(path: &Path, level: kernels::Level) -> Worst {
+    let case = Case::read(path, Kind::Double);
+    let mut engine = case.native(level);
+    let mut worst = Worst::default();
+    for u in 0..case.n_updates() {
+        let metrics = engine.update(&case.high_batch(u), &case.low_batch(u)).unwrap();
+        for (level, metrics) in [("high", metrics.high), ("low", metrics.low)] {
+            let metrics = metrics.expect("both levels had a batch");
+            let actor = metrics.actor.expect("the actor moves at every update");
+            let name = |what: &str| format!("expect/{u}/{level}/{what}");
+            case.compare_means(&mut worst, &name("reward"), &metrics.mean_reward);
+            case.compare_means(&mut worst, &name("y"), &metrics.mean_target);
+            case.compare_values(&mut worst, &name("critic_loss"), &metrics.critic_loss);
+            case.compare_values(&mut worst, &name("actor_loss"), &actor.loss);
+        }
+        if u == 0 {
+            case.compare_first_means(&mut worst, &engine.state());
+        }
+    }
+    case.compare_final_state(&mut worst, &engine.state());
+    worst
+}
+
+#[test]
+fn every_case_is_reproduced_by_the_native_engine_with_all_instructions() {
+    let mut failures = Vec::new();
+    for path in cases() {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        for level in kernels::Level::available() {
+            let worst = run_native(&path, level);
+            let line = format!(
+                "{name:<24} native, {level}: worst relative error {:.2e} at {} ({} tensors compared)",
+                worst.error, worst.tensor, worst.n_compared
+            );
+            println!("{line}");
+            if worst.error.is_nan() || worst.error > TOLERANCE_F32 {
+                failures.push(format!("{line}, allowed {TOLERANCE_F32:e}"));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]

@@ -25,8 +25,9 @@ pub use model::{CriticAction, CriticOutput, GoalConditioning, History, ModelConf
 pub use preset::Preset;
 pub use replay::{ReplayConfig, Sampling, Sync, TableConfig};
 pub use sections::{
-    ActorConfig, AlgorithmConfig, Assignment, Batch, EncoderUpdate, EnvironmentConfig, ExplorationConfig,
-    HighDiscount, LevelRates, Mode, PartialPeriods, TargetAction, TrainConfig, WeightsForm,
+    ActorConfig, AlgorithmConfig, Assignment, Batch, EncoderUpdate, EngineKind, EnvironmentConfig,
+    ExplorationConfig, HighDiscount, LevelRates, Mode, PartialPeriods, TargetAction, TrainConfig,
+    WeightsForm,
 };
 
 use crate::{PeriodLayout, transition::Shape};

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ActorConfig, AlgorithmConfig, Assignment, Batch, ClusterConfig, Config, CriticAction, CriticOutput,
-    EncoderUpdate, EnvironmentConfig, ExplorationConfig, GoalConditioning, HighDiscount, History, LevelRates,
-    Mode, ModelConfig, PartialPeriods, ReplayConfig, Sampling, Sync, TableConfig, TargetAction, TrainConfig,
-    WeightsForm,
+    EncoderUpdate, EngineKind, EnvironmentConfig, ExplorationConfig, GoalConditioning, HighDiscount, History,
+    LevelRates, Mode, ModelConfig, PartialPeriods, ReplayConfig, Sampling, Sync, TableConfig, TargetAction,
+    TrainConfig, WeightsForm,
 };
 use crate::Remainder;
 
@@ -168,6 +168,8 @@ fn paper() -> Config {
             steps: 85_000,
             updates_per_step: 1.0,
             device: "auto".into(),
+            engine: EngineKind::Auto,
+            learner_threads: 0,
             evaluate_every: 10_000,
             evaluation_sessions: 500,
             checkpoint_every: 10_000,

@@ -199,6 +199,29 @@ pub enum Mode {
     Async,
 }
 
+/// What updates the parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineKind {
+    /// Native on a CPU, torch on a GPU.
+    Auto,
+    /// Our own kernels, CPU only.
+    Native,
+    /// libtorch.
+    Torch,
+}
+
+impl EngineKind {
+    /// The setting.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Native => "native",
+            Self::Torch => "torch",
+        }
+    }
+}
+
 /// `[train]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -211,6 +234,10 @@ pub struct TrainConfig {
     pub updates_per_step: f64,
     /// `auto`, `cpu` or `cuda:N`.
     pub device: String,
+    /// What updates the parameters.
+    pub engine: EngineKind,
+    /// Threads of an update of the native engine: 2 gives each level its own; 0 is 2 where a core is left for it.
+    pub learner_threads: usize,
     /// Environment steps between evaluations.
     pub evaluate_every: u64,
     /// Sessions of an evaluation during training.
@@ -299,12 +326,20 @@ impl TrainConfig {
         require(self.checkpoint_every >= 1, "train.checkpoint_every", self.checkpoint_every, "at least 1")?;
         require(self.keep_checkpoints >= 1, "train.keep_checkpoints", self.keep_checkpoints, "at least 1")?;
         require(self.publish_every >= 1, "train.publish_every", self.publish_every, "at least 1")?;
+        let threads = self.learner_threads;
+        require(threads <= 2, "train.learner_threads", threads, "0, 1 or 2")?;
         let cuda = self.device.strip_prefix("cuda:").is_some_and(|n| n.parse::<u8>().is_ok());
         require(
             cuda || matches!(self.device.as_str(), "auto" | "cpu"),
             "train.device",
             &self.device,
             "`auto`, `cpu` or `cuda:N`",
+        )?;
+        require(
+            !cuda || self.engine != EngineKind::Native,
+            "train.engine",
+            "native",
+            "`auto` or `torch` with train.device = \"cuda:N\"",
         )
     }
 }

@@ -8,11 +8,11 @@ use std::ops::Range;
 use common::config::EncoderUpdate;
 use tch::Tensor;
 
-use super::{assert_shape, layout::Layout};
-
-const BETA_1: f64 = 0.9;
-const BETA_2: f64 = 0.999;
-const EPSILON: f64 = 1e-8;
+use super::{
+    assert_shape,
+    groups::{self, BETA_1, BETA_2, EPSILON},
+    layout::Layout,
+};
 
 /// Parameters that always move together.
 #[derive(Clone, Debug)]
@@ -35,17 +35,10 @@ pub struct Adam {
 }
 
 impl Adam {
-    /// Group 0 is the whole network with `summed`; with `sequential` the encoder, and group 1 + i is head i.
+    /// Its groups are those of [`groups::of`].
     pub fn new(layout: &Layout, update: EncoderUpdate, learning_rate: f64, like: &Tensor) -> Self {
-        let group = |ranges| Group { ranges, steps: 0 };
-        let groups = match update {
-            EncoderUpdate::Summed => vec![group(std::iter::once(0..layout.len()).collect())],
-            EncoderUpdate::Sequential => {
-                std::iter::once(group(std::iter::once(layout.encoder_range()).collect()))
-                    .chain((0..layout.n_heads).map(|head| group(layout.head_ranges(head))))
-                    .collect()
-            }
-        };
+        let groups =
+            groups::of(layout, update).into_iter().map(|ranges| Group { ranges, steps: 0 }).collect();
         Self { learning_rate, scale: 1.0, mean: like.zeros_like(), square: like.zeros_like(), groups }
     }
 

@@ -81,6 +81,7 @@ mod tests {
 
     use super::*;
     use crate::algorithm::{
+        initial,
         layout::{Layout, Role},
         settings::{LevelKind, Settings},
         window::Packing,
@@ -94,7 +95,8 @@ mod tests {
         (config.model.n_dims, config.model.encoder_width) = (6, 7);
         let layout = Layout::new(&Settings::new(&config), LevelKind::Low, Role::Actor);
         let streams = Streams::new(1, "test");
-        Parameters::initial(layout, CriticOutput::Linear, &streams, 0, Kind::Double, Device::Cpu)
+        let values = initial::values(&layout, CriticOutput::Linear, &streams, 0);
+        Parameters::of(layout, &values, Kind::Double, Device::Cpu)
     }
 
     fn items() -> Tensor {

@@ -7,13 +7,9 @@
 use common::config::{CriticAction, CriticOutput};
 use tch::Tensor;
 
-use super::assert_shape;
+use super::{assert_shape, settings::NORM_EPSILON};
 
-/// Typical length of an item's embedding, the length critics see with `critic_action = direction` (D8).
-pub const DIRECTION_LENGTH: f64 = 7.0;
-
-/// Added to the variance of a normalised layer.
-const NORM_EPSILON: f64 = 1e-5;
+pub use super::settings::DIRECTION_LENGTH;
 
 /// Blocks of an actor's heads: weight `[H, n, D]`, bias `[H, n]`.
 pub const N_ACTOR_BLOCKS: usize = 2;

@@ -4,16 +4,19 @@
 //! |---|---|
 //! | [`settings`] | the symbols: every size and constant, in f64 |
 //! | [`layout`] | names, shapes and places of a network's parameters |
-//! | [`parameters`] | those parameters in one flat tensor, and their initial values |
+//! | [`initial`] | their initial values |
+//! | [`parameters`] | those parameters in one flat tensor |
 //! | [`window`] | history windows, packed for the GRUs |
 //! | [`gru`], [`encoder`] | 3, 6: the state s, and its hand-written backward pass |
 //! | [`heads`] | 4, 5, 7, 8: actors and critics on s |
 //! | [`state`] | the goal in the low-level state (`goal_conditioning = state`, D1) |
 //! | [`mapping`] | 9, for the targets; the rollouts' is in the crate `agent` |
-//! | [`rewards`] | 10-13 |
-//! | [`targets`] | 14, 17 |
+//! | [`rewards`], [`shares`] | 10-13 |
+//! | [`targets`], [`noise`] | 14, 17 |
 //! | [`losses`] | 15, 16, 18, 19 |
-//! | [`adam`], [`soft_update`] | the optimiser; the target networks |
+//! | [`adam`], [`groups`], [`soft_update`] | the optimiser and what it moves together; the target networks |
+//!
+//! [`settings`], [`layout`], [`initial`], [`shares`], [`noise`] and [`groups`] know no tensors: both engines use them.
 //!
 //! Letters in shapes: B rows of a batch, N window, n item embedding, w encoder width, k head width, M goals, c steps of a
 //! period, H heads (M at the high level, 1 at the low one), V items, D = w + features behind the state. Deviations from
@@ -22,14 +25,18 @@
 
 pub mod adam;
 pub mod encoder;
+pub mod groups;
 pub mod gru;
 pub mod heads;
+pub mod initial;
 pub mod layout;
 pub mod losses;
 pub mod mapping;
+pub mod noise;
 pub mod parameters;
 pub mod rewards;
 pub mod settings;
+pub mod shares;
 pub mod soft_update;
 pub mod state;
 pub mod targets;

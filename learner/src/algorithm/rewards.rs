@@ -3,7 +3,7 @@
 use common::{PeriodLayout, config::Assignment};
 use tch::{Kind, Tensor};
 
-use super::{assert_shape, state::ActiveGoals};
+use super::{assert_shape, shares, state::ActiveGoals};
 
 /// Norms below it count as it, so that a zero goal has a cosine of 0 and not of NaN.
 const COSINE_EPSILON: f64 = 1e-12;
@@ -28,33 +28,16 @@ pub fn low(external: &Tensor, internal: &Tensor, alpha: f64) -> Tensor {
 pub fn sub_period_sums(external: &Tensor, layout: &PeriodLayout) -> Tensor {
     let (c, m) = (layout.n_steps, layout.n_goals);
     assert_shape("external", external, &[-1, c as i64]);
-    let mut belongs = vec![0.0_f64; c * m];
-    for position in 0..c {
-        if let Some(i) = layout.sub_period(position) {
-            belongs[position * m + i] = 1.0;
-        }
-    }
     // Eq 12: phi_k = sum of r_ex over sub-period k
-    external.mm(&constant(&belongs, [c, m], external))
+    external.mm(&constant(&shares::of_steps(layout), [c, m], external))
 }
 
 /// High-level rewards `[B, M]` from the sub-periods' sums `[B, M]`.
 pub fn high(phi: &Tensor, assignment: Assignment, beta: f64) -> Tensor {
     assert_shape("phi", phi, &[-1, -1]);
     let m = phi.size()[1] as usize;
-    let mut share = vec![0.0_f64; m * m];
-    for k in 0..m {
-        for i in 0..m {
-            // Eq 13: r^h_i = sum over k <= i of beta^(i-k) phi_k
-            share[k * m + i] = match assignment {
-                Assignment::Paper if k <= i => beta.powi((i - k) as i32),
-                Assignment::Causal if k >= i => beta.powi((k - i) as i32),
-                Assignment::Naive if k == i => 1.0,
-                _ => 0.0,
-            };
-        }
-    }
-    phi.mm(&constant(&share, [m, m], phi))
+    // Eq 13
+    phi.mm(&constant(&shares::of_sub_periods(m, assignment, beta), [m, m], phi))
 }
 
 /// A small constant matrix on the device and of the kind of `like`.

@@ -2,10 +2,16 @@
 
 use common::{
     PeriodLayout,
-    config::{AlgorithmConfig, Config, HighDiscount, ModelConfig},
+    config::{AlgorithmConfig, Config, HighDiscount, LevelRates, ModelConfig},
     history::Kind,
     transition::Shape,
 };
+
+/// Typical length of an item's embedding, the length critics see with `critic_action = direction` (D8).
+pub const DIRECTION_LENGTH: f64 = 7.0;
+
+/// Added to the variance of a normalised layer (D24).
+pub const NORM_EPSILON: f64 = 1e-5;
 
 /// Everything the equations depend on.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +106,20 @@ impl Settings {
         } else {
             0
         }
+    }
+
+    /// Adam's learning rates of a level.
+    pub fn learning_rates(&self, level: LevelKind) -> LevelRates {
+        match level {
+            LevelKind::High => self.algorithm.learning_rate_high,
+            LevelKind::Low => self.algorithm.learning_rate_low,
+        }
+    }
+
+    /// Share of the learning rates in force after this share of a run, in [0, 1]: they fall geometrically to
+    /// `learning_rate_final` of themselves.
+    pub fn rate_share(&self, done: f64) -> f64 {
+        self.algorithm.learning_rate_final.powf(done.clamp(0.0, 1.0))
     }
 
     /// Weight of r_in in r^l: alpha, or 0 where goals act through the state alone.

@@ -4,8 +4,6 @@
 //! `terminated` is 1 where the user left, and only there: a session cut at its fixed length is truncated, which is a
 //! property of the experiment and not of the user, and bootstraps.
 
-use common::seed::Rng;
-use rand_distr::{Distribution, StandardNormal};
 use tch::Tensor;
 
 use super::assert_shape;
@@ -33,20 +31,8 @@ pub fn smoothed(action: &Tensor, noise: &Tensor, bound: f64) -> Tensor {
     (action + noise).clamp(-bound, bound)
 }
 
-/// Its noise, `clip(N(0, deviation^2), -limit, limit)` a component, like `like`. The draws are the stream's alone.
-pub fn smoothing_noise(shape: &[i64], deviation: f64, limit: f64, rng: &mut Rng, like: &Tensor) -> Tensor {
-    let draw = |_| {
-        let normal: f64 = StandardNormal.sample(rng);
-        (deviation * normal).clamp(-limit, limit)
-    };
-    let values: Vec<f64> = (0..shape.iter().product()).map(draw).collect();
-    Tensor::from_slice(&values).view(shape).to_device(like.device()).to_kind(like.kind())
-}
-
 #[cfg(test)]
 mod tests {
-    use common::seed::Streams;
-
     use super::*;
 
     #[test]
@@ -63,19 +49,6 @@ mod tests {
         let noise = Tensor::from_slice(&[0.6_f64, -0.5, 0.25]).view([1, 1, 3]);
         let expected = Tensor::from_slice(&[1.94_f64, -1.94, 0.25]).view([1, 1, 3]);
         assert_eq!(smoothed(&action, &noise, 1.94), expected);
-    }
-
-    #[test]
-    fn noise_has_its_deviation_and_its_limit() {
-        let streams = Streams::new(1, "test");
-        let like = Tensor::from_slice(&[0.0_f64]);
-        let noise = |limit| smoothing_noise(&[200, 5, 20], 0.3, limit, &mut streams.at(7, 0), &like);
-        let free = noise(100.0);
-        // 20,000 draws: the standard errors are 0.002 and 0.0015.
-        assert!(free.mean(None).double_value(&[]).abs() < 0.01);
-        assert!((free.std(true).double_value(&[]) - 0.3).abs() < 0.01);
-        // The same draws, cut: what lies within stays as it is.
-        assert_eq!(noise(0.2), free.clamp(-0.2, 0.2));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use common::config::Config;
 
 use super::{Outcome, say};
 use crate::{
+    engine::choice,
     run_dir::{self, RunDir, report},
     train::{self, Interrupt},
 };
@@ -41,11 +42,14 @@ pub(super) struct Args {
     /// `auto`, `cpu` or `cuda:N`.
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
+    /// `auto` (native on a CPU), `native` or `torch`.
+    #[arg(long, value_name = "ENGINE")]
+    engine: Option<String>,
     /// Where the run leaves its files [default: a new folder under runs/].
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
-    /// Go on with the run in --run-dir, from its newest whole checkpoint. --steps and --device may change; without
-    /// lockstep --actors and --shards too.
+    /// Go on with the run in --run-dir, from its newest whole checkpoint. --steps, --device and --engine may
+    /// change; without lockstep --actors and --shards too.
     #[arg(long, requires = "run_dir", conflicts_with = "config")]
     resume: bool,
     /// Lead a cluster: serve weights to `actor` processes and learn from `replay` processes (docs/cluster.md). The run goes
@@ -92,6 +96,7 @@ impl Args {
         flag("environment.session_length", self.length.map(Into::into));
         flag("train.mode", self.mode.clone().map(Into::into));
         flag("train.device", self.device.clone().map(Into::into));
+        flag("train.engine", self.engine.clone().map(Into::into));
         flag("actor.actors", self.actors.map(Into::into));
         flag("replay.shards", self.shards.map(Into::into));
         flag("seed", self.seed.map(Into::into));
@@ -212,7 +217,7 @@ fn conclude(
 fn introduction(config: &Config, run_dir: &RunDir, resume: bool) -> String {
     let Config { preset, seed, environment, actor, train, .. } = config;
     format!(
-        "{} {}: {} steps in {}, preset {}, seed {seed}, {} x {} sessions, device {}\nrandom items for the first {} \
+        "{} {}: {} steps in {}, preset {}, seed {seed}, {} x {} sessions, device {}, engine {}\nrandom items for the first {} \
          steps, no updates before {} transitions",
         if resume { "going on in" } else { "training in" },
         run_dir.path().display(),
@@ -222,6 +227,7 @@ fn introduction(config: &Config, run_dir: &RunDir, resume: bool) -> String {
         actor.actors,
         actor.sessions,
         train.device,
+        choice::choose(config).unwrap_or(train.engine).name(),
         config.exploration.random_steps,
         config.replay.low.min_size,
     )

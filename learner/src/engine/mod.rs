@@ -1,9 +1,23 @@
 //! One update of both levels, behind one seam. In: minibatches of ids; out: new parameters, and metrics.
 //!
-//! [`Engine`] is all that the training loop, the checkpoints and the evaluation know. [`torch`] is the reference: every
-//! setting, CPU or CUDA. Owner: one thread; an engine is `Send`, not shared.
+//! [`Engine`] is all that the training loop, the checkpoints and the evaluation know. Owner: one thread; an engine is
+//! `Send`, not shared. Engines start from the same parameters, refuse the same batches, and a state of one goes on under
+//! another.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`native`] | our own kernels: every setting, CPU |
+//! | [`torch`] | libtorch, the reference: every setting, CPU or CUDA, f32 or f64 |
+//! | [`choice`] | which of them a run uses |
+//! | [`checks`] | what a batch may hold |
+//! | [`stored`] | states by name |
+//! | [`metrics`] | what an update measures |
 
+pub mod checks;
+pub mod choice;
 pub mod metrics;
+pub mod native;
+pub mod stored;
 pub mod torch;
 
 use common::{

@@ -28,10 +28,7 @@ use super::{
     services::{LONG, RUN_ID, open_rollout, open_sampler, open_writer, request, start_replay},
     trainer::Trainer,
 };
-use crate::{
-    engine::Engine,
-    weights::{Publisher, WeightsService, serve_in_memory},
-};
+use crate::weights::{Publisher, WeightsService, serve_in_memory};
 
 /// Minibatches sampled ahead.
 const PREFETCH: usize = 2;

@@ -17,7 +17,6 @@ use super::{
     services::{open_rollout, open_sampler, open_writer, request, start_replay},
     trainer::Trainer,
 };
-use crate::engine::Engine;
 
 /// Longest wait for a minibatch that is known to be there.
 const SAMPLE_WAIT: Duration = Duration::from_secs(60);

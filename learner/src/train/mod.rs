@@ -38,12 +38,12 @@ pub use cluster::{Ended, run_cluster};
 pub use interrupt::Interrupt;
 pub use resume::may_change;
 
-use crate::{engine::torch::device, run_dir::RunDir, world::World};
+use crate::{engine::choice, run_dir::RunDir, world::World};
 use trainer::Trainer;
 
 /// Opens the world of a configuration and checks its device: what can be wrong with a run before it leaves any file.
 pub fn prepare(config: &Config) -> Result<World> {
-    device::parse(&config.train.device)?;
+    choice::choose(config)?;
     Ok(World::open(config)?)
 }
 

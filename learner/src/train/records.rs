@@ -12,7 +12,6 @@ use node::metrics;
 
 use super::{clock::Part, trainer::Trainer};
 use crate::{
-    engine::Engine,
     evaluation::{
         AgentPolicy, EvaluationResult, EvaluationSettings, MonteCarloReturns, Users, rank_agreement, roll_out,
     },

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     checkpoint::{self, Checkpoint},
-    engine::{Engine, UpdateMetrics, torch::TorchEngine},
+    engine::{Engine, UpdateMetrics, choice},
     run_dir::{self, JsonLines, RunDir, tensorboard::EventFile},
     world::World,
 };
@@ -35,7 +35,7 @@ const RECORDS_PER_EVALUATION: u64 = 10;
 pub(super) struct Trainer<'a> {
     pub(super) config: &'a Config,
     pub(super) world: &'a World,
-    pub(super) engine: TorchEngine,
+    pub(super) engine: Box<dyn Engine>,
     pub(super) averages: Averages,
     /// Environment steps so far.
     pub(super) env_steps: u64,
@@ -76,7 +76,7 @@ impl<'a> Trainer<'a> {
         interrupt: &'a Interrupt,
         resume: bool,
     ) -> Result<(Self, Option<Resumed>)> {
-        let mut engine = TorchEngine::new(config, world.items()).context("cannot start the learner")?;
+        let mut engine = choice::open(config, world.items()).context("cannot start the learner")?;
         let (mut averages, mut state, mut env_steps, mut resumed) =
             (Averages::default(), LoopState::default(), 0, None);
         let found = if resume { checkpoint::load_newest(&run_dir.checkpoints_path())? } else { None };

@@ -1,5 +1,7 @@
 //! One case of the oracle. In: a safetensors file; out: settings, batches, comparisons.
 
+mod native;
+
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
@@ -30,6 +32,20 @@ pub(crate) struct Worst {
     pub(crate) error: f64,
     pub(crate) tensor: String,
     pub(crate) n_compared: usize,
+}
+
+impl Worst {
+    /// Takes note of a tensor and of what it should be.
+    fn note(&mut self, name: &str, found: &Tensor, expected: &Tensor) {
+        let found = found.to_kind(Kind::Double).reshape([-1]);
+        let expected = expected.to_kind(Kind::Double).reshape([-1]);
+        let error = (found - &expected).abs().max().double_value(&[])
+            / expected.abs().max().double_value(&[]).max(1e-12);
+        if error.is_nan() || error > self.error {
+            (self.error, self.tensor) = (error, name.to_owned());
+        }
+        self.n_compared += 1;
+    }
 }
 
 /// A case with its tensors in one kind.
@@ -269,14 +285,7 @@ impl Case {
     pub(crate) fn compare(&self, worst: &mut Worst, name: &str, found: &Tensor) {
         let expected = self.tensor(name);
         assert_eq!(found.numel(), expected.numel(), "{name}: {:?} and {:?}", found.size(), expected.size());
-        let found = found.to_kind(Kind::Double).reshape([-1]);
-        let expected = expected.to_kind(Kind::Double).reshape([-1]);
-        let error = (found - &expected).abs().max().double_value(&[])
-            / expected.abs().max().double_value(&[]).max(1e-12);
-        if error.is_nan() || error > worst.error {
-            (worst.error, worst.tensor) = (error, name.to_owned());
-        }
-        worst.n_compared += 1;
+        worst.note(name, found, expected);
         self.compared.borrow_mut().insert(name.to_owned());
     }
 
@@ -303,11 +312,15 @@ impl Case {
         for (name, view) in views(core) {
             self.compare(worst, &format!("expect/final/{name}"), &view);
         }
+        self.check_all_compared();
+        assert_eq!(self.kind, core.options().0);
+    }
+
+    fn check_all_compared(&self) {
         let compared = self.compared.borrow();
         for name in self.tensors.keys().filter(|name| name.starts_with("expect/")) {
             assert!(compared.contains(name), "`{name}` was not compared with anything");
         }
-        assert_eq!(self.kind, core.options().0);
     }
 }
 

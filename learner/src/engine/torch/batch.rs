@@ -1,9 +1,9 @@
-//! Ids to tensors. In: columnar batches, every value checked; out: packed windows and real-valued columns.
+//! Ids to tensors. In: columnar batches that have been checked; out: packed windows and real-valued columns.
 
 use common::{
-    Feedback, ItemId,
+    ItemId,
     history::{self, Kind as WindowKind, N_WINDOWS},
-    transition::{HighBatch, LowBatch, NO_STEP},
+    transition::{HighBatch, LowBatch},
 };
 use tch::Tensor;
 
@@ -14,7 +14,7 @@ use crate::{
         state::ActiveGoals,
         window::{Packing, Windows},
     },
-    engine::{Error, LowStates},
+    engine::{LowStates, checks},
 };
 
 /// A batch of high-level transitions. B rows.
@@ -59,51 +59,38 @@ pub struct LowTensors {
 }
 
 impl HighTensors {
-    /// Decodes a batch of at least one row.
-    pub fn decode(batch: &HighBatch, core: &Core) -> Result<Self, Error> {
-        let (n_rows, c) = (batch.len(), core.settings().model.period_steps);
-        if !core.settings().model.has_high_level() {
-            return Err(Error::Length { column: "high".into(), found: n_rows, expected: 0 });
+    /// Decodes a checked batch of at least one row.
+    pub fn decode(batch: &HighBatch, core: &Core) -> Self {
+        let c = core.settings().model.period_steps as i64;
+        let rewards: Vec<f32> = batch.feedback.iter().map(|&code| checks::reward(code)).collect();
+        Self {
+            now: pack(&batch.windows, LevelKind::High, core),
+            next: pack(&batch.next_windows, LevelKind::High, core),
+            goals: goals(&batch.goals, batch.len(), core),
+            rewards: column(&rewards, core).view([-1, c]),
+            terminated: flags(&batch.terminated, core),
+            weights: weights(&batch.weights, core),
         }
-        check_length("high.feedback", batch.feedback.len(), n_rows * c)?;
-        let reward = |(i, &code): (usize, &u8)| match code {
-            NO_STEP => Ok(0.0),
-            code => reward("high.feedback", i / c, code),
-        };
-        let rewards: Vec<f32> = batch.feedback.iter().enumerate().map(reward).collect::<Result<_, _>>()?;
-        Ok(Self {
-            now: rows_of_windows("high.windows", &batch.windows, n_rows, LevelKind::High, core)?,
-            next: rows_of_windows("high.next_windows", &batch.next_windows, n_rows, LevelKind::High, core)?,
-            goals: goals("high.goals", &batch.goals, n_rows, core)?,
-            rewards: column(&rewards, core).view([n_rows as i64, c as i64]),
-            terminated: flags("high.terminated", &batch.terminated, n_rows, core)?,
-            weights: weights("high.weights", &batch.weights, n_rows, core)?,
-        })
     }
 }
 
 impl LowTensors {
-    /// Decodes a batch of at least one row.
-    pub fn decode(batch: &LowBatch, core: &Core) -> Result<Self, Error> {
-        let n_rows = batch.len();
-        check_length("low.feedback", batch.feedback.len(), n_rows)?;
-        check_items("low.items", &batch.items, 1, core.n_items())?;
-        let reward = |(row, &code): (usize, &u8)| reward("low.feedback", row, code);
-        let external: Vec<f32> = batch.feedback.iter().enumerate().map(reward).collect::<Result<_, _>>()?;
-        let positions = positions("low.positions", &batch.positions, n_rows, core)?;
-        let next = rows_of_windows("low.next_windows", &batch.next_windows, n_rows, LevelKind::Low, core)?;
+    /// Decodes a checked batch of at least one row.
+    pub fn decode(batch: &LowBatch, core: &Core) -> Self {
+        let external: Vec<f32> = batch.feedback.iter().map(|&code| checks::reward(code)).collect();
+        let positions: Vec<usize> = batch.positions.iter().map(|&p| p.into()).collect();
         let in_state = core.settings().model.goal_conditioning.in_state();
-        Ok(Self {
-            now: rows_of_windows("low.windows", &batch.windows, n_rows, LevelKind::Low, core)?,
-            next,
+        Self {
+            now: pack(&batch.windows, LevelKind::Low, core),
+            next: pack(&batch.next_windows, LevelKind::Low, core),
             next_period: if in_state { next_period(&positions, &batch.next_windows, core) } else { None },
-            goals: goals("low.goals", &batch.goals, n_rows, core)?,
+            goals: goals(&batch.goals, batch.len(), core),
             action: rows(&batch.items, core),
             positions,
             reward_external: column(&external, core),
-            terminated: flags("low.terminated", &batch.terminated, n_rows, core)?,
-            weights: weights("low.weights", &batch.weights, n_rows, core)?,
-        })
+            terminated: flags(&batch.terminated, core),
+            weights: weights(&batch.weights, core),
+        }
     }
 }
 
@@ -122,56 +109,22 @@ fn next_period(positions: &[usize], next: &[ItemId], core: &Core) -> Option<(Ten
     Some((Tensor::from_slice(&index).to_device(core.options().1), windows))
 }
 
-/// The windows of decisions `[B, 3, N]`, whatever their number.
-pub(super) fn windows(
-    column: &str,
-    windows: &[ItemId],
-    level: LevelKind,
-    core: &Core,
-) -> Result<Windows, Error> {
-    rows_of_windows(column, windows, windows.len() / (N_WINDOWS * core.settings().model.window), level, core)
-}
-
-/// The windows and, where goals are in the state, the features of low-level decisions.
-pub(super) fn low_states(states: LowStates<'_>, core: &Core) -> Result<(Windows, Option<Tensor>), Error> {
-    let n_rows = states.positions.len();
-    let windows = rows_of_windows("windows", states.windows, n_rows, LevelKind::Low, core)?;
-    let goals = goals("goals", states.goals, n_rows, core)?;
-    let positions = positions("positions", states.positions, n_rows, core)?;
+/// The windows and, where goals are in the state, the features of checked low-level decisions.
+pub(super) fn low_states(states: LowStates<'_>, core: &Core) -> (Windows, Option<Tensor>) {
+    let windows = pack(states.windows, LevelKind::Low, core);
+    let goals = goals(states.goals, states.positions.len(), core);
+    let positions: Vec<usize> = states.positions.iter().map(|&p| p.into()).collect();
     let features = core
         .settings()
         .model
         .goal_conditioning
         .in_state()
         .then(|| ActiveGoals::new(&core.settings().period_layout(), &positions, &goals).features(&goals));
-    Ok((windows, features))
-}
-
-fn rows_of_windows(
-    column: &str,
-    windows: &[ItemId],
-    n_rows: usize,
-    level: LevelKind,
-    core: &Core,
-) -> Result<Windows, Error> {
-    let n = core.settings().model.window;
-    check_length(column, windows.len(), n_rows * N_WINDOWS * n)?;
-    for (i, window) in windows.chunks_exact(n).enumerate() {
-        let row = i / N_WINDOWS;
-        let (padding, items) = window.split_at(n - history::length(window));
-        if padding.iter().any(|item| !item.is_padding()) {
-            let problem = "an item stands before padding; windows are padded on the left".into();
-            return Err(value(column, row, problem));
-        }
-        if let Some(item) = items.iter().find(|item| item.row() >= core.n_items()) {
-            return Err(value(column, row, format!("item {item} is none of the {} items", core.n_items())));
-        }
-    }
-    Ok(pack(windows, level, core))
+    (windows, features)
 }
 
 /// Packs the windows that a level reads out of checked `[B, 3, N]` windows.
-fn pack(windows: &[ItemId], level: LevelKind, core: &Core) -> Windows {
+pub(super) fn pack(windows: &[ItemId], level: LevelKind, core: &Core) -> Windows {
     let n = core.settings().model.window;
     let one = |kind: WindowKind| {
         let rows = windows.chunks_exact(N_WINDOWS * n).map(move |row| history::window(row, kind));
@@ -187,73 +140,18 @@ pub(super) fn rows(items: &[ItemId], core: &Core) -> Tensor {
     core.items().index_select(0, &Tensor::from_slice(&index).to_device(core.options().1))
 }
 
-/// Goals `[B, M, n]`.
-pub(super) fn goals(name: &str, goals: &[f32], n_rows: usize, core: &Core) -> Result<Tensor, Error> {
-    let (m, n) = (core.settings().model.n_goals, core.settings().model.n_dims);
-    check_length(name, goals.len(), n_rows * m * n)?;
-    if let Some(i) = goals.iter().position(|g| !g.is_finite()) {
-        let problem = format!("{} is not a finite number", goals[i]);
-        return Err(Error::Value { column: name.to_owned(), row: i / (m * n), problem });
-    }
-    Ok(column(goals, core).view([n_rows as i64, m as i64, n as i64]))
+/// Checked goals `[B, M, n]`.
+pub(super) fn goals(goals: &[f32], n_rows: usize, core: &Core) -> Tensor {
+    let (m, n) = (core.settings().model.n_goals as i64, core.settings().model.n_dims as i64);
+    column(goals, core).view([n_rows as i64, m, n])
 }
 
-fn positions(name: &str, positions: &[u8], n_rows: usize, core: &Core) -> Result<Vec<usize>, Error> {
-    check_length(name, positions.len(), n_rows)?;
-    let c = core.settings().model.period_steps;
-    let check = |(row, &position): (usize, &u8)| {
-        let problem = || format!("{position} lies outside a period of {c} steps");
-        let ok = usize::from(position) < c;
-        if ok { Ok(position.into()) } else { Err(value(name, row, problem())) }
-    };
-    positions.iter().enumerate().map(check).collect()
+fn flags(flags: &[u8], core: &Core) -> Tensor {
+    column(&flags.iter().map(|&flag| f32::from(flag)).collect::<Vec<_>>(), core)
 }
 
-fn flags(name: &str, flags: &[u8], n_rows: usize, core: &Core) -> Result<Tensor, Error> {
-    check_length(name, flags.len(), n_rows)?;
-    if let Some(row) = flags.iter().position(|&flag| flag > 1) {
-        return Err(value(name, row, format!("{} is neither 0 nor 1", flags[row])));
-    }
-    Ok(column(&flags.iter().map(|&flag| f32::from(flag)).collect::<Vec<_>>(), core))
-}
-
-fn weights(name: &str, weights: &[f32], n_rows: usize, core: &Core) -> Result<Option<Tensor>, Error> {
-    if weights.is_empty() {
-        return Ok(None);
-    }
-    check_length(name, weights.len(), n_rows)?;
-    if let Some(row) = weights.iter().position(|&weight| !(weight.is_finite() && weight >= 0.0)) {
-        return Err(value(name, row, format!("{} is no importance weight", weights[row])));
-    }
-    Ok(Some(column(weights, core)))
-}
-
-fn reward(name: &str, row: usize, code: u8) -> Result<f32, Error> {
-    let feedback = Feedback::from_code(code);
-    feedback.map(Feedback::reward).ok_or_else(|| value(name, row, format!("{code} is no feedback")))
-}
-
-/// Refuses ids that are no rows of the item table; a row of the batch has `per_row` of them.
-pub(super) fn check_items(
-    column: &str,
-    items: &[ItemId],
-    per_row: usize,
-    n_items: usize,
-) -> Result<(), Error> {
-    match items.iter().position(|item| item.row() >= n_items) {
-        Some(i) => {
-            Err(value(column, i / per_row, format!("item {} is none of the {n_items} items", items[i])))
-        }
-        None => Ok(()),
-    }
-}
-
-fn check_length(column: &str, found: usize, expected: usize) -> Result<(), Error> {
-    if found == expected { Ok(()) } else { Err(Error::Length { column: column.to_owned(), found, expected }) }
-}
-
-fn value(column: &str, row: usize, problem: String) -> Error {
-    Error::Value { column: column.to_owned(), row, problem }
+fn weights(weights: &[f32], core: &Core) -> Option<Tensor> {
+    (!weights.is_empty()).then(|| column(weights, core))
 }
 
 fn column(values: &[f32], core: &Core) -> Tensor {

@@ -2,11 +2,7 @@
 //!
 //! The core knows no ids and no records: the oracle's cases and the replay's batches come in the same way.
 
-use common::{
-    config::TargetAction,
-    seed::{Rng, Streams},
-};
-use rand::{RngExt, SeedableRng};
+use common::{config::TargetAction, seed::Streams};
 use tch::{Device, Kind, Tensor};
 
 use super::{
@@ -17,12 +13,14 @@ use crate::{
     algorithm::{
         assert_shape,
         mapping::Mapping,
-        rewards,
+        noise, rewards,
         settings::{LevelKind, Settings},
         state::ActiveGoals,
-        targets,
     },
-    engine::metrics::{LevelMetrics, UpdateMetrics},
+    engine::{
+        checks::Checks,
+        metrics::{LevelMetrics, UpdateMetrics},
+    },
 };
 
 /// Without goals there is no high level, and nobody may ask for it.
@@ -79,6 +77,11 @@ impl Core {
     /// The item table `[V, n]`.
     pub fn items(&self) -> &Tensor {
         &self.items
+    }
+
+    /// The sizes that a batch must fit.
+    pub fn checks(&self) -> Checks {
+        Checks { shape: self.settings.shape(), n_items: self.n_items() }
     }
 
     /// Kind and device of every real-valued tensor.
@@ -163,23 +166,16 @@ impl Core {
 
     /// Noise `[B, H, n]` of this update's target actions of a level; `None` where they are not smoothed (D22).
     fn smoothing_noise(&self, level: LevelKind, n_rows: i64) -> Option<Tensor> {
-        let Settings { bound, algorithm, .. } = &self.settings;
-        if algorithm.target_noise == 0.0 {
-            return None;
-        }
+        let draws = noise::smoothing(&self.settings, &self.smoothing, self.updates, level)?;
         let shape = [n_rows, self.settings.n_heads(level) as i64, self.settings.model.n_dims as i64];
-        // A generator of its own: so many normals need more words than an address holds.
-        let mut address = self.smoothing.at(self.updates, u64::from(level == LevelKind::Low));
-        let mut rng = Rng::from_seed(address.random());
-        let [deviation, limit] =
-            [algorithm.target_noise, algorithm.target_noise_limit].map(|share| share * bound);
-        Some(targets::smoothing_noise(&shape, deviation, limit, &mut rng, &self.items))
+        let values: Vec<f64> = draws.take(shape.iter().product::<i64>() as usize).collect();
+        let (kind, device) = self.options();
+        Some(Tensor::from_slice(&values).view(shape).to_device(device).to_kind(kind))
     }
 
-    /// Learning rates after this share of the run, in [0, 1]: they fall geometrically to `learning_rate_final` of
-    /// themselves.
+    /// See [`Settings::rate_share`].
     pub fn set_progress(&mut self, done: f64) {
-        let share = self.settings.algorithm.learning_rate_final.powf(done.clamp(0.0, 1.0));
+        let share = self.settings.rate_share(done);
         if let Some(high) = &mut self.high {
             high.scale_learning_rates(share);
         }

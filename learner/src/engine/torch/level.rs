@@ -12,6 +12,7 @@ use super::network::{Forms, Network, Trained};
 use crate::{
     algorithm::{
         adam::Adam,
+        groups, initial,
         layout::{Layout, Role},
         losses,
         mapping::Mapping,
@@ -72,17 +73,12 @@ impl Level {
     /// A level with initial parameters; the targets start as copies.
     pub fn new(settings: &Settings, kind: LevelKind, streams: &Streams, options: (Kind, Device)) -> Self {
         let algorithm = &settings.algorithm;
-        let LevelRates { actor, critic } = match kind {
-            LevelKind::High => algorithm.learning_rate_high,
-            LevelKind::Low => algorithm.learning_rate_low,
-        };
+        let LevelRates { actor, critic } = settings.learning_rates(kind);
         let trained = |role: Role, rate: f64, is_second: bool| {
             let layout = Layout::new(settings, kind, role);
-            let low = u64::from(kind == LevelKind::Low);
-            // 0 to 3 whether there are second critics or not, which are 4 and 5.
-            let stream = if is_second { 4 + low } else { 2 * low + u64::from(role == Role::Critic) };
-            let output = settings.model.critic_output;
-            let parameters = Parameters::initial(layout, output, streams, stream, options.0, options.1);
+            let stream = initial::stream(kind, role, is_second);
+            let values = initial::values(&layout, settings.model.critic_output, streams, stream);
+            let parameters = Parameters::of(layout, &values, options.0, options.1);
             let adam = Adam::new(parameters.layout(), algorithm.encoder_update, rate, parameters.flat());
             Trained { network: Network::new(parameters, Forms::new(settings)), adam, gradient: None }
         };
@@ -158,15 +154,9 @@ impl Level {
         self.optimisers().into_iter().for_each(|adam| adam.scale_learning_rate(share));
     }
 
-    /// The groups of parameters that move at each step, and the head whose loss drives it (`None`: the sum of all).
-    fn steps(&self) -> Vec<(Vec<usize>, Option<i64>)> {
-        match self.encoder_update {
-            EncoderUpdate::Summed => vec![(vec![0], None)],
-            // Sec 2.2.2: one head after the other, the encoder with each of them
-            EncoderUpdate::Sequential => (0..self.actor.network.layout().n_heads)
-                .map(|head| (vec![0, head + 1], Some(head as i64)))
-                .collect(),
-        }
+    /// See [`groups::steps`].
+    fn steps(&self) -> Vec<(Vec<usize>, Option<usize>)> {
+        groups::steps(self.actor.network.layout().n_heads, self.encoder_update)
     }
 
     /// y `[B, H]` from the target networks (Eqs 14, 17).
@@ -260,7 +250,7 @@ fn step_critic(
     critic: &mut Trained,
     batch: &LevelBatch<'_>,
     y: &Tensor,
-    steps: &[(Vec<usize>, Option<i64>)],
+    steps: &[(Vec<usize>, Option<usize>)],
     clip: f64,
 ) -> CriticStep {
     let (mut loss, mut first_q, mut norm) = (Vec::new(), None, None);
@@ -278,17 +268,17 @@ fn step_critic(
 }
 
 /// The scalar that a step descends: the loss of one head, or the sum over all.
-fn driving(losses: &Tensor, head: Option<i64>) -> Tensor {
+fn driving(losses: &Tensor, head: Option<usize>) -> Tensor {
     match head {
-        Some(head) => losses.get(head),
+        Some(head) => losses.get(head as i64),
         None => losses.sum(None),
     }
 }
 
 /// Notes the losses that a step has just used: one head's, or those of all.
-fn collect(noted: &mut Vec<f64>, losses: &Tensor, head: Option<i64>) {
+fn collect(noted: &mut Vec<f64>, losses: &Tensor, head: Option<usize>) {
     match head {
-        Some(head) => noted.push(losses.double_value(&[head])),
+        Some(head) => noted.push(losses.double_value(&[head as i64])),
         None => noted.extend((0..losses.size()[0]).map(|i| losses.double_value(&[i]))),
     }
 }

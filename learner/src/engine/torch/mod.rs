@@ -5,7 +5,7 @@
 //! | [`core`] | both levels and one update of them, from tensors |
 //! | [`level`] | one DDPG pair with its targets: the three steps of an update |
 //! | [`network`] | one network: parameters, encoder, heads, optimiser |
-//! | [`batch`] | ids to tensors, with every value checked |
+//! | [`batch`] | checked ids to tensors |
 //! | [`state`] | networks and optimisers by name, to and from plain memory |
 //! | [`device`] | `auto`, `cpu`, `cuda:N` |
 
@@ -72,7 +72,7 @@ impl TorchEngine {
 
     /// Maps targets (`target_action = mapped`) into these items instead of the whole catalogue.
     pub fn map_targets_to(&mut self, items: &[ItemId]) -> Result<(), Error> {
-        batch::check_items("mapping", items, 1, self.core.n_items())?;
+        self.core.checks().items("mapping", items, 1)?;
         self.core.map_targets_to(&batch::rows(items, &self.core));
         Ok(())
     }
@@ -80,8 +80,16 @@ impl TorchEngine {
 
 impl Engine for TorchEngine {
     fn update(&mut self, high: &HighBatch, low: &LowBatch) -> Result<UpdateMetrics, Error> {
-        let high = (!high.is_empty()).then(|| HighTensors::decode(high, &self.core)).transpose()?;
-        let low = (!low.is_empty()).then(|| LowTensors::decode(low, &self.core)).transpose()?;
+        let checks = self.core.checks();
+        let (has_high, has_low) = (!high.is_empty(), !low.is_empty());
+        if has_high {
+            checks.high(high)?;
+        }
+        if has_low {
+            checks.low(low)?;
+        }
+        let high = has_high.then(|| HighTensors::decode(high, &self.core));
+        let low = has_low.then(|| LowTensors::decode(low, &self.core));
         let metrics = self.core.update(high.as_ref(), low.as_ref());
         metrics.check_finite()?;
         Ok(metrics)
@@ -111,12 +119,14 @@ impl Engine for TorchEngine {
         if !self.core.settings().model.has_high_level() {
             return Ok(Vec::new());
         }
-        let windows = batch::windows("windows", windows, LevelKind::High, &self.core)?;
+        self.core.checks().rows_of("windows", windows)?;
+        let windows = batch::pack(windows, LevelKind::High, &self.core);
         Ok(to_vec(&self.core.level(LevelKind::High).actor().act(&windows, None)))
     }
 
     fn actions(&self, states: LowStates<'_>) -> Result<Vec<f32>, Error> {
-        let (windows, features) = batch::low_states(states, &self.core)?;
+        self.core.checks().low_states(states)?;
+        let (windows, features) = batch::low_states(states, &self.core);
         Ok(to_vec(&self.core.level(LevelKind::Low).actor().act(&windows, features.as_ref())))
     }
 
@@ -124,20 +134,18 @@ impl Engine for TorchEngine {
         if !self.core.settings().model.has_high_level() {
             return Ok(Vec::new());
         }
-        let packed = batch::windows("windows", windows, LevelKind::High, &self.core)?;
-        let goals = batch::goals("goals", goals, packed.n_rows() as usize, &self.core)?;
+        let checks = self.core.checks();
+        let n_rows = checks.rows_of("windows", windows)?;
+        checks.goals("goals", goals, n_rows)?;
+        let packed = batch::pack(windows, LevelKind::High, &self.core);
+        let goals = batch::goals(goals, n_rows, &self.core);
         Ok(to_vec(&self.core.level(LevelKind::High).critic().value(&packed, None, &goals)))
     }
 
     fn low_values(&self, states: LowStates<'_>, items: &[ItemId]) -> Result<Vec<f32>, Error> {
-        let (windows, features) = batch::low_states(states, &self.core)?;
-        let n_rows = windows.n_rows();
-        let per_row = items.len() as i64 / n_rows.max(1);
-        if per_row * n_rows != items.len() as i64 {
-            let expected = (per_row * n_rows) as usize;
-            return Err(Error::Length { column: "items".into(), found: items.len(), expected });
-        }
-        batch::check_items("items", items, per_row.max(1) as usize, self.core.n_items())?;
+        self.core.checks().low_states(states)?;
+        let per_row = self.core.checks().items_a_row(items, states.positions.len())? as i64;
+        let (windows, features) = batch::low_states(states, &self.core);
         let critic = self.core.level(LevelKind::Low).critic();
         let state = critic.state(&windows, features.as_ref()).repeat_interleave_self_int(per_row, 0, None);
         Ok(to_vec(&critic.value_in(&state, &batch::rows(items, &self.core).unsqueeze(1))))

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
 use super::{clock::Part, priorities, resume::put, runtime, trainer::Trainer};
-use crate::{engine::Engine, run_dir::RunDir, train::Interrupt, world::World};
+use crate::{run_dir::RunDir, train::Interrupt, world::World};
 
 use lead::Lead;
 use services::{Links, Services, counts};

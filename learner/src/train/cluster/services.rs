@@ -26,7 +26,6 @@ use super::{
     lead::Lead,
 };
 use crate::{
-    engine::Engine,
     train::{
         services::{LONG, request},
         trainer::Trainer,

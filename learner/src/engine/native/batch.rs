@@ -1,0 +1,236 @@
+//! Checked batches as a level's update reads them. In: ids and codes; out: packed windows, actions, rewards, features.
+//!
+//! Buffers stay from batch to batch: decoding allocates nothing once the largest has come.
+
+use common::{
+    ItemId, ItemTable, PeriodLayout,
+    history::N_WINDOWS,
+    seed::Streams,
+    transition::{HighBatch, LowBatch},
+};
+
+use super::{heads, level::Level, plan::Plan, window::Windows};
+use crate::{
+    algorithm::{
+        noise,
+        settings::{LevelKind, Settings},
+        shares,
+    },
+    engine::checks,
+};
+
+/// Norms below it count as it, so that a zero goal has a cosine of 0 and not of NaN.
+const COSINE_EPSILON: f64 = 1e-12;
+
+/// What decoding needs to know beside the batch.
+#[derive(Debug)]
+pub struct Source {
+    /// The symbols of the paper.
+    pub settings: Settings,
+    /// The item table.
+    pub items: ItemTable,
+    /// Of the noise of the targets' actions: (update, level).
+    smoothing: Streams,
+    layout: PeriodLayout,
+    /// `[c, M]` the share of each step's reward in r^h_i (Eqs 12, 13).
+    credit: Vec<f64>,
+}
+
+impl Source {
+    /// `smoothing` draws the noise of the targets' actions, if there is any.
+    pub fn new(settings: Settings, items: ItemTable, smoothing: Streams) -> Self {
+        let layout = settings.period_layout();
+        let (c, m) = (layout.n_steps, layout.n_goals);
+        let (phi, assigned) = (
+            shares::of_steps(&layout),
+            shares::of_sub_periods(m, settings.algorithm.assignment, settings.beta),
+        );
+        let share = |p: usize, i: usize| (0..m).map(|k| phi[p * m + k] * assigned[k * m + i]).sum();
+        let credit = (0..c).flat_map(|p| (0..m).map(move |i| share(p, i)).collect::<Vec<_>>()).collect();
+        Self { settings, items, smoothing, layout, credit }
+    }
+
+    /// Packs checked windows `[B, 3, N]` as a level reads them.
+    pub fn pack(&self, level: LevelKind, ids: &[ItemId], windows: &mut Windows) {
+        windows.pack(self.settings.model.window, ids, self.settings.windows(level), &self.items);
+    }
+
+    /// The active goal and the one-hot of its index, behind `features`; all zero where none is active (D1).
+    fn push_feature(&self, position: usize, goals: &[f32], features: &mut Vec<f32>) {
+        let (m, n) = (self.layout.n_goals, self.settings.model.n_dims);
+        let active = self.layout.sub_period(position);
+        let start = features.len();
+        features.resize(start + n + m, 0.0);
+        if let Some(i) = active {
+            features[start..][..n].copy_from_slice(&goals[i * n..][..n]);
+            features[start + n + i] = 1.0;
+        }
+    }
+
+    /// `[B, n + M]` the goals in low-level states; nothing where goals are not in the state.
+    pub fn features(&self, positions: &[u8], goals: &[f32], features: &mut Vec<f32>) {
+        features.clear();
+        if self.settings.model.goal_conditioning.in_state() {
+            let of_row = self.layout.n_goals * self.settings.model.n_dims;
+            for (&position, goals) in positions.iter().zip(goals.chunks_exact(of_row)) {
+                self.push_feature(position.into(), goals, features);
+            }
+        }
+    }
+}
+
+/// A decoded batch of one level. B rows, H heads.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// B.
+    pub n_rows: usize,
+    /// Windows before.
+    pub now: Windows,
+    /// Windows after.
+    pub next: Windows,
+    /// `[B, D - w]` behind the state before, if goals are in the state.
+    pub features: Vec<f32>,
+    /// The same after.
+    pub next_features: Vec<f32>,
+    /// `[B, H n]` goals set, or the item shown, as critics see them.
+    pub action: Vec<f32>,
+    /// `[H, B]`
+    pub reward: Vec<f32>,
+    /// `[B]` 1 where the user left.
+    pub terminated: Vec<f32>,
+    /// `[B]` importance weights; empty: all are 1.
+    pub weights: Vec<f32>,
+    /// `[B, H n]` noise of the target's action; empty where it is not smoothed (D22).
+    pub noise: Vec<f32>,
+}
+
+/// The goals of the periods that begin behind some rows of a low-level batch.
+#[derive(Debug, Default)]
+pub struct NextGoals {
+    ids: Vec<ItemId>,
+    windows: Windows,
+    /// `[R, M n]`
+    goals: Vec<f32>,
+}
+
+impl Batch {
+    /// Decodes a checked high-level batch.
+    pub fn high(&mut self, batch: &HighBatch, source: &Source, plan: &Plan, update: u64) {
+        self.n_rows = batch.len();
+        source.pack(LevelKind::High, &batch.windows, &mut self.now);
+        source.pack(LevelKind::High, &batch.next_windows, &mut self.next);
+        copy(&mut self.action, &batch.goals);
+        heads::see(plan.critic_action, plan.n, &mut self.action);
+        let (c, m) = (source.layout.n_steps, plan.heads);
+        self.reward.clear();
+        for i in 0..m {
+            let of_row = |codes: &[u8]| {
+                let share =
+                    |(p, &code): (usize, &u8)| f64::from(checks::reward(code)) * source.credit[p * m + i];
+                codes.iter().enumerate().map(share).sum::<f64>() as f32
+            };
+            self.reward.extend(batch.feedback.chunks_exact(c).map(of_row));
+        }
+        self.rest(&batch.terminated, &batch.weights, source, LevelKind::High, plan, update);
+    }
+
+    /// Decodes a checked low-level batch. `high` sets the goals of the periods that begin behind its rows: the real ones
+    /// are not part of a transition, and targets come from target networks. Out: the mean internal reward of the rows
+    /// that had a goal.
+    pub fn low(
+        &mut self,
+        batch: &LowBatch,
+        source: &Source,
+        plan: &Plan,
+        update: u64,
+        (high, next): (Option<&mut Level>, &mut NextGoals),
+    ) -> f64 {
+        self.n_rows = batch.len();
+        source.pack(LevelKind::Low, &batch.windows, &mut self.now);
+        source.pack(LevelKind::Low, &batch.next_windows, &mut self.next);
+        self.action.clear();
+        self.action.extend(batch.items.iter().flat_map(|&item| source.items.embedding(item)));
+        let internal = self.low_rewards(batch, source);
+        heads::see(plan.critic_action, plan.n, &mut self.action);
+        source.features(&batch.positions, &batch.goals, &mut self.features);
+        self.next_features.clear();
+        if let Some(high) = high.filter(|_| plan.d > plan.w) {
+            self.set_next_features(batch, source, high, next);
+        }
+        self.rest(&batch.terminated, &batch.weights, source, LevelKind::Low, plan, update);
+        internal
+    }
+
+    /// r^l (Eqs 10, 11) of actions that are embeddings; out: the mean of r_in over the rows that had a goal.
+    fn low_rewards(&mut self, batch: &LowBatch, source: &Source) -> f64 {
+        let (m, n) = (source.layout.n_goals, source.settings.model.n_dims);
+        let (mut sum, mut n_active) = (0.0, 0);
+        self.reward.clear();
+        for (row, (action, &code)) in self.action.chunks_exact(n).zip(&batch.feedback).enumerate() {
+            let active = source.layout.sub_period(batch.positions[row].into());
+            let internal = active.map_or(0.0, |i| cosine(action, &batch.goals[(row * m + i) * n..][..n]));
+            (sum, n_active) = (sum + internal, n_active + usize::from(active.is_some()));
+            // Eq 10: r^l = r_ex + alpha r_in
+            let reward = f64::from(checks::reward(code)) + source.settings.internal_weight() * internal;
+            self.reward.push(reward as f32);
+        }
+        sum / (n_active as f64).max(1.0)
+    }
+
+    fn set_next_features(
+        &mut self,
+        batch: &LowBatch,
+        source: &Source,
+        high: &mut Level,
+        next: &mut NextGoals,
+    ) {
+        let (c, stride) = (source.layout.n_steps, N_WINDOWS * source.settings.model.window);
+        let of_row = source.layout.n_goals * source.settings.model.n_dims;
+        let is_last = |position: u8| usize::from(position) + 1 == c;
+        next.ids.clear();
+        for (row, _) in batch.positions.iter().enumerate().filter(|(_, position)| is_last(**position)) {
+            next.ids.extend_from_slice(&batch.next_windows[row * stride..][..stride]);
+        }
+        source.pack(LevelKind::High, &next.ids, &mut next.windows);
+        let n_last = next.ids.len() / stride;
+        next.goals.resize(n_last * of_row, 0.0);
+        high.target_actions(&next.windows, n_last, &mut next.goals);
+        let mut set = next.goals.chunks_exact(of_row);
+        for (&position, goals) in batch.positions.iter().zip(batch.goals.chunks_exact(of_row)) {
+            let begun = if is_last(position) { set.next() } else { None };
+            let position = (usize::from(position) + 1) % c;
+            source.push_feature(position, begun.unwrap_or(goals), &mut self.next_features);
+        }
+    }
+
+    /// What both levels have.
+    fn rest(
+        &mut self,
+        terminated: &[u8],
+        weights: &[f32],
+        source: &Source,
+        level: LevelKind,
+        plan: &Plan,
+        update: u64,
+    ) {
+        self.terminated.clear();
+        self.terminated.extend(terminated.iter().map(|&flag| f32::from(flag)));
+        copy(&mut self.weights, weights);
+        self.noise.clear();
+        if let Some(draws) = noise::smoothing(&source.settings, &source.smoothing, update, level) {
+            self.noise.extend(draws.take(self.n_rows * plan.actions()).map(|x| x as f32));
+        }
+    }
+}
+
+fn copy(to: &mut Vec<f32>, from: &[f32]) {
+    to.clear();
+    to.extend_from_slice(from);
+}
+
+/// Eq 11: r_in = cos(a, g^i)
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    let length = |a: &[f32]| dot(a, a).sqrt().max(COSINE_EPSILON);
+    dot(a, b) / (length(a) * length(b))
+}

@@ -1,0 +1,225 @@
+//! The state s of a chunk of rows (Eqs 3, 6), forward and backward. In: packed windows; out: `[B, w]` in rows of D numbers,
+//! and the gradients of the encoder's parameters.
+//!
+//! The embeddings are constants, so nothing goes back to them. Gates of a row stand as r, z, (W_hn h + b_hn), n, each of
+//! w numbers ([`kernels::gru::training`]).
+
+use kernels::{Init, RowMajor, RowMajorMut, Strided, gemm, gru::training, reduce};
+
+use super::{
+    network::{Back, GruPlaces, Network},
+    plan::{Plan, row_stride},
+    window::{CHUNK, Window},
+};
+
+/// Parts of a row of gates.
+const PARTS: usize = 4;
+
+/// (row, step) pairs whose gradients of the weights are added up at once: they fit the L1 cache with their inputs.
+const PAIRS: usize = 96;
+
+/// What a GRU keeps of its way forward.
+#[derive(Clone, Debug, Default)]
+struct Tape {
+    /// `[P, 4w]`, or of one step where nothing goes back.
+    gates: Vec<f32>,
+    /// `[P, w]` the state before each step.
+    before: Vec<f32>,
+    /// `[B, w]` the state after the last step, in sorted order; on the way back its gradient.
+    hidden: Vec<f32>,
+}
+
+/// Working memory of an encoder; one a level.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    tapes: Vec<Tape>,
+    /// `[B, k w]` the last states of the k GRUs, in the chunk's order.
+    joined: Vec<f32>,
+    /// `[B, k w]` their gradients.
+    d_joined: Vec<f32>,
+    /// `[4w]` biases of the gates, then sums of their gradients.
+    bias: Vec<f32>,
+}
+
+impl Scratch {
+    /// Memory for chunks of a level's encoders.
+    pub fn new(plan: &Plan) -> Self {
+        let Plan { w, n_windows, window, .. } = *plan;
+        let tape = Tape {
+            gates: vec![0.0; window * CHUNK * row_stride(PARTS * w)],
+            before: vec![0.0; window * CHUNK * w],
+            hidden: vec![0.0; CHUNK * w],
+        };
+        Self {
+            tapes: vec![tape; n_windows],
+            joined: vec![0.0; CHUNK * n_windows * w],
+            d_joined: vec![0.0; CHUNK * n_windows * w],
+            bias: vec![0.0; PARTS * w],
+        }
+    }
+}
+
+/// `s = W [h_first; h_second] + b` into the first w numbers of each row of `state` `[B, D]`. With `keep` the way back may
+/// follow.
+pub fn forward(
+    plan: &Plan,
+    network: &Network,
+    windows: &[Window],
+    keep: bool,
+    scratch: &mut Scratch,
+    state: &mut [f32],
+) {
+    let Plan { level, w, d, n_windows, .. } = *plan;
+    let Scratch { tapes, joined, bias, .. } = scratch;
+    let places = network.places();
+    let joined_stride = n_windows * w;
+    for (k, ((window, gru), tape)) in windows.iter().zip(&places.grus).zip(tapes).enumerate() {
+        gru_forward(plan, network, gru, window, keep, tape, bias);
+        for (hidden, &row) in tape.hidden.chunks_exact(w).zip(&window.order) {
+            joined[row * joined_stride + k * w..][..w].copy_from_slice(hidden);
+        }
+    }
+    let a = Strided::rows(joined, joined_stride);
+    let b = RowMajor { data: network.part(&places.merge), stride: w };
+    let c = RowMajorMut { data: state, stride: d };
+    // Eqs 3, 6
+    let bias = Init::Bias(network.part(&places.merge_bias));
+    gemm(level, (windows[0].order.len(), w, joined_stride), a, b, c, bias);
+}
+
+fn gru_forward(
+    plan: &Plan,
+    network: &Network,
+    gru: &GruPlaces,
+    window: &Window,
+    keep: bool,
+    tape: &mut Tape,
+    bias: &mut [f32],
+) {
+    let Plan { level, n, w, .. } = *plan;
+    let stride = row_stride(PARTS * w);
+    let (weight_ih, weight_hh) = (network.part(&gru.weight_ih), network.part(&gru.weight_hh));
+    let (bias_ih, bias_hh) = (network.part(&gru.bias_ih), network.part(&gru.bias_hh));
+    // b_hr and b_hz only add to b_ir and b_iz.
+    let bias = &mut bias[..2 * w];
+    for ((sum, a), b) in bias.iter_mut().zip(bias_ih).zip(bias_hh) {
+        *sum = a + b;
+    }
+    let Tape { gates, before, hidden } = tape;
+    hidden[..window.order.len() * w].fill(0.0);
+    let mut start = 0;
+    for (step, &rows) in window.counts.iter().enumerate() {
+        let at = if keep { start } else { 0 };
+        let gates = &mut gates[at * stride..];
+        let x = Strided::rows(&window.x[start * n..], n);
+        let from = |data| RowMajor { data, stride: 3 * w };
+        gemm(level, (rows, 2 * w, n), x, from(weight_ih), to(gates, stride), Init::Bias(bias));
+        let new = Init::Bias(&bias_ih[2 * w..]);
+        gemm(level, (rows, w, n), x, from(&weight_ih[2 * w..]), to(&mut gates[3 * w..], stride), new);
+        if step == 0 {
+            // h = 0, so W_hn h + b_hn is the bias.
+            for row in gates.chunks_mut(stride).take(rows) {
+                row[2 * w..3 * w].copy_from_slice(&bias_hh[2 * w..]);
+            }
+        } else {
+            let h = Strided::rows(hidden, w);
+            gemm(level, (rows, 2 * w, w), h, from(weight_hh), to(gates, stride), Init::Accumulate);
+            let recurrent = Init::Bias(&bias_hh[2 * w..]);
+            let c = to(&mut gates[2 * w..], stride);
+            gemm(level, (rows, w, w), h, from(&weight_hh[2 * w..]), c, recurrent);
+        }
+        let before = keep.then(|| &mut before[start * w..]);
+        training::step_forward(level, (rows, w), to(gates, stride), hidden, before);
+        start += rows;
+    }
+}
+
+fn to(data: &mut [f32], stride: usize) -> RowMajorMut<'_> {
+    RowMajorMut { data, stride }
+}
+
+/// The way back from the gradient of s, `[B, w]`, after a way forward with `keep`.
+pub fn backward(plan: &Plan, network: Back<'_>, windows: &[Window], scratch: &mut Scratch, d_s: &[f32]) {
+    let Plan { level, w, n_windows, .. } = *plan;
+    let Scratch { tapes, joined, d_joined, bias } = scratch;
+    let Back { network, turned, gradient } = network;
+    let places = network.places();
+    let (n_rows, columns) = (windows[0].order.len(), n_windows * w);
+    let d = RowMajor { data: d_s, stride: w };
+    let joined = Strided::transposed(joined, columns);
+    let c = to(&mut gradient[places.merge.clone()], w);
+    gemm(level, (columns, w, n_rows), joined, d, c, Init::Accumulate);
+    reduce::add_column_sums(level, (n_rows, w), d, &mut gradient[places.merge_bias.clone()]);
+    let merge = RowMajor { data: &turned[places.merge.clone()], stride: columns };
+    gemm(level, (n_rows, columns, w), Strided::rows(d_s, w), merge, to(d_joined, columns), Init::Zero);
+    for (k, ((window, gru), tape)) in windows.iter().zip(&places.grus).zip(tapes).enumerate() {
+        for (d_hidden, &row) in tape.hidden.chunks_exact_mut(w).zip(&window.order) {
+            d_hidden.copy_from_slice(&d_joined[row * columns + k * w..][..w]);
+        }
+        through_time(plan, &turned[gru.weight_hh.clone()], window, tape);
+        add_gradients(plan, gru, window, tape, gradient, bias);
+    }
+}
+
+/// From the gradient of the last states to those of all gates, in place. `weight_hh` is `[3w, w]`.
+fn through_time(plan: &Plan, weight_hh: &[f32], window: &Window, tape: &mut Tape) {
+    let Plan { level, w, .. } = *plan;
+    let stride = row_stride(PARTS * w);
+    let Tape { gates, before, hidden: d_hidden } = tape;
+    let mut end: usize = window.counts.iter().sum();
+    for (step, &rows) in window.counts.iter().enumerate().rev() {
+        let start = end - rows;
+        let gates = &mut gates[start * stride..];
+        // A row whose last step this is still has the gradient of its last state here.
+        training::step_backward(level, (rows, w), to(gates, stride), &before[start * w..], d_hidden);
+        if step > 0 {
+            let b = RowMajor { data: weight_hh, stride: w };
+            gemm(level, (rows, w, 3 * w), Strided::rows(gates, stride), b, to(d_hidden, w), Init::Accumulate);
+        }
+        end = start;
+    }
+}
+
+/// Adds the gradients of a GRU's parameters, given those of its gates.
+fn add_gradients(
+    plan: &Plan,
+    gru: &GruPlaces,
+    window: &Window,
+    tape: &Tape,
+    gradient: &mut [f32],
+    sums: &mut [f32],
+) {
+    let Plan { level, n, w, .. } = *plan;
+    let stride = row_stride(PARTS * w);
+    let n_pairs: usize = window.counts.iter().sum();
+    // At the first step h = 0.
+    let first = window.counts.first().copied().unwrap_or(0);
+    for start in (0..n_pairs).step_by(PAIRS) {
+        let pairs = PAIRS.min(n_pairs - start);
+        let d = |part: usize| RowMajor { data: &tape.gates[start * stride + part * w..], stride };
+        let x = Strided::transposed(&window.x[start * n..], n);
+        let weight = &mut gradient[gru.weight_ih.clone()];
+        gemm(level, (n, 2 * w, pairs), x, d(0), to(weight, 3 * w), Init::Accumulate);
+        gemm(level, (n, w, pairs), x, d(3), to(&mut weight[2 * w..], 3 * w), Init::Accumulate);
+        let skipped = first.saturating_sub(start).min(pairs);
+        let from = start + skipped;
+        let d = RowMajor { data: &tape.gates[from * stride..], stride };
+        let h = Strided::transposed(&tape.before[from * w..], w);
+        let c = to(&mut gradient[gru.weight_hh.clone()], 3 * w);
+        gemm(level, (w, 3 * w, pairs - skipped), h, d, c, Init::Accumulate);
+    }
+    sums.fill(0.0);
+    let d = RowMajor { data: &tape.gates, stride };
+    reduce::add_column_sums(level, (n_pairs, PARTS * w), d, sums);
+    let (gates, new) = sums.split_at(3 * w);
+    add(&mut gradient[gru.bias_hh.clone()], gates);
+    let bias_ih = &mut gradient[gru.bias_ih.clone()];
+    add(&mut bias_ih[..2 * w], &gates[..2 * w]);
+    add(&mut bias_ih[2 * w..], new);
+}
+
+fn add(to: &mut [f32], from: &[f32]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to += from;
+    }
+}

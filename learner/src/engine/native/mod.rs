@@ -1,0 +1,295 @@
+//! The engine on our own kernels. In: batches of ids; out: new parameters. CPU, f32, every setting, no libtorch.
+//!
+//! Forward and backward passes are written by hand, chunk by chunk of a batch, so that a chunk's activations stay in the L2
+//! cache; docs/adr/0005-native-engine.md says why, and what it gains. An update allocates nothing but its metrics once the
+//! largest batch has come, and is bitwise reproducible on one CPU, with one thread or two.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`batch`] | checked ids to packed windows, rewards, features |
+//! | [`window`] | history windows, packed; the chunks of a batch |
+//! | [`plan`] | sizes and forms of a level's networks |
+//! | [`network`] | the parameters of a network, its target and its optimiser |
+//! | [`encoder`], [`heads`] | Eqs 3 to 8, forward and backward |
+//! | [`mapping`] | Eq 9, for the targets |
+//! | [`level`], [`steps`], [`scratch`] | one DDPG pair: the steps of an update, and their memory |
+//! | [`state`] | networks and optimisers by name, to and from plain memory |
+//! | [`worker`] | the second thread |
+
+pub mod batch;
+pub mod encoder;
+pub mod heads;
+pub mod level;
+pub mod mapping;
+pub mod network;
+pub mod plan;
+pub mod scratch;
+pub mod state;
+pub mod steps;
+pub mod window;
+pub mod worker;
+
+use common::{
+    ItemId, ItemTable,
+    config::{Config, Mode, TargetAction},
+    seed::Streams,
+    transition::{HighBatch, LowBatch},
+};
+
+use self::{
+    batch::{Batch, NextGoals, Source},
+    level::Level,
+    mapping::Mapping,
+    window::Windows,
+    worker::Worker,
+};
+use super::{Engine, Error, LevelMetrics, LowStates, UpdateMetrics, checks::Checks};
+use crate::{
+    algorithm::settings::{LevelKind, Settings},
+    checkpoint::{self, Tensors},
+};
+
+/// A level with what its update reads.
+#[derive(Debug)]
+pub struct Side {
+    level: Level,
+    batch: Batch,
+    actor_moves: bool,
+    metrics: Option<LevelMetrics>,
+}
+
+impl Side {
+    fn new(settings: &Settings, kind: LevelKind, streams: &Streams, level: kernels::Level) -> Box<Self> {
+        let level = Level::new(settings, kind, streams, level);
+        Box::new(Self { level, batch: Batch::default(), actor_moves: false, metrics: None })
+    }
+
+    fn run(&mut self, mapping: Option<&mut Mapping>) {
+        self.metrics = Some(self.level.update(&self.batch, mapping, self.actor_moves));
+    }
+}
+
+/// The engine for CPUs.
+#[derive(Debug)]
+pub struct NativeEngine {
+    source: Source,
+    /// `None` without goals, and while the second thread has it.
+    high: Option<Box<Side>>,
+    low: Box<Side>,
+    /// Set with `target_action = mapped`.
+    mapping: Option<Mapping>,
+    next_goals: NextGoals,
+    updates: u64,
+    /// The second thread, if there is one.
+    worker: Option<Worker>,
+}
+
+/// Threads of an update: `train.learner_threads`, or if that is 0 two where the machine has a core that nobody else in the
+/// process needs: rollout threads run beside the learner in mode `async`, in turn with it in `lockstep`.
+fn n_threads(config: &Config) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let others = if config.train.mode == Mode::Async { config.actor.actors } else { 0 };
+    match config.train.learner_threads {
+        0 if cores >= others + 2 => 2,
+        0 => 1,
+        threads => threads,
+    }
+}
+
+impl NativeEngine {
+    /// An engine with initial parameters drawn from the run's seed, those of the torch engine.
+    pub fn new(config: &Config, items: &ItemTable) -> Result<Self, Error> {
+        Self::with_level(config, items, kernels::Level::best())
+    }
+
+    /// The same with chosen instructions.
+    pub fn with_level(config: &Config, items: &ItemTable, level: kernels::Level) -> Result<Self, Error> {
+        Self::with_settings(Settings::new(config), items, config.seed, n_threads(config), level)
+    }
+
+    /// The same with chosen symbols, seed and threads.
+    pub fn with_settings(
+        settings: Settings,
+        items: &ItemTable,
+        seed: u64,
+        n_threads: usize,
+        level: kernels::Level,
+    ) -> Result<Self, Error> {
+        if items.n_dims() != settings.model.n_dims {
+            return Err(Error::Items { found: items.n_dims(), expected: settings.model.n_dims });
+        }
+        let initial = Streams::new(seed, "learner/initial-parameters");
+        let smoothing = Streams::new(seed, "learner/target-noise");
+        let all: Vec<ItemId> = (0..items.n_items() as u32).map(ItemId).collect();
+        let mapped = settings.algorithm.target_action == TargetAction::Mapped;
+        let has_high = settings.model.has_high_level();
+        let worker = if has_high && n_threads > 1 {
+            Worker::start()
+                .inspect_err(|error| tracing::warn!(%error, "no second learner thread: going on with one"))
+                .ok()
+        } else {
+            None
+        };
+        Ok(Self {
+            high: has_high.then(|| Side::new(&settings, LevelKind::High, &initial, level)),
+            low: Side::new(&settings, LevelKind::Low, &initial, level),
+            mapping: mapped.then(|| Mapping::new(items, &all)),
+            next_goals: NextGoals::default(),
+            updates: 0,
+            source: Source::new(settings, items.clone(), smoothing),
+            worker,
+        })
+    }
+
+    /// Maps targets (`target_action = mapped`) into these items instead of the whole catalogue.
+    pub fn map_targets_to(&mut self, items: &[ItemId]) -> Result<(), Error> {
+        self.checks().items("mapping", items, 1)?;
+        if let Some(mapping) = &mut self.mapping {
+            *mapping = Mapping::new(&self.source.items, items);
+        }
+        Ok(())
+    }
+
+    fn checks(&self) -> Checks {
+        Checks { shape: self.source.settings.shape(), n_items: self.source.items.n_items() }
+    }
+
+    /// The levels there are, the high one first.
+    fn levels(&self) -> impl Iterator<Item = (LevelKind, &Level)> {
+        let high = self.high.as_ref().map(|side| (LevelKind::High, &side.level));
+        high.into_iter().chain([(LevelKind::Low, &self.low.level)])
+    }
+
+    fn levels_mut(&mut self) -> impl Iterator<Item = &mut Level> {
+        let high = self.high.as_mut().map(|side| &mut side.level);
+        high.into_iter().chain([&mut self.low.level])
+    }
+
+    fn windows(&self, level: LevelKind, ids: &[ItemId]) -> Windows {
+        let mut windows = Windows::default();
+        self.source.pack(level, ids, &mut windows);
+        windows
+    }
+
+    fn features(&self, states: LowStates<'_>) -> Vec<f32> {
+        let mut features = Vec::new();
+        self.source.features(states.positions, states.goals, &mut features);
+        features
+    }
+}
+
+impl Engine for NativeEngine {
+    fn update(&mut self, high: &HighBatch, low: &LowBatch) -> Result<UpdateMetrics, Error> {
+        let (has_high, has_low) = (!high.is_empty(), !low.is_empty());
+        if has_high {
+            self.checks().high(high)?;
+        }
+        if has_low {
+            self.checks().low(low)?;
+        }
+        self.updates += 1;
+        let Self { source, high: high_side, low: low_side, next_goals, updates, .. } = self;
+        let actor_moves = updates.is_multiple_of(source.settings.algorithm.actor_delay);
+        let mut mean_internal_reward = 0.0;
+        if has_low {
+            // Before the high level moves: its target actor sets the goals behind the low level's rows.
+            let goals = (high_side.as_mut().map(|side| &mut side.level), next_goals);
+            let Side { level, batch, .. } = &mut **low_side;
+            mean_internal_reward = batch.low(low, source, level.plan(), *updates, goals);
+            low_side.actor_moves = actor_moves;
+        }
+        let mut handed_over = false;
+        if has_high && let Some(mut side) = high_side.take() {
+            let Side { level, batch, .. } = &mut *side;
+            batch.high(high, source, level.plan(), *updates);
+            side.actor_moves = actor_moves;
+            match &self.worker {
+                Some(worker) => {
+                    worker.begin(side);
+                    handed_over = true;
+                }
+                None => {
+                    side.run(None);
+                    *high_side = Some(side);
+                }
+            }
+        }
+        if has_low {
+            low_side.run(self.mapping.as_mut());
+        }
+        if let Some(worker) = self.worker.as_ref().filter(|_| handed_over) {
+            *high_side = Some(worker.end());
+        }
+        let metrics = UpdateMetrics {
+            update: *updates,
+            high: high_side.as_mut().and_then(|side| side.metrics.take()),
+            low: low_side.metrics.take(),
+            mean_internal_reward,
+        };
+        metrics.check_finite()?;
+        Ok(metrics)
+    }
+
+    fn set_progress(&mut self, done: f64) {
+        let share = self.source.settings.rate_share(done);
+        self.levels_mut()
+            .for_each(|level| level.networks_mut().for_each(|network| network.scale_learning_rate(share)));
+    }
+
+    fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    fn weights(&self, critics: bool) -> Vec<u8> {
+        checkpoint::tensors::to_bytes(&state::online(self.levels(), &self.source.settings, critics))
+    }
+
+    fn state(&self) -> Tensors {
+        state::save(self.levels(), self.updates)
+    }
+
+    fn load_state(&mut self, state: &Tensors) -> Result<(), Error> {
+        let updates = super::stored::counts(state, super::stored::UPDATES, 1)?[0];
+        let (mut restored, mut n_known) = (Vec::new(), 1);
+        for (kind, level) in self.levels() {
+            let (of_level, n) = state::read(state, kind, level)?;
+            restored.push(of_level);
+            n_known += n;
+        }
+        super::stored::check_unknown(state, n_known, || self.state())?;
+        self.updates = updates as u64;
+        for (level, restored) in self.levels_mut().zip(&restored) {
+            state::restore(level, restored);
+        }
+        Ok(())
+    }
+
+    fn goals(&self, windows: &[ItemId]) -> Result<Vec<f32>, Error> {
+        let Some(side) = &self.high else { return Ok(Vec::new()) };
+        let n_rows = self.checks().rows_of("windows", windows)?;
+        Ok(side.level.actions(&self.windows(LevelKind::High, windows), &[], n_rows))
+    }
+
+    fn actions(&self, states: LowStates<'_>) -> Result<Vec<f32>, Error> {
+        self.checks().low_states(states)?;
+        let windows = self.windows(LevelKind::Low, states.windows);
+        Ok(self.low.level.actions(&windows, &self.features(states), states.positions.len()))
+    }
+
+    fn high_values(&self, windows: &[ItemId], goals: &[f32]) -> Result<Vec<f32>, Error> {
+        let Some(side) = &self.high else { return Ok(Vec::new()) };
+        let n_rows = self.checks().rows_of("windows", windows)?;
+        self.checks().goals("goals", goals, n_rows)?;
+        Ok(side.level.values(&self.windows(LevelKind::High, windows), &[], n_rows, goals))
+    }
+
+    fn low_values(&self, states: LowStates<'_>, items: &[ItemId]) -> Result<Vec<f32>, Error> {
+        self.checks().low_states(states)?;
+        let n_rows = states.positions.len();
+        self.checks().items_a_row(items, n_rows)?;
+        let embeddings: Vec<f32> =
+            items.iter().flat_map(|&item| self.source.items.embedding(item)).copied().collect();
+        let windows = self.windows(LevelKind::Low, states.windows);
+        Ok(self.low.level.values(&windows, &self.features(states), n_rows, &embeddings))
+    }
+}

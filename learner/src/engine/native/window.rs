@@ -1,0 +1,162 @@
+//! History windows, packed for the GRUs. In: ids `[B, 3, N]`; out: item vectors step by step, a chunk of rows at a time.
+//!
+//! Rows of a chunk are sorted by the length of their window, longest first, and all begin at step 0: padding is neutral,
+//! so it is left out. The rows that take part in step s are then a prefix, and the prefix shrinks with s. Only the P =
+//! sum of all lengths (row, step) pairs are there, step after step, and every network that reads the window shares them.
+
+use std::ops::Range;
+
+use common::{
+    ItemId, ItemTable,
+    history::{self, Kind, N_WINDOWS},
+};
+
+/// Most rows that go through a network together: their activations over all steps stay in the L2 cache. A multiple of the
+/// tile height of the matrix product.
+pub const CHUNK: usize = 48;
+
+/// Rows of a chunk of a batch: as many chunks as [`CHUNK`] asks for, all but the last alike.
+pub fn chunk_rows(n_rows: usize) -> usize {
+    /// Rows of a register tile.
+    const TILE: usize = 6;
+    let chunks = n_rows.div_ceil(CHUNK).max(1);
+    n_rows.div_ceil(chunks).next_multiple_of(TILE)
+}
+
+/// The chunks of a batch.
+pub fn chunks(n_rows: usize) -> impl Iterator<Item = Range<usize>> {
+    let rows = chunk_rows(n_rows);
+    (0..n_rows).step_by(rows.max(1)).map(move |start| start..n_rows.min(start + rows))
+}
+
+/// One window of a chunk. B rows.
+#[derive(Clone, Debug, Default)]
+pub struct Window {
+    /// `[P, n]` item vectors, step by step, within a step in sorted order.
+    pub x: Vec<f32>,
+    /// Rows of every step that has any; never increasing.
+    pub counts: Vec<usize>,
+    /// `[B]` the chunk's row at each sorted place.
+    pub order: Vec<usize>,
+    /// `[N + 1]` next free place of the rows of each length.
+    places: Vec<usize>,
+    /// `[N]` first pair of each step.
+    starts: Vec<usize>,
+}
+
+impl Window {
+    /// Packs windows of `n` ids each, oldest first, padded on the left; ids must be rows of the table.
+    fn pack<'a>(&mut self, n: usize, windows: impl Iterator<Item = &'a [ItemId]> + Clone, items: &ItemTable) {
+        let n_dims = items.n_dims();
+        self.places.clear();
+        self.places.resize(n + 1, 0);
+        let mut n_rows = 0;
+        for window in windows.clone() {
+            self.places[history::length(window)] += 1;
+            n_rows += 1;
+        }
+        // From counts of a length to the first place of it, longest first.
+        let mut longer = 0;
+        for place in self.places.iter_mut().rev() {
+            longer += *place;
+            *place = longer - *place;
+        }
+        self.counts.clear();
+        self.starts.clear();
+        let mut n_pairs = 0;
+        // Rows with more than s items stand before those with s.
+        for &count in self.places[..n].iter().take_while(|count| **count > 0) {
+            self.counts.push(count);
+            self.starts.push(n_pairs);
+            n_pairs += count;
+        }
+        self.order.clear();
+        self.order.resize(n_rows, 0);
+        self.x.resize(n_pairs * n_dims, 0.0);
+        for (row, window) in windows.enumerate() {
+            let length = history::length(window);
+            let sorted = self.places[length];
+            self.places[length] += 1;
+            self.order[sorted] = row;
+            for (&item, start) in window[n - length..].iter().zip(&self.starts) {
+                self.x[(start + sorted) * n_dims..][..n_dims].copy_from_slice(items.embedding(item));
+            }
+        }
+    }
+}
+
+/// The windows that an encoder reads, of all chunks of a batch.
+#[derive(Clone, Debug, Default)]
+pub struct Windows {
+    n_kinds: usize,
+    n_chunks: usize,
+    /// `[chunks, kinds]`, and more from larger batches before.
+    windows: Vec<Window>,
+}
+
+impl Windows {
+    /// Packs checked windows `[B, 3, N]`, of each row those of `kinds`.
+    pub fn pack(&mut self, n: usize, ids: &[ItemId], kinds: &[Kind], items: &ItemTable) {
+        let stride = N_WINDOWS * n;
+        let n_rows = ids.len() / stride;
+        self.n_kinds = kinds.len();
+        self.n_chunks = chunks(n_rows).count();
+        let needed = self.n_chunks * self.n_kinds;
+        if self.windows.len() < needed {
+            self.windows.resize_with(needed, Window::default);
+        }
+        for (rows, windows) in chunks(n_rows).zip(self.windows.chunks_exact_mut(kinds.len())) {
+            for (&kind, packed) in kinds.iter().zip(windows) {
+                let of_rows = ids[rows.start * stride..rows.end * stride].chunks_exact(stride);
+                packed.pack(n, of_rows.map(|row| history::window(row, kind)), items);
+            }
+        }
+    }
+
+    /// The windows of every chunk, in the order of the batch.
+    pub fn chunks(&self) -> impl Iterator<Item = &[Window]> {
+        self.windows.chunks_exact(self.n_kinds.max(1)).take(self.n_chunks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: ItemId = ItemId::PADDING;
+
+    fn pack(windows: &[[ItemId; 3]]) -> Window {
+        let table: Vec<f32> = (1..=9).map(|i| i as f32 / 10.0).collect();
+        let items = ItemTable::new(1, 1.0, table, vec![0; 9], vec![0.0; 9]).unwrap();
+        let mut window = Window::default();
+        window.pack(3, windows.iter().map(|w| w.as_slice()), &items);
+        window
+    }
+
+    #[test]
+    fn steps_hold_the_rows_whose_window_goes_on() {
+        let i = ItemId;
+        let window = pack(&[[NONE, NONE, i(5)], [i(1), i(2), i(3)], [NONE, NONE, NONE], [NONE, i(7), i(8)]]);
+        assert_eq!(window.order, [1, 3, 0, 2]);
+        assert_eq!(window.counts, [3, 2, 1]);
+        assert_eq!(window.x, [0.2, 0.8, 0.6, 0.3, 0.9, 0.4]);
+    }
+
+    #[test]
+    fn empty_windows_have_no_step() {
+        let window = pack(&[[NONE; 3]; 2]);
+        assert_eq!((window.counts, window.x, window.order), (vec![], vec![], vec![0, 1]));
+        assert!(pack(&[]).order.is_empty());
+    }
+
+    #[test]
+    fn chunks_are_alike_and_cover_the_batch() {
+        assert_eq!(chunks(40).collect::<Vec<_>>(), [0..40]);
+        assert_eq!(chunks(100).collect::<Vec<_>>(), [0..36, 36..72, 72..100]);
+        assert_eq!(chunks(0).count(), 0);
+        for n_rows in 1..500 {
+            assert!(chunk_rows(n_rows) <= CHUNK);
+            assert_eq!(chunks(n_rows).map(|rows| rows.len()).sum::<usize>(), n_rows);
+        }
+    }
+}
