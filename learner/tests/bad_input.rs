@@ -1,5 +1,6 @@
 //! Bad input ends in one clear line that names what and where: a table of cases, with the real program.
 
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used, reason = "a set-up that fails is a failed test")]
 
 mod support;

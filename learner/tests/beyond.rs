@@ -1,6 +1,7 @@
 //! What goes beyond the paper (D21 to D24): each setting does what it says, and nothing where it is off.
 
 // A test fails by panicking, in its helpers too.
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used)]
 
 mod fixture;

@@ -1,6 +1,7 @@
 //! States, weights, determinism and refusals of the torch engine.
 
 // A test fails by panicking, in its helpers too.
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used)]
 
 mod fixture;

@@ -1,6 +1,7 @@
 //! An exported policy against the one that acts: TorchScript, and the numpy example where python3 has numpy
 //! (`MAHRL_REQUIRE_NUMPY=1` fails without it).
 
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used, reason = "a set-up that fails is a failed test")]
 
 mod support;

@@ -1,6 +1,7 @@
 //! From a log to a policy: simulators are fitted, judged, saved, and trained in.
 
 // Helpers of tests: a panic is a failed test.
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used)]
 
 mod planted_log;

@@ -1,5 +1,6 @@
 //! Every supervised method learns from a log of ShopWorld and from an imported one, survives its file, and is reproducible.
 
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used, reason = "a set-up that fails is a failed test")]
 
 #[allow(dead_code, reason = "each test program uses a part of it")]

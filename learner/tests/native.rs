@@ -3,6 +3,7 @@
 //! Both start from the same parameters and see the same batches. Relative error of a tensor = max |a - b| / max |b|.
 
 // A test fails by panicking, in its helpers too.
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used)]
 
 mod fixture;

@@ -1,6 +1,7 @@
 //! The steps of the optimisers and of the soft updates: who moves, how often, how far.
 
 // A test fails by panicking, in its helpers too.
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used)]
 
 mod fixture;

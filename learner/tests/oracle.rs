@@ -5,6 +5,7 @@
 //! max |a - b| / max(1e-12, max |b|). Out: a line a case with the worst error.
 
 // A test fails by panicking, in its helpers too.
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used)]
 
 mod oracle_case;

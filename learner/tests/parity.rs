@@ -4,6 +4,7 @@
 //! max |b| over a batch.
 
 // A test fails by panicking, in its helpers too.
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used)]
 
 mod fixture;

@@ -1,6 +1,7 @@
 //! Each setting of `[model]` and `[algorithm]` does what it says.
 
 // A test fails by panicking, in its helpers too.
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used)]
 
 mod fixture;

@@ -1,5 +1,6 @@
 //! The variants of Sec 4.1.2 as presets of the one program: what they learn from, and that they learn at all.
 
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used, reason = "a set-up that fails is a failed test")]
 
 mod fixture;

@@ -3,7 +3,7 @@
 //! In: a [`SessionState`] and candidate ids; out: one score a candidate, larger is better. The score of a supervised
 //! method is the expected reward, P(click) + 4 P(order), or grows with it.
 
-use common::{Feedback, ItemId};
+use common::ItemId;
 
 use super::Step;
 
@@ -39,7 +39,10 @@ pub trait Ranker: Send {
 }
 
 /// P(click) + 4 P(order) of logits of skip, click and order, where an order is a click too.
+#[cfg(any(test, feature = "torch"))]
 pub(super) fn expected_reward(logits: &[f32]) -> f32 {
+    use common::Feedback;
+
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let weights: Vec<f32> = logits.iter().map(|logit| (logit - largest).exp()).collect();
     let total: f32 = weights.iter().sum();

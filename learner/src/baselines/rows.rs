@@ -86,6 +86,7 @@ impl Rows {
     }
 
     /// All rows with the sessions in a new order; those of a session stay together.
+    #[cfg(any(test, feature = "torch"))]
     pub(super) fn by_shuffled_session(&self, streams: &Streams, pass: usize) -> Vec<usize> {
         let mut sessions: Vec<usize> = (0..self.ends.len()).collect();
         sessions.shuffle(&mut streams.at(0, pass as u64));

@@ -92,10 +92,6 @@ enum Command {
     Operate(node::operate::Operate),
 }
 
-/// What a command says that needs what this build does not have.
-#[cfg(not(feature = "torch"))]
-const NEEDS_TORCH: &str = "this program was built without libtorch (--no-default-features): run make setup, then build it without that flag";
-
 /// Threads for evaluations: all cores.
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)

@@ -4,22 +4,40 @@ use common::{
     ItemTable,
     config::{Config, EngineKind},
 };
-use tch::Device;
 
-use super::{
-    Engine, Error,
-    native::NativeEngine,
-    torch::{TorchEngine, device},
-};
+#[cfg(feature = "torch")]
+use super::torch::{TorchEngine, device};
+use super::{Engine, Error, native::NativeEngine};
+
+/// What to do about a build that lacks libtorch.
+#[cfg(not(feature = "torch"))]
+pub(crate) const NEEDS_TORCH: &str = "this program was built without libtorch (--no-default-features): run make setup, then build it without that flag";
 
 /// `train.engine` with `auto` made out: native where `train.device` is a CPU, torch elsewhere.
 pub fn choose(config: &Config) -> Result<EngineKind, Error> {
-    let device = device::parse(&config.train.device)?;
+    let on_cpu = is_cpu(&config.train.device)?;
     Ok(match config.train.engine {
-        EngineKind::Auto if device == Device::Cpu => EngineKind::Native,
+        EngineKind::Auto if on_cpu => EngineKind::Native,
         EngineKind::Auto => EngineKind::Torch,
+        #[cfg(not(feature = "torch"))]
+        EngineKind::Torch => return Err(Error::NoTorch),
         chosen => chosen,
     })
+}
+
+#[cfg(feature = "torch")]
+fn is_cpu(name: &str) -> Result<bool, Error> {
+    Ok(device::parse(name)? == tch::Device::Cpu)
+}
+
+/// Nothing else without libtorch.
+#[cfg(not(feature = "torch"))]
+fn is_cpu(name: &str) -> Result<bool, Error> {
+    if matches!(name, "auto" | "cpu") {
+        Ok(true)
+    } else {
+        Err(Error::Device { name: name.into(), problem: NEEDS_TORCH.into() })
+    }
 }
 
 /// The engine of a run, with initial parameters drawn from its seed.
@@ -27,8 +45,9 @@ pub fn open(config: &Config, items: &ItemTable) -> Result<Box<dyn Engine>, Error
     let chosen = choose(config)?;
     tracing::info!(engine = chosen.name(), "engine");
     Ok(match chosen {
+        #[cfg(feature = "torch")]
         EngineKind::Torch => Box::new(TorchEngine::new(config, items)?),
-        EngineKind::Auto | EngineKind::Native => Box::new(NativeEngine::new(config, items)?),
+        _ => Box::new(NativeEngine::new(config, items)?),
     })
 }
 
@@ -40,14 +59,15 @@ mod tests {
     fn a_cpu_has_the_native_engine_unless_torch_is_asked_for() {
         let mut config = Config::default();
         config.train.device = "cpu".into();
-        for (asked, expected) in [
-            (EngineKind::Auto, EngineKind::Native),
-            (EngineKind::Native, EngineKind::Native),
-            (EngineKind::Torch, EngineKind::Torch),
-        ] {
+        for asked in [EngineKind::Auto, EngineKind::Native] {
             config.train.engine = asked;
-            assert_eq!(choose(&config).unwrap(), expected);
+            assert_eq!(choose(&config).unwrap(), EngineKind::Native);
         }
+        config.train.engine = EngineKind::Torch;
+        #[cfg(feature = "torch")]
+        assert_eq!(choose(&config).unwrap(), EngineKind::Torch);
+        #[cfg(not(feature = "torch"))]
+        assert!(choose(&config).unwrap_err().to_string().contains("make setup"));
         config.train.device = "tpu".into();
         assert!(choose(&config).unwrap_err().to_string().contains("tpu"));
     }

@@ -7,7 +7,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`native`] | our own kernels: every setting, CPU |
-//! | [`torch`] | libtorch, the reference: every setting, CPU or CUDA, f32 or f64 |
+//! | `torch` | libtorch, the reference: every setting, CPU or CUDA, f32 or f64 (a cargo feature, on by default) |
 //! | [`choice`] | which of them a run uses |
 //! | [`checks`] | what a batch may hold |
 //! | [`stored`] | states by name |
@@ -18,6 +18,7 @@ pub mod choice;
 pub mod metrics;
 pub mod native;
 pub mod stored;
+#[cfg(feature = "torch")]
 pub mod torch;
 
 use common::{
@@ -101,6 +102,10 @@ pub enum Error {
         /// Of the model.
         expected: usize,
     },
+    /// `train.engine = "torch"` in a build without it.
+    #[cfg(not(feature = "torch"))]
+    #[error("`train.engine` is `torch`, but {}", choice::NEEDS_TORCH)]
+    NoTorch,
     /// The device cannot be used.
     #[error("device `{name}`: {problem}")]
     Device {

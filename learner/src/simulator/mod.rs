@@ -13,6 +13,11 @@
 //! | [`report`], [`render`] | the acceptance report, as a file and as text |
 //! | [`verdict`] | what is asked of it |
 
+#![cfg_attr(
+    not(feature = "torch"),
+    allow(dead_code, unused_imports, reason = "reports are written and judged by fits only")
+)]
+
 #[cfg(feature = "torch")]
 mod fitting;
 mod items_file;

@@ -96,7 +96,6 @@ mod tests {
 
     #[test]
     fn a_short_training_beats_random_by_a_clear_margin() {
-        tch::set_num_threads(1);
         let mut world = world(64, CANDIDATES);
         let mut fits = Vec::new();
         let mut policy = train(&mut world, &short(0), &mut |progress| {
@@ -112,7 +111,6 @@ mod tests {
 
     #[test]
     fn equal_seeds_give_equal_parameters_and_a_callback_can_stop() {
-        tch::set_num_threads(1);
         let settings = |seed| Settings {
             random_interactions: 600,
             round_interactions: 600,

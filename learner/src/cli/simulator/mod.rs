@@ -75,7 +75,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         #[cfg(feature = "torch")]
         Action::Fit(args) => fit::run(args),
         #[cfg(not(feature = "torch"))]
-        Action::Fit { rest } => bail!("cannot fit {}: {}", rest.join(" "), super::NEEDS_TORCH),
+        Action::Fit { rest } => {
+            bail!("cannot fit {}: {}", rest.join(" "), crate::engine::choice::NEEDS_TORCH)
+        }
         Action::Report(args) => report(args),
     }
 }
