@@ -3,6 +3,7 @@
 //! [`Engine`] is all that the training loop, the checkpoints and the evaluation know. [`torch`] is the reference: every
 //! setting, CPU or CUDA. Owner: one thread; an engine is `Send`, not shared.
 
+pub mod ahead;
 pub mod metrics;
 pub mod torch;
 

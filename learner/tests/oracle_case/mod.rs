@@ -232,6 +232,7 @@ impl Case {
             reward_external: column("reward_external"),
             terminated: column("terminated"),
             weights: None,
+            ahead: None,
         }
     }
 
@@ -247,6 +248,7 @@ impl Case {
             mapping: None,
             weights: None,
             smoothing: None,
+            further_discount: None,
         })
     }
 
@@ -262,6 +264,7 @@ impl Case {
             mapping: None,
             weights: None,
             smoothing: None,
+            further_discount: None,
         })
     }
 

@@ -14,7 +14,7 @@ use crate::{
         state::ActiveGoals,
         window::{Packing, Windows},
     },
-    engine::{Error, LowStates},
+    engine::{Error, LowStates, ahead::Ahead},
 };
 
 /// A batch of high-level transitions. B rows.
@@ -39,9 +39,9 @@ pub struct HighTensors {
 pub struct LowTensors {
     /// What the level reads before the step: skips and clicks.
     pub now: Windows,
-    /// The same after it.
+    /// The same after it, or after the last step ahead.
     pub next: Windows,
-    /// `[R]` the rows whose step was the last of its period, and their clicks and orders after it. Only read, and only
+    /// `[R]` the rows whose last step was the last of its period, and their clicks and orders after it. Only read, and only
     /// decoded, where goals are in the state.
     pub next_period: Option<(Tensor, Windows)>,
     /// `[B, M, n]`.
@@ -56,6 +56,8 @@ pub struct LowTensors {
     pub terminated: Tensor,
     /// `[B]` importance weights, if the rows were drawn by priority.
     pub weights: Option<Tensor>,
+    /// The steps behind the row's own that count towards its return (D26).
+    pub ahead: Option<Ahead>,
 }
 
 impl HighTensors {
@@ -83,6 +85,11 @@ impl HighTensors {
 }
 
 impl LowTensors {
+    /// `[B]` position of the last step that a row's return takes in.
+    pub fn last_positions(&self) -> &[usize] {
+        self.ahead.as_ref().map_or(&self.positions, |ahead| &ahead.last_positions)
+    }
+
     /// Decodes a batch of at least one row.
     pub fn decode(batch: &LowBatch, core: &Core) -> Result<Self, Error> {
         let n_rows = batch.len();
@@ -93,16 +100,19 @@ impl LowTensors {
         let positions = positions("low.positions", &batch.positions, n_rows, core)?;
         let next = rows_of_windows("low.next_windows", &batch.next_windows, n_rows, LevelKind::Low, core)?;
         let in_state = core.settings().model.goal_conditioning.in_state();
+        let ahead = Ahead::of(batch, core.settings().model.period_steps, core.n_items())?;
+        let last = ahead.as_ref().map_or(&positions, |ahead| &ahead.last_positions);
         Ok(Self {
             now: rows_of_windows("low.windows", &batch.windows, n_rows, LevelKind::Low, core)?,
             next,
-            next_period: if in_state { next_period(&positions, &batch.next_windows, core) } else { None },
+            next_period: if in_state { next_period(last, &batch.next_windows, core) } else { None },
             goals: goals("low.goals", &batch.goals, n_rows, core)?,
             action: rows(&batch.items, core),
             positions,
             reward_external: column(&external, core),
             terminated: flags("low.terminated", &batch.terminated, n_rows, core)?,
             weights: weights("low.weights", &batch.weights, n_rows, core)?,
+            ahead,
         })
     }
 }
@@ -256,7 +266,7 @@ fn value(column: &str, row: usize, problem: String) -> Error {
     Error::Value { column: column.to_owned(), row, problem }
 }
 
-fn column(values: &[f32], core: &Core) -> Tensor {
+pub(super) fn column(values: &[f32], core: &Core) -> Tensor {
     let (kind, device) = core.options();
     Tensor::from_slice(values).to_device(device).to_kind(kind)
 }

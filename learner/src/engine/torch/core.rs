@@ -10,17 +10,18 @@ use rand::{RngExt, SeedableRng};
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    batch::{HighTensors, LowTensors},
+    batch::{self, HighTensors, LowTensors},
     level::{Level, LevelBatch},
 };
 use crate::{
     algorithm::{
-        assert_shape,
+        assert_shape, losses,
         mapping::Mapping,
         rewards,
         settings::{LevelKind, Settings},
         state::ActiveGoals,
         targets,
+        window::Windows,
     },
     engine::metrics::{LevelMetrics, UpdateMetrics},
 };
@@ -138,7 +139,21 @@ impl Core {
     /// r^l `[B]` (Eq 10).
     pub fn low_reward(&self, batch: &LowTensors) -> Tensor {
         let (internal, _) = self.internal_reward(batch);
-        rewards::low(&batch.reward_external, &internal, self.settings.internal_weight())
+        self.low_return(batch, &internal)
+    }
+
+    /// r^l `[B]` of the rows' own steps, and of the steps ahead (D26), each discounted.
+    fn low_return(&self, batch: &LowTensors, internal: &Tensor) -> Tensor {
+        let alpha = self.settings.internal_weight();
+        let mut sum = rewards::low(&batch.reward_external, internal, alpha);
+        let gamma = self.settings.discount(LevelKind::Low);
+        for (k, step) in batch.ahead.iter().flat_map(|ahead| &ahead.steps).enumerate() {
+            let active = ActiveGoals::new(&self.settings.period_layout(), &step.positions, &batch.goals);
+            let internal = rewards::internal(&batch::rows(&step.items, self), &batch.goals, &active);
+            let reward = rewards::low(&batch::column(&step.rewards, self), &internal, alpha);
+            sum += reward * batch::column(&step.taken, self) * gamma.powi(k as i32 + 1);
+        }
+        sum
     }
 
     /// The goals in the low-level states before and after the steps, `[B, n + M]` each, if they are there at all (D1).
@@ -152,7 +167,7 @@ impl Core {
         let layout = self.settings.period_layout();
         let now = ActiveGoals::new(&layout, &batch.positions, &batch.goals).features(&batch.goals);
         let after: Vec<usize> =
-            batch.positions.iter().map(|position| (position + 1) % layout.n_steps).collect();
+            batch.last_positions().iter().map(|position| (position + 1) % layout.n_steps).collect();
         let mut goals = batch.goals.shallow_clone();
         if let Some((rows, windows)) = &batch.next_period {
             let high = self.level(LevelKind::High);
@@ -174,6 +189,21 @@ impl Core {
         let [deviation, limit] =
             [algorithm.target_noise, algorithm.target_noise_limit].map(|share| share * bound);
         Some(targets::smoothing_noise(&shape, deviation, limit, &mut rng, &self.items))
+    }
+
+    /// A step of the low-level actor towards items chosen in these states (D25): rows `[B]` of the item table, with their
+    /// weights `[B]`. The loss before the step.
+    pub fn imitate(
+        &mut self,
+        windows: &Windows,
+        features: Option<&Tensor>,
+        items: &Tensor,
+        weights: &Tensor,
+    ) -> f64 {
+        let mapping = Mapping::new(&self.items);
+        self.low.imitation_step(windows, features, |actions| {
+            losses::imitation(&mapping.cosines(&actions.squeeze_dim(1)), items, weights)
+        })
     }
 
     /// Learning rates after this share of the run, in [0, 1]: they fall geometrically to `learning_rate_final` of
@@ -209,6 +239,7 @@ impl Core {
                 mapping: None,
                 weights: batch.weights.as_ref(),
                 smoothing: smoothing.as_ref(),
+                further_discount: None,
             };
             let level = self.high.as_mut().expect(NO_HIGH_LEVEL);
             metrics.high = Some(step(level, &batch, actors_move));
@@ -217,7 +248,12 @@ impl Core {
             let (internal, active) = self.internal_reward(batch);
             let n_active = active.is_active.sum(Kind::Double).double_value(&[]);
             metrics.mean_internal_reward = internal.sum(Kind::Double).double_value(&[]) / n_active.max(1.0);
-            let reward = rewards::low(&batch.reward_external, &internal, self.settings.internal_weight());
+            let reward = self.low_return(batch, &internal);
+            let gamma = self.settings.discount(LevelKind::Low);
+            let further = batch.ahead.as_ref().map(|ahead| {
+                let (kind, device) = self.options();
+                Tensor::from_slice(&ahead.discounts(gamma)).to_device(device).to_kind(kind)
+            });
             let features = self.low_features(batch);
             let smoothing = self.smoothing_noise(LevelKind::Low, batch.terminated.size()[0]);
             let batch = LevelBatch {
@@ -231,6 +267,7 @@ impl Core {
                 mapping: self.mapping.as_ref(),
                 weights: batch.weights.as_ref(),
                 smoothing: smoothing.as_ref(),
+                further_discount: further.as_ref(),
             };
             metrics.low = Some(step(&mut self.low, &batch, actors_move));
         }

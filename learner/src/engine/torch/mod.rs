@@ -78,6 +78,25 @@ impl TorchEngine {
     }
 }
 
+impl TorchEngine {
+    /// A step of the low-level actor towards the `items` `[B]` chosen in these states, by `weights` `[B]` (D25). Critics,
+    /// targets and the number of updates stay. The loss before the step.
+    pub fn imitate(
+        &mut self,
+        states: LowStates<'_>,
+        items: &[ItemId],
+        weights: &[f32],
+    ) -> Result<f64, Error> {
+        let (windows, features) = batch::low_states(states, &self.core)?;
+        batch::check_items("items", items, 1, self.core.n_items())?;
+        let (kind, device) = self.core.options();
+        let index: Vec<i64> = items.iter().map(|item| i64::from(item.0)).collect();
+        let index = Tensor::from_slice(&index).to_device(device);
+        let weights = Tensor::from_slice(weights).to_device(device).to_kind(kind);
+        Ok(self.core.imitate(&windows, features.as_ref(), &index, &weights))
+    }
+}
+
 impl Engine for TorchEngine {
     fn update(&mut self, high: &HighBatch, low: &LowBatch) -> Result<UpdateMetrics, Error> {
         let high = (!high.is_empty()).then(|| HighTensors::decode(high, &self.core)).transpose()?;
