@@ -69,7 +69,20 @@ pub struct RowKey {
     pub key: u64,
 }
 
+/// The steps of whole periods as far as they are known, columnar. B rows; empty where nobody asked for them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WholePeriods {
+    /// `[B, c]` the items shown; padding behind the last step.
+    pub items: Vec<ItemId>,
+    /// `[B, c]` codes of [`Feedback`]; [`NO_STEP`] behind the last step.
+    pub feedback: Vec<u8>,
+    /// `[B]` 1 where the user left with the last step.
+    pub terminated: Vec<u8>,
+}
+
 /// A minibatch of low-level transitions, columnar. B rows.
+///
+/// With steps ahead (D26), `next_windows` and `terminated` are those after the last of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LowBatch {
     /// `[B, 3, N]` windows before the step.
@@ -92,6 +105,12 @@ pub struct LowBatch {
     pub keys: Vec<RowKey>,
     /// `[B]` importance weights in (0, 1], the largest of the minibatch 1; empty: all are 1.
     pub weights: Vec<f32>,
+    /// The rows' periods, where they were asked for.
+    pub periods: WholePeriods,
+    /// `[B, K]` the items of the steps behind the row's own that count towards its return; padding where there are fewer.
+    pub ahead_items: Vec<ItemId>,
+    /// `[B, K]` codes of [`Feedback`]; [`NO_STEP`] where there are fewer.
+    pub ahead_feedback: Vec<u8>,
 }
 
 /// A minibatch of high-level transitions, columnar. B rows.
@@ -115,7 +134,7 @@ pub struct HighBatch {
     pub weights: Vec<f32>,
 }
 
-/// Stands in [`HighBatch::feedback`] where the period had ended before.
+/// Stands in columns of feedback where the period had ended before.
 pub const NO_STEP: u8 = u8::MAX;
 
 impl LowBatch {

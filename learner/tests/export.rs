@@ -1,5 +1,6 @@
-//! An exported policy against the one that acts: TorchScript, and the numpy example where python3 has numpy
-//! (`MAHRL_REQUIRE_NUMPY=1` fails without it).
+//! An exported policy against the one that acts: TorchScript, the numpy example where python3 has numpy
+//! (`MAHRL_REQUIRE_NUMPY=1` fails without it), and TorchScript from Python where `MAHRL_PYTHON_TORCH` names a virtual
+//! environment with torch, or python3 has it.
 
 #![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used, reason = "a set-up that fails is a failed test")]
@@ -8,7 +9,7 @@ mod support;
 
 use std::{
     io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
 };
@@ -200,6 +201,75 @@ fn torchscript_computes_what_the_agent_computes() {
     }
 }
 
+/// A python with torch; one that was named must have it.
+fn python_with_torch() -> Option<PathBuf> {
+    let has_torch = |python: &Path| {
+        let output = Command::new(python).args(["-c", "import torch"]).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    if let Some(environment) = std::env::var_os("MAHRL_PYTHON_TORCH") {
+        let python = Path::new(&environment).join("bin/python3");
+        assert!(has_torch(&python), "MAHRL_PYTHON_TORCH: {} cannot import torch", python.display());
+        return Some(python);
+    }
+    Some(PathBuf::from("python3")).filter(|python| has_torch(python))
+}
+
+#[test]
+fn python_loads_the_torchscript_modules_and_computes_the_same() {
+    let Some(python) = python_with_torch() else {
+        // Past the capture of a passing test's output: whoever reads the tests' log should know.
+        let said = "SKIPPED: TorchScript from Python: no Python torch; \
+                    MAHRL_PYTHON_TORCH=VENV names a virtual environment with torch\n";
+        std::io::stderr().write_all(said.as_bytes()).unwrap();
+        return;
+    };
+    for (number, case) in cases().iter().enumerate() {
+        let folder = tempfile::tempdir().unwrap();
+        case.export(folder.path());
+        let expected = case.expected();
+        let windows = |windows: &[ItemId]| -> Vec<Vec<Vec<i64>>> {
+            let session = |session: &[ItemId]| session.chunks_exact(4).map(Case::ids).collect();
+            windows.chunks_exact(N_WINDOWS * 4).map(session).collect()
+        };
+        let rows = |values: &[f32]| -> Vec<Vec<f32>> {
+            let width = values.len() / N_SESSIONS;
+            (0..N_SESSIONS).map(|e| values[e * width..][..width].to_vec()).collect()
+        };
+        let [now, before] = case.windows.each_ref().map(|w| windows(w));
+        let items: Vec<Vec<i64>> = case.judged.chunks_exact(N_JUDGED).map(Case::ids).collect();
+        let asked = json!({
+            "windows": now,
+            "period_windows": before,
+            "active": case.active(),
+            "items": items,
+            "goals": rows(&expected.goals),
+            "cosines": rows(&case.cosines(&expected.actions)),
+            "values": rows(&expected.values),
+        });
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/torchscript/parity.py");
+        let found = ask(&python, &script, folder.path(), &asked);
+        assert_eq!(found["sessions"], N_SESSIONS);
+        for name in ["goals", "cosines", "values"] {
+            let largest = found[name].as_f64().unwrap();
+            assert!(largest <= f64::from(TOLERANCE), "{number}: {name} differ by {largest}");
+        }
+    }
+}
+
+/// What a Python program answers about an exported policy.
+fn ask(python: &Path, script: &Path, folder: &Path, asked: &Value) -> Value {
+    let (stdin, stdout) = (Stdio::piped(), Stdio::piped());
+    let mut program = Command::new(python);
+    // A libtorch of another version on the path would be loaded instead of Python's own.
+    program.arg(script).arg(folder).env_remove("LD_LIBRARY_PATH");
+    let mut child = program.stdin(stdin).stdout(stdout).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(asked.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{} failed", script.display());
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 #[test]
 fn plain_numpy_computes_what_the_agent_computes() {
     let has_numpy = |python: &&str| {
@@ -227,13 +297,8 @@ fn plain_numpy_computes_what_the_agent_computes() {
         };
         let sessions: Vec<Value> = (0..N_SESSIONS).map(session).collect();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/exported_policy.py");
-        let (stdin, stdout) = (Stdio::piped(), Stdio::piped());
-        let mut program = Command::new(python);
-        let mut child = program.arg(script).arg(folder.path()).stdin(stdin).stdout(stdout).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(json!(sessions).to_string().as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success());
-        let answers: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+        let answers = ask(Path::new(python), &script, folder.path(), &json!(sessions));
+        let answers = answers.as_array().unwrap();
         let all =
             |key: &str| -> Vec<f32> { answers.iter().flat_map(|answer| numbers(&answer[key])).collect() };
         let expected = case.expected();

@@ -15,7 +15,9 @@ use std::{
 
 use common::{Feedback, ItemId, config::Config, transition::Ending};
 use learner::{
-    evaluation::Users,
+    baselines::history_greedy,
+    evaluation::{Comparison, Users},
+    run_dir::RunDir,
     simulator::{self, Criteria, FittedSimulator, Options},
     world::World,
 };
@@ -210,6 +212,55 @@ fn a_policy_is_trained_in_a_log_and_evaluated_in_its_test_days() {
         world.truth().unwrap().probability(0, ItemId(5))
     };
     assert_ne!(play(Users::Training), play(Users::Test), "two simulators");
+}
+
+/// `learner evaluate RUN --json`, with history-greedy as good as untrained: it is not what is tested.
+fn evaluated(run: &Path, noise: &[&str]) -> Comparison {
+    let args = ["evaluate", run.to_str().unwrap(), "--json", "--sessions", "400", "--length", "12"];
+    let output = learner(&[&args, noise].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Comparison::from_json(&String::from_utf8(output.stdout).unwrap()).unwrap()
+}
+
+#[test]
+fn an_evaluation_in_noise_is_of_less_predictable_users_and_in_none_the_plain_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = planted_log::write(folder.path(), false);
+    fit_both(&log);
+    let run = folder.path().join("run");
+    assert!(train(&log, &run).status.success());
+    let in_noise = learner(&["evaluate", run.to_str().unwrap(), "--flip-share", "1"]);
+    let refused = String::from_utf8(in_noise.stderr).unwrap();
+    assert!(refused.contains("history-greedy is not trained yet"), "{refused}");
+
+    let config = Config::load(Some(&run.join("config.toml")), &[]).unwrap();
+    let mut world = World::open(&config).unwrap().build(Users::Training, 8, 12).unwrap();
+    let settings = history_greedy::Settings::default().of_interactions(2000);
+    let policy = history_greedy::train(&mut *world, &settings, &mut |_| ControlFlow::Continue(())).unwrap();
+    policy.save(&RunDir::open(&run).unwrap().history_greedy_path()).unwrap();
+
+    let plain = evaluated(&run, &[]);
+    assert_eq!(evaluated(&run, &["--temperature", "1", "--flip-share", "0"]), plain);
+    let expected =
+        |comparison: &Comparison, name: &str| comparison.row(name).unwrap().result.expected.unwrap().value;
+    let gap = |comparison: &Comparison| {
+        expected(comparison, Reference::Myopic.name()) - expected(comparison, Reference::Random.name())
+    };
+    // What an oracle is ahead of chance by is what there is to predict.
+    let half = evaluated(&run, &["--flip-share", "0.5"]);
+    let none = evaluated(&run, &["--flip-share", "1"]);
+    assert!(gap(&plain) > 1.0, "{}", gap(&plain));
+    assert!(gap(&half) > 0.1 * gap(&plain) && gap(&half) < 0.9 * gap(&plain), "{}", gap(&half));
+    // Rounding only: the base rates, whatever the item.
+    assert!(gap(&none).abs() < 1e-3, "{}", gap(&none));
+    assert_ne!(none.row("random").unwrap().result.total, plain.row("random").unwrap().result.total);
+    // Logits near zero: each of skip, click and order a third of the time, a reward of 2 a step.
+    let flat = evaluated(&run, &["--temperature", "100"]);
+    assert!((expected(&flat, "random") / 24.0 - 1.0).abs() < 0.1, "{}", expected(&flat, "random"));
+    assert!(gap(&flat).abs() < 0.1 * gap(&plain) + 0.5);
+    // A table in other noise than the run's is not kept as the run's.
+    let kept = std::fs::read_to_string(run.join("evaluation.json")).unwrap();
+    assert_eq!(Comparison::from_json(&kept).unwrap(), plain);
 }
 
 #[test]

@@ -41,7 +41,7 @@ const LOW_ALONE: &[&str] = &["model.n_goals=0", "model.low_history=skips_clicks_
 /// Clicks alone at both levels (HRL-I).
 const CLICKS: &[&str] = &["model.high_history=clicks", "model.low_history=clicks"];
 
-/// All that goes beyond the paper (D21 to D24).
+/// All that goes beyond the paper (D21 to D27).
 const BEYOND: &[&str] = &[
     "model.goal_conditioning=both",
     "model.head_norm=true",
@@ -49,6 +49,9 @@ const BEYOND: &[&str] = &[
     "algorithm.twin_critics=true",
     "algorithm.target_noise=0.1",
     "algorithm.actor_delay=2",
+    "algorithm.low_steps=3",
+    "algorithm.hindsight_share=0.4",
+    "train.warm_start_sessions=40",
 ];
 
 /// Rows drawn by their TD errors, over more than one shard.

@@ -7,7 +7,10 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use common::config::Batch;
+use common::{
+    config::Batch,
+    transition::{LowBatch, NO_STEP, WholePeriods},
+};
 use replay::{
     LocalReplay, Shards,
     client::{Request, shard_at},
@@ -82,6 +85,31 @@ async fn the_same_key_on_the_same_contents_draws_the_same_rows() {
             assert_ne!(low, sampler.sample_low(rows, key + 10).await.unwrap());
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_come_with_their_whole_periods_where_that_is_asked_for() {
+    let (shards, _replay, _) = unequal().await;
+    let plain = shards.sampler(WAIT).sample_low(300, 5).await.unwrap();
+    let whole = shards.sampler(WAIT).with_whole_periods(true).sample_low(300, 5).await.unwrap();
+    assert_eq!(plain.periods, WholePeriods::default());
+    assert_eq!(LowBatch { periods: WholePeriods::default(), ..whole.clone() }, plain, "the same rows");
+    let c = shards.shape().n_steps;
+    assert_eq!((whole.periods.items.len(), whole.periods.terminated.len()), (300 * c, 300));
+    let mut left = 0;
+    for row in 0..300 {
+        let position = usize::from(whole.positions[row]);
+        let feedback = &whole.periods.feedback[row * c..][..c];
+        assert_eq!(whole.periods.items[row * c + position], whole.items[row]);
+        assert_eq!(feedback[position], whole.feedback[row]);
+        let length = feedback.iter().take_while(|&&code| code != NO_STEP).count();
+        assert!(length > position && feedback[length..].iter().all(|&code| code == NO_STEP));
+        // The last step of a period ends as the period does.
+        let expected = if position + 1 == length { whole.periods.terminated[row] } else { 0 };
+        assert_eq!(whole.terminated[row], expected);
+        left += usize::from(whole.periods.terminated[row]);
+    }
+    assert!(left > 0 && left < 300, "{left} rows of periods that a user left in");
 }
 
 #[tokio::test(flavor = "multi_thread")]

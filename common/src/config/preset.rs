@@ -34,7 +34,7 @@ pub enum Preset {
     #[serde(rename = "hrl-g")]
     HrlG,
     /// `tuned` with what goes beyond the paper: goals in the state as well, twin critics with smoothed target actions and
-    /// delayed actors, the critic's choice among the nearest items.
+    /// delayed actors, the critic's choice among the nearest items, a start that imitates the log.
     Best,
 }
 
@@ -88,6 +88,8 @@ impl Config {
                 model.rescored_items = 10;
                 (algorithm.twin_critics, algorithm.actor_delay) = (true, 2);
                 algorithm.target_noise = 0.1;
+                (algorithm.low_steps, algorithm.hindsight_share) = (3, 0.2);
+                config.train.warm_start_sessions = 4_000;
             }
         }
         config
@@ -142,6 +144,8 @@ fn paper() -> Config {
             twin_critics: false,
             target_noise: 0.0,
             target_noise_limit: 0.5,
+            low_steps: 1,
+            hindsight_share: 0.0,
             gradient_clip: 0.0,
             saturation_penalty: 0.0,
         },
@@ -167,6 +171,7 @@ fn paper() -> Config {
             mode: Mode::Lockstep,
             steps: 85_000,
             updates_per_step: 1.0,
+            warm_start_sessions: 0,
             device: "auto".into(),
             engine: EngineKind::Auto,
             learner_threads: 0,
@@ -252,6 +257,7 @@ mod tests {
         }
         assert_eq!((algorithm.learning_rate_final, algorithm.actor_delay), (1.0, 1));
         assert_eq!((algorithm.twin_critics, algorithm.target_noise), (false, 0.0));
+        assert_eq!((algorithm.low_steps, algorithm.hindsight_share), (1, 0.0));
         assert_eq!((algorithm.gradient_clip, algorithm.saturation_penalty), (0.0, 0.0));
         let ExplorationConfig { goal_noise, action_noise, random_items, random_steps } = exploration;
         assert_eq!((goal_noise, action_noise, random_items, random_steps), (0.0, 0.0, 0.0, 0));
@@ -259,6 +265,7 @@ mod tests {
             assert_eq!((table.capacity, table.batch), (400, Batch::Share(0.1)));
         }
         assert_eq!((actor.actors, actor.sessions), (1, 1));
+        assert_eq!(train.warm_start_sessions, 0);
         assert_eq!((train.mode, train.steps, train.updates_per_step), (Mode::Lockstep, 85_000, 1.0));
     }
 
@@ -282,10 +289,13 @@ mod tests {
                 Preset::Best,
                 &[
                     "algorithm.actor_delay",
+                    "algorithm.hindsight_share",
+                    "algorithm.low_steps",
                     "algorithm.target_noise",
                     "algorithm.twin_critics",
                     "model.goal_conditioning",
                     "model.rescored_items",
+                    "train.warm_start_sessions",
                 ],
             ),
         ] {

@@ -125,6 +125,10 @@ pub struct AlgorithmConfig {
     pub target_noise: f64,
     /// Most that it changes a component by, in units of B.
     pub target_noise_limit: f64,
+    /// Steps of a low-level return before it bootstraps, within the period (D26); 1: Eq 17.
+    pub low_steps: usize,
+    /// Share of low-level rows whose goals are replaced by what was clicked in hindsight (D27).
+    pub hindsight_share: f64,
     /// Largest gradient norm of a network; 0 is off.
     pub gradient_clip: f64,
     /// Weight of the mean square of the actors' pre-activations beyond 1 in the actor loss; 0 is off.
@@ -232,6 +236,8 @@ pub struct TrainConfig {
     pub steps: u64,
     /// Updates of both levels an environment step (1 in the paper).
     pub updates_per_step: f64,
+    /// Sessions of the log that the low-level actor imitates before the first update; 0: none (D25).
+    pub warm_start_sessions: u64,
     /// `auto`, `cpu` or `cuda:N`.
     pub device: String,
     /// What updates the parameters.
@@ -290,6 +296,8 @@ impl AlgorithmConfig {
         within("algorithm.learning_rate_final", self.learning_rate_final, 1e-9, 1.0)?;
         within("algorithm.target_noise", self.target_noise, 0.0, 100.0)?;
         within("algorithm.target_noise_limit", self.target_noise_limit, 0.0, 100.0)?;
+        require((1..=255).contains(&self.low_steps), "algorithm.low_steps", self.low_steps, "1 to 255")?;
+        within("algorithm.hindsight_share", self.hindsight_share, 0.0, 1.0)?;
         within("algorithm.gradient_clip", self.gradient_clip, 0.0, 1e9)?;
         within("algorithm.saturation_penalty", self.saturation_penalty, 0.0, 1e9)?;
         require(self.actor_delay >= 1, "algorithm.actor_delay", self.actor_delay, "at least 1")
@@ -316,6 +324,12 @@ impl TrainConfig {
     pub(super) fn validate(&self) -> Result<(), Error> {
         require(self.steps >= 1, "train.steps", self.steps, "at least 1")?;
         within("train.updates_per_step", self.updates_per_step, 1e-9, 1e3)?;
+        require(
+            self.warm_start_sessions <= 100_000_000,
+            "train.warm_start_sessions",
+            self.warm_start_sessions,
+            "at most 100000000",
+        )?;
         require(self.evaluate_every >= 1, "train.evaluate_every", self.evaluate_every, "at least 1")?;
         require(
             self.evaluation_sessions >= 2,

@@ -38,9 +38,33 @@ pub fn saturation(pre_activation: &Tensor, weight: f64) -> Tensor {
     excess.square().mean_dim([0_i64, 2].as_slice(), false, None) * weight
 }
 
+/// How sharply the softmax of [`imitation`] tells cosines apart: 20 between opposite directions.
+const SHARPNESS: f64 = 10.0;
+
+/// Mean over the batch of `-log softmax(10 cos(a^, a_j))` at the item chosen, by `weights` `[B]`: a scalar (D25). `cosines`
+/// `[B, V]` are those of the actor's actions with all items, `chosen` `[B]` rows of the item table.
+pub fn imitation(cosines: &Tensor, chosen: &Tensor, weights: &Tensor) -> Tensor {
+    assert_shape("chosen", chosen, &[cosines.size()[0]]);
+    assert_shape("weights", weights, &[cosines.size()[0]]);
+    let log_shares = (cosines * SHARPNESS).log_softmax(1, None);
+    let of_chosen = log_shares.gather(1, &chosen.unsqueeze(1), false).squeeze_dim(1);
+    -(of_chosen * weights).sum(None) / weights.sum(None)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn imitation_is_the_weighted_cross_entropy_of_the_softmax() {
+        let cosines = Tensor::from_slice(&[0.1_f64, 0.0, -0.2, 0.3, 0.3, 0.3]).view([2, 3]);
+        let (chosen, weights) = (Tensor::from_slice(&[0_i64, 2]), Tensor::from_slice(&[1.0_f64, 5.0]));
+        // -log(e / (e + 1 + e^-2)) and log 3.
+        let e = 1_f64.exp();
+        let expected = ((1.0 + (1.0 + (-2_f64).exp()) / e).ln() + 5.0 * 3_f64.ln()) / 6.0;
+        let found = imitation(&cosines, &chosen, &weights).double_value(&[]);
+        assert!((found - expected).abs() < 1e-12, "{found}, not {expected}");
+    }
 
     #[test]
     fn a_critic_is_off_by_its_mean_square() {

@@ -25,6 +25,12 @@ impl Mapping {
         Self { embeddings: embeddings.shallow_clone(), directions: (embeddings / length).tr().contiguous() }
     }
 
+    /// Cosines `[B, K]` of actions `[B, n]`, none of them zero, with all items.
+    pub fn cosines(&self, action: &Tensor) -> Tensor {
+        assert_shape("action", action, &[-1, self.directions.size()[0]]);
+        (action / action.norm_scalaropt_dim(2, [1_i64].as_slice(), true)).mm(&self.directions)
+    }
+
     /// The embedding of the item nearest in direction; ties go to the first item.
     pub fn map(&self, action: &Tensor) -> Tensor {
         assert_shape("action", action, &[-1, self.directions.size()[0]]);

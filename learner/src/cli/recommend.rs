@@ -169,3 +169,81 @@ fn cosine(direction: &[f32], unit: &[f32]) -> f32 {
     let length = direction.iter().map(|a| a * a).sum::<f32>().sqrt();
     if length > 0.0 { dot / length } else { 0.0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use agent::{Chooser, Weights};
+    use common::{ItemTable, RecallSet, config::Config, seed::Streams};
+    use rand::RngExt;
+
+    use super::*;
+
+    const N_ITEMS: u32 = 60;
+
+    fn policy(rescored_items: usize) -> Arc<Policy> {
+        let mut model = Config::default().model;
+        (model.n_dims, model.encoder_width, model.head_width) = (6, 8, 8);
+        model.rescored_items = rescored_items;
+        let mut rng = Streams::new(2, "test").sequential();
+        let embeddings = (0..N_ITEMS * 6).map(|_| rng.random_range(-1.9..1.9)).collect();
+        let (categories, prices) = (vec![0; N_ITEMS as usize], vec![0.0; N_ITEMS as usize]);
+        let items = ItemTable::new(6, model.bound, embeddings, categories, prices).unwrap();
+        Arc::new(Policy::new(&Weights::random(&model, 7), &model, Arc::new(items)).unwrap())
+    }
+
+    fn past() -> Past {
+        let mut past = Past {
+            user: "anna".to_owned(),
+            windows: vec![ItemId::PADDING; history::N_WINDOWS * Config::default().model.window],
+            seen: Vec::new(),
+        };
+        for (item, feedback) in [(5, Feedback::Skip), (9, Feedback::Click), (31, Feedback::Order)] {
+            history::push(&mut past.windows, ItemId(item), feedback);
+            past.seen.push(ItemId(item));
+        }
+        past
+    }
+
+    fn listed(rescored_items: usize, k: usize) -> Vec<Choice> {
+        choices(&policy(rescored_items), Config::default().period_layout(), &past(), k).unwrap()
+    }
+
+    fn ids(choices: &[Choice]) -> Vec<ItemId> {
+        choices.iter().map(|choice| choice.item).collect()
+    }
+
+    #[test]
+    fn the_nearest_items_are_put_in_the_order_of_their_values_and_the_others_stay() {
+        let (plain, rescored) = (listed(0, 20), listed(8, 20));
+        assert!(plain.is_sorted_by(|a, b| a.cosine >= b.cosine), "Eq 9");
+        let mut nearest: Vec<&Choice> = plain[..8].iter().collect();
+        nearest.sort_by(|a, b| b.value.total_cmp(&a.value));
+        let expected: Vec<ItemId> =
+            nearest.into_iter().chain(&plain[8..]).map(|choice| choice.item).collect();
+        assert_eq!(ids(&rescored), expected);
+        assert_ne!(ids(&rescored), ids(&plain));
+        // A shorter list is the beginning of the longer one, though all eight are valued.
+        assert_eq!(ids(&listed(8, 3)), expected[..3]);
+        assert!(plain.iter().all(|choice| !past().seen.contains(&choice.item)));
+    }
+
+    #[test]
+    fn the_first_item_is_the_one_that_the_policy_shows() {
+        for rescored_items in [0, 8] {
+            let (policy, past) = (policy(rescored_items), past());
+            let mut recall = RecallSet::new((0..N_ITEMS).map(ItemId).collect());
+            past.seen.iter().for_each(|&item| assert!(recall.show(item)));
+            let (sessions, mut scratch) = (Sessions::all(&past.windows), Scratch::default());
+            let model = policy.model();
+            let mut goals = vec![0.0; model.n_goals * model.n_dims];
+            policy.goals(sessions, &mut scratch, &mut goals);
+            let guidance = Guidance { goals: &goals, active: &[0] };
+            let mut action = vec![0.0; model.n_dims];
+            policy.virtual_actions(sessions, guidance, &mut scratch, &mut action);
+            let mut chooser = Chooser::new(Arc::clone(policy.items()));
+            chooser.begin(&policy, sessions, guidance);
+            let shown = chooser.choose(&policy, 0, &action, &recall);
+            assert_eq!(shown, ids(&listed(rescored_items, 1)).first().copied(), "{rescored_items} rescored");
+        }
+    }
+}

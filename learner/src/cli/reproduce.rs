@@ -4,18 +4,21 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use common::config::Config;
+use sim::OpenWorld;
 
-use super::{Outcome, bar, print_lines, say, threads};
+use super::{Outcome, bar, print_lines, say, scale, threads};
 use crate::{
+    baselines::InteractionLog,
     reproduce::{
         Budget, Cell, CellResult, Experiment, Scale, Summary,
         experiment::{self, Variant},
         logged,
-        methods::{self, How, Method},
+        methods::{self, How, Method, SUBJECT},
         pool,
         tables::{self, Section},
     },
     run_dir::{report::reproduction as report, write_whole},
+    scaling::{Study, cluster::Programs},
     train::Interrupt,
     world::World,
 };
@@ -35,7 +38,7 @@ one thread, so that equal seeds give equal tables.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Which: `all`, or some of table1, table2, fig6, fig7, fig8, fig9.
+    /// Which: `all`, or some of table1, table2, fig6, fig7, fig8, fig9, controls, scaling, ablation (the last is not in `all`).
     #[arg(value_name = "WHAT", required = true)]
     what: Vec<String>,
     /// `shopworld[:VARIANT]`, or the folder of an imported log with fitted simulators.
@@ -97,9 +100,20 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     for cell in &cells {
         cell.config().with_context(|| format!("the settings of {} are refused", cell.name()))?;
     }
+    // A missing program is said now, too, and not after hours.
+    let scaling = experiments.contains(&Experiment::Scaling);
+    let programs = scaling.then(Programs::find).transpose()?;
     let missing = pool::missing(&args.out, &cells);
     let jobs = args.jobs.unwrap_or_else(threads).max(1);
     say(&announcement(&cells, &missing, jobs)?);
+    if scaling {
+        say(&format!(
+            "then clusters of {:?} actors, {} seeds, {} environment steps each, one after the other",
+            experiment::actors(args.budget),
+            budget.seeds,
+            budget.steps
+        ));
+    }
     let interrupt =
         Interrupt::on_ctrl_c(|| eprintln!("\nending all processes; the same command goes on later"));
     let progress = bar("cells");
@@ -109,15 +123,30 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     if !finished {
         return Ok(Outcome::Interrupted);
     }
+    let mut study = None;
+    if let Some(programs) = programs {
+        // After the cells: clusters have the machine to themselves.
+        study = scaling_study(args, &budget, &programs, &interrupt)?;
+        if study.is_none() {
+            return Ok(Outcome::Interrupted);
+        }
+    }
     let mut sections = Vec::new();
     for (experiment, variants) in plan {
         if experiment == Experiment::Table1 {
             sections.push(statistics(args, &budget)?);
             continue;
         }
+        if let (Experiment::Scaling, Some(study)) = (experiment, &study) {
+            sections.push(tables::scaling(study));
+            continue;
+        }
         let summaries =
             variants.iter().map(|variant| summary(args, variant, &budget)).collect::<Result<Vec<_>>>()?;
-        sections.push(tables::section(experiment, &summaries, &budget));
+        sections.push(match experiment {
+            Experiment::Controls => tables::controls(&summaries, &budget, &test_sessions(args, &budget)?),
+            _ => tables::section(experiment, &summaries, &budget),
+        });
     }
     write(args, &sections, &budget)?;
     Ok(Outcome::Done)
@@ -126,10 +155,13 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
 fn experiments(what: &[String]) -> Result<Vec<Experiment>> {
     let mut chosen = Vec::new();
     for word in what {
-        match (word.as_str(), Experiment::ALL.into_iter().find(|experiment| experiment.id() == word)) {
-            ("all", _) => chosen.extend(Experiment::ALL),
+        match (word.as_str(), Experiment::EVERY.into_iter().find(|experiment| experiment.id() == word)) {
+            ("all", _) => chosen.extend(Experiment::EVERY.into_iter().filter(|e| e.is_in_all())),
             (_, Some(experiment)) => chosen.push(experiment),
-            _ => bail!("`{word}` is neither `all` nor one of table1, table2, fig6, fig7, fig8, fig9"),
+            _ => {
+                let known = Experiment::EVERY.map(Experiment::id).join(", ");
+                bail!("`{word}` is neither `all` nor one of {known}");
+            }
         }
     }
     chosen.sort_unstable();
@@ -148,12 +180,15 @@ fn budget(args: &Args) -> Result<Budget> {
     Ok(budget)
 }
 
-/// Without the references that the world does not know.
+/// Without the references that the world does not know. The controls' worlds are ShopWorld's: of another world only
+/// the random scorer is left.
 fn known_to(env: &str, variants: Vec<Variant>) -> Result<Vec<Variant>> {
     let config = Config::load(None, &[("environment.name", env.into())])?;
     let references = World::open(&config)?.references()?;
+    let is_shopworld = OpenWorld::shopworld(env)?.is_some();
     let is_known = |variant: &Variant| {
         variant.method.reference().is_none_or(|reference| references.contains(&reference))
+            && (is_shopworld || variant.env.is_none())
     };
     Ok(variants.into_iter().filter(is_known).collect())
 }
@@ -180,9 +215,31 @@ fn announcement(cells: &[Cell], missing: &[Cell], jobs: usize) -> Result<String>
 /// Table 1.
 fn statistics(args: &Args, budget: &Budget) -> Result<Section> {
     let config = Config::load(None, &[("environment.name", args.env.as_str().into())])?;
-    let world = World::open(&config)?;
-    let train = logged::training(&world, &config, budget, config.seed)?;
-    Ok(tables::statistics(&train, &logged::test(&world, &config, budget)?))
+    let train = logged::training(&World::open(&config)?, &config, budget, config.seed)?;
+    Ok(tables::statistics(&train, &test_sessions(args, budget)?))
+}
+
+/// The logged sessions that all methods rank.
+fn test_sessions(args: &Args, budget: &Budget) -> Result<InteractionLog> {
+    let config = Config::load(None, &[("environment.name", args.env.as_str().into())])?;
+    logged::test(&World::open(&config)?, &config, budget)
+}
+
+/// The clusters of the scaling study; `None` if interrupted.
+fn scaling_study(
+    args: &Args,
+    budget: &Budget,
+    programs: &Programs,
+    interrupt: &Interrupt,
+) -> Result<Option<Study>> {
+    let method = Method::find(SUBJECT).expect("the table of methods has its subject");
+    let env = [("environment.name".to_owned(), args.env.as_str().into())];
+    let mut config = method.config(&env)?.expect("the subject is trained by a run");
+    budget.apply(&mut config);
+    config.validate()?;
+    let actors = experiment::actors(args.budget);
+    scale::Runs { out: &args.out.join("scaling"), config: &config, actors, seeds: budget.seeds }
+        .study(programs, interrupt)
 }
 
 fn summary(args: &Args, variant: &Variant, budget: &Budget) -> Result<Summary> {

@@ -97,41 +97,64 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     actors.sort_unstable();
     actors.dedup();
     ensure!((1..=1000).contains(&args.seeds), "--seeds {} is outside 1 to 1000", args.seeds);
-    let programs = Programs::find()?;
     let config = config(args)?;
-    fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
+    let runs = Runs { out: &args.out, config: &config, actors: &actors, seeds: args.seeds };
     let interrupt =
         Interrupt::on_ctrl_c(|| eprintln!("\nending all processes; the same command goes on later"));
-    let cores = super::threads() as f64;
-    let mut rows = Vec::new();
-    for seed in (0..args.seeds).map(|k| config.seed + k) {
-        for &actors in &actors {
-            let config = Config { seed, ..config.clone() };
-            let name = format!("actors-{actors}-seed-{seed}");
-            let Some(row) = row(args, &programs, &config, (actors, &name, cores), &interrupt)? else {
-                return Ok(Outcome::Interrupted);
-            };
-            rows.push(row);
-        }
+    match runs.study(&Programs::find()?, &interrupt)? {
+        Some(study) => conclude(args, &study),
+        None => Ok(Outcome::Interrupted),
     }
-    let case =
-        case::of(&args.out.join(format!("actors-{}-seed-{}", actors[0], config.seed)).join("run"), &rows)?;
-    let about = vec![
-        format!(
-            "learner {} on {} with {cores} cores, {} {}; {}, {} shards, {} steps, {} updates a step; all processes \
-             on this machine",
-            env!("CARGO_PKG_VERSION"),
-            kernels::Level::best(),
-            std::env::consts::OS,
-            std::env::consts::ARCH,
-            config.environment.name,
-            config.replay.shards,
-            config.train.steps,
-            config.train.updates_per_step,
-        ),
-        format!("command: {}", std::env::args().collect::<Vec<_>>().join(" ")),
-    ];
-    conclude(args, &Study::new(about, rows, case)?)
+}
+
+/// The runs of a study, one after the other.
+pub(super) struct Runs<'a> {
+    /// A folder for each of them, and what is kept of it.
+    pub(super) out: &'a Path,
+    /// Settings but for the seed.
+    pub(super) config: &'a Config,
+    /// Actor processes, ascending.
+    pub(super) actors: &'a [u64],
+    /// From the setting on.
+    pub(super) seeds: u64,
+}
+
+impl Runs<'_> {
+    /// Runs what is missing; `None` if interrupted.
+    pub(super) fn study(&self, programs: &Programs, interrupt: &Interrupt) -> Result<Option<Study>> {
+        let Self { out, config, actors, seeds } = *self;
+        fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+        let cores = super::threads() as f64;
+        let mut rows = Vec::new();
+        for seed in (0..seeds).map(|k| config.seed + k) {
+            for &actors in actors {
+                let config = Config { seed, ..config.clone() };
+                let name = format!("actors-{actors}-seed-{seed}");
+                let Some(row) = row(out, programs, &config, (actors, &name, cores), interrupt)? else {
+                    return Ok(None);
+                };
+                rows.push(row);
+            }
+        }
+        let first = out.join(format!("actors-{}-seed-{}", actors[0], config.seed));
+        let case = case::of(&first.join("run"), &rows)?;
+        let about = vec![
+            format!(
+                "learner {} on {} with {cores} cores, {} {}; {}, {} shards, {} steps, {} updates a step; all processes \
+                 on this machine",
+                env!("CARGO_PKG_VERSION"),
+                kernels::Level::best(),
+                std::env::consts::OS,
+                std::env::consts::ARCH,
+                config.environment.name,
+                config.replay.shards,
+                config.train.steps,
+                config.train.updates_per_step,
+            ),
+            format!("command: {}", std::env::args().collect::<Vec<_>>().join(" ")),
+        ];
+        Ok(Some(Study::new(about, rows, case)?))
+    }
 }
 
 /// The settings of every run but for actors and seed.
@@ -158,13 +181,13 @@ fn config(args: &Args) -> Result<Config> {
 
 /// One run, or what is kept of it; `None` if interrupted.
 fn row(
-    args: &Args,
+    out: &Path,
     programs: &Programs,
     config: &Config,
     (actors, name, cores): (u64, &str, f64),
     interrupt: &Interrupt,
 ) -> Result<Option<Row>> {
-    let folder = args.out.join(name);
+    let folder = out.join(name);
     let (kept, settings) = (folder.join("row.json"), folder.join("settings.toml"));
     if let Ok(text) = fs::read_to_string(&kept) {
         let same = fs::read_to_string(&settings).is_ok_and(|text| text == config.to_toml());

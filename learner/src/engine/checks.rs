@@ -6,7 +6,7 @@ use common::{
     transition::{HighBatch, LowBatch, NO_STEP, Shape},
 };
 
-use super::{Error, LowStates};
+use super::{Error, LowStates, ahead::Ahead};
 
 /// The sizes that a batch must fit.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +35,8 @@ impl Checks {
         weights("high.weights", &batch.weights, n_rows)
     }
 
-    /// Refuses a low-level batch of at least one row that cannot be.
-    pub fn low(&self, batch: &LowBatch) -> Result<(), Error> {
+    /// Refuses a low-level batch of at least one row that cannot be. The steps ahead of its rows, if it has any.
+    pub fn low(&self, batch: &LowBatch) -> Result<Option<Ahead>, Error> {
         let n_rows = batch.len();
         length("low.feedback", batch.feedback.len(), n_rows)?;
         self.items("low.items", &batch.items, 1)?;
@@ -48,7 +48,8 @@ impl Checks {
         self.windows("low.next_windows", &batch.next_windows, n_rows)?;
         self.goals("low.goals", &batch.goals, n_rows)?;
         flags("low.terminated", &batch.terminated, n_rows)?;
-        weights("low.weights", &batch.weights, n_rows)
+        weights("low.weights", &batch.weights, n_rows)?;
+        Ahead::of(batch, self.shape.n_steps, self.n_items)
     }
 
     /// Refuses low-level decisions that cannot be.

@@ -13,6 +13,7 @@
 //! | [`stored`] | states by name |
 //! | [`metrics`] | what an update measures |
 
+pub mod ahead;
 pub mod checks;
 pub mod choice;
 pub mod metrics;

@@ -8,11 +8,13 @@
 //! |---|---|
 //! | [`seeds`] | a method over training seeds and tasks: interquartile mean, probability of improvement |
 //! | [`paired`] | differences of two methods, resampled by user, with a p-value |
+//! | [`together`] | means whose intervals hold all at once, with few seeds too |
 //! | [`holm`] | p-values of a table's comparisons, corrected for their number |
 
 pub mod holm;
 pub mod paired;
 pub mod seeds;
+pub mod together;
 
 use common::seed::Streams;
 use rand::RngExt;

@@ -54,7 +54,8 @@ impl Budget {
         }
     }
 
-    /// Fits a run's settings to the budget: its steps, the random beginning and the records in proportion.
+    /// Fits a run's settings to the budget: its steps; the random beginning, the log that is imitated and the records in
+    /// proportion.
     pub fn apply(&self, config: &mut Config) {
         let most = self.updates as f64 / config.train.updates_per_step;
         let steps = self.steps.min(most as u64).max(1);
@@ -64,6 +65,7 @@ impl Budget {
         for table in [&mut config.replay.low, &mut config.replay.high] {
             table.min_size = (share(table.min_size as u64) as usize).max(1);
         }
+        config.train.warm_start_sessions = share(config.train.warm_start_sessions);
         config.train.steps = steps;
         config.train.evaluate_every = (steps / CURVE_POINTS).max(1);
         config.train.checkpoint_every = steps;

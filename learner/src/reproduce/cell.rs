@@ -163,6 +163,9 @@ impl Cell {
             How::Run(_) => {
                 let run_dir = train_run(&config, &world, &folder.join("run"))?;
                 (result.curve, result.env_steps, result.updates) = curve(&run_dir)?;
+                if config.train.warm_start_sessions > 0 {
+                    result.env_steps += train::warm_start::log(&config, &world)?.n_steps() as u64;
+                }
                 let trained = TrainedAgents::load(&run_dir.policy_path(), &config, world.items())?;
                 ranker = Some(trained.ranker());
                 trained.policy()

@@ -3,8 +3,12 @@
 //! In: an experiment, a scale, a budget; out: [`Cell`]s. Cells that several experiments need are the same cells, and are
 //! trained once.
 
+use std::ops::RangeInclusive;
+
+use common::config::{Config, Preset, dotted};
+
 use super::{
-    Budget, Cell, Scale,
+    Budget, Cell, Scale, controls,
     methods::{self, How, Method, SUBJECT},
 };
 
@@ -23,11 +27,32 @@ pub enum Experiment {
     Fig8,
     /// Sensitivity to M, the number of goals, with periods of 10 and of 12 steps.
     Fig9,
+    /// Ours: the preset `best` without each of its settings. Not part of `all`.
+    Ablation,
+    /// Ours: negative controls, where nothing must be found.
+    Controls,
+    /// Ours: time to a return against the number of actors.
+    Scaling,
 }
 
 impl Experiment {
-    /// All, in the order of the paper.
-    pub const ALL: [Self; 6] = [Self::Table1, Self::Table2, Self::Fig6, Self::Fig7, Self::Fig8, Self::Fig9];
+    /// Every one, in the order of the report.
+    pub const EVERY: [Self; 9] = [
+        Self::Table1,
+        Self::Table2,
+        Self::Fig6,
+        Self::Fig7,
+        Self::Fig8,
+        Self::Fig9,
+        Self::Ablation,
+        Self::Controls,
+        Self::Scaling,
+    ];
+
+    /// Whether it is part of `all`.
+    pub fn is_in_all(self) -> bool {
+        self != Self::Ablation
+    }
 
     /// `fig6` and so on, for files.
     pub fn id(self) -> &'static str {
@@ -38,6 +63,9 @@ impl Experiment {
             Self::Fig7 => "fig7",
             Self::Fig8 => "fig8",
             Self::Fig9 => "fig9",
+            Self::Ablation => "ablation",
+            Self::Controls => "controls",
+            Self::Scaling => "scaling",
         }
     }
 
@@ -50,6 +78,9 @@ impl Experiment {
             Self::Fig7 => "Fig 7: rewards online, all methods",
             Self::Fig8 => "Fig 8: sensitivity to alpha",
             Self::Fig9 => "Fig 9: sensitivity to the number of goals M",
+            Self::Ablation => "Ablation: the preset `best` without each of its settings",
+            Self::Controls => "Negative controls: what must not be found",
+            Self::Scaling => "Scaling: time to a return against the number of actors",
         }
     }
 }
@@ -63,20 +94,27 @@ pub struct Variant {
     pub method: Method,
     /// Settings over the method's own.
     pub settings: Vec<(String, toml::Value)>,
+    /// Its world, where it is another than the report's.
+    pub env: Option<&'static str>,
+    /// How many seeds it takes: the budget's, but no fewer and no more than these. What is not trained takes one.
+    pub seeds: RangeInclusive<u64>,
 }
 
 impl Variant {
-    fn of(method: Method) -> Self {
-        Self { name: method.name.to_owned(), method, settings: Vec::new() }
+    /// The method as it is, in the report's world.
+    pub(super) fn of(method: Method) -> Self {
+        let name = method.name.to_owned();
+        Self { name, method, settings: Vec::new(), env: None, seeds: 1..=u64::MAX }
     }
 
     /// Its cells, one a seed.
     pub fn cells(&self, env: &str, budget: &Budget) -> Vec<Cell> {
-        let seeds = if self.method.is_trained() { budget.seeds } else { 1 };
+        let seeds = budget.seeds.clamp(*self.seeds.start(), *self.seeds.end());
+        let seeds = if self.method.is_trained() { seeds } else { 1 };
         let cell = |seed| Cell {
             method: self.method.id.to_owned(),
             settings: self.settings.clone(),
-            env: env.to_owned(),
+            env: self.env.unwrap_or(env).to_owned(),
             seed,
             budget: Budget { seeds: 0, ..budget.clone() },
         };
@@ -100,6 +138,40 @@ pub fn goals(scale: Scale) -> &'static [(usize, usize)] {
     }
 }
 
+/// Numbers of actors of the scaling study.
+pub fn actors(scale: Scale) -> &'static [u64] {
+    match scale {
+        Scale::Quick => &[1, 2, 4],
+        Scale::Full => &[1, 2, 4, 8],
+    }
+}
+
+/// Settings beyond the paper that `best` leaves off, with a value to try.
+const BEYOND_BEST: [(&str, &str); 1] = [("model.head_norm", "true")];
+
+/// `tuned`, `best`, for each setting in which they differ `best` with the value of `tuned`, and `best` with what it leaves
+/// off.
+fn ablation() -> Vec<Variant> {
+    let find = |id| Method::find(id).expect("the presets are methods");
+    let (plain, best) = (find(SUBJECT), find(Preset::Best.name()));
+    let [of_plain, of_best] = [Preset::Tuned, Preset::Best]
+        .map(|preset| dotted(&Config::preset(preset).to_toml()).expect("settings are TOML"));
+    let value = |text: &str| -> toml::Value {
+        let table: toml::Table = toml::from_str(&format!("value = {text}")).expect("a setting is TOML");
+        table["value"].clone()
+    };
+    let of = |word: &str, key: &str, value: toml::Value| Variant {
+        name: format!("best {word} {}", key.rsplit('.').next().unwrap_or(key)),
+        settings: vec![(key.to_owned(), value)],
+        ..Variant::of(best)
+    };
+    let differing = of_best.keys().filter(|key| *key != "preset" && of_best[*key] != of_plain[*key]);
+    let mut variants = vec![Variant::of(plain), Variant::of(best)];
+    variants.extend(differing.map(|key| of("without", key, value(&of_plain[key]))));
+    variants.extend(BEYOND_BEST.map(|(key, text)| of("with", key, value(text))));
+    variants
+}
+
 fn is_change(method: &Method, setting: &(String, toml::Value)) -> bool {
     let config = |settings: &[(String, toml::Value)]| method.config(settings).ok().flatten();
     config(std::slice::from_ref(setting)) != config(&[])
@@ -112,13 +184,16 @@ pub fn variants(experiment: Experiment, scale: Scale, only: &[String]) -> Vec<Va
         let mut settings: Vec<_> = settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         // What changes nothing is left out, so that the method itself is the same cell everywhere.
         settings.retain(|setting| is_change(&subject, setting));
-        Variant { name, method: subject, settings }
+        Variant { name, settings, ..Variant::of(subject) }
     };
     match experiment {
         Experiment::Fig6 => {
             ["hrl-g", SUBJECT].into_iter().filter_map(Method::find).map(Variant::of).collect()
         }
-        Experiment::Table1 => Vec::new(),
+        // Of sessions and of clusters; no cells.
+        Experiment::Table1 | Experiment::Scaling => Vec::new(),
+        Experiment::Controls => controls::variants(scale),
+        Experiment::Ablation => ablation(),
         Experiment::Table2 | Experiment::Fig7 => methods::all()
             .into_iter()
             .filter(|method| experiment == Experiment::Fig7 || !matches!(method.how, How::Oracle(_)))
@@ -149,7 +224,7 @@ mod tests {
     #[test]
     fn every_variant_is_a_valid_configuration() {
         for scale in [Scale::Quick, Scale::Full] {
-            for experiment in Experiment::ALL {
+            for experiment in Experiment::EVERY {
                 for variant in variants(experiment, scale, &[]) {
                     variant.method.config(&variant.settings).unwrap();
                 }
@@ -170,6 +245,20 @@ mod tests {
             |experiment| variants(experiment, Scale::Full, &[]).into_iter().map(|variant| variant.settings);
         assert_eq!(of(Experiment::Fig8).filter(Vec::is_empty).count(), 1, "alpha = 0.1");
         assert_eq!(of(Experiment::Fig9).filter(Vec::is_empty).count(), 1, "M = 2, c = 10");
+    }
+
+    #[test]
+    fn the_ablation_has_a_row_without_each_setting_of_best() {
+        let variants = variants(Experiment::Ablation, Scale::Quick, &[]);
+        let names: Vec<_> = variants.iter().map(|v| v.name.as_str()).collect();
+        assert_eq!(names[..2], ["MaHRL (tuned)", "MaHRL (best)"]);
+        for setting in ["twin_critics", "goal_conditioning", "rescored_items", "warm_start_sessions"] {
+            assert!(names.contains(&format!("best without {setting}").as_str()), "{names:?}");
+        }
+        let best = Config::preset(Preset::Best);
+        for variant in &variants[2..] {
+            assert_ne!(variant.method.config(&variant.settings).unwrap().unwrap(), best, "{}", variant.name);
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | [`logged`] | the sessions that supervised methods learn from, and that all methods rank |
 //! | [`methods`] | the compared methods, and how each is trained |
 //! | [`experiment`] | which cells a table or figure needs |
+//! | [`controls`] | where nothing must be found: which cells, and whether anything was |
 //! | [`cell`] | one method and seed: trained, judged, written down |
 //! | [`pool`] | cells over the cores |
 //! | [`summary`] | a method over its seeds, and the differences of two |
@@ -21,6 +22,7 @@
 
 pub mod budget;
 pub mod cell;
+pub mod controls;
 pub mod experiment;
 pub mod figure;
 pub mod logged;

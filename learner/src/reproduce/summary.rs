@@ -62,15 +62,20 @@ impl Summary {
         crossed(&self.rewards(length, reward))
     }
 
-    /// Mean of this minus another, paired by user, and by seed where both are trained.
+    /// Mean of this minus another, with its crossed interval.
     pub fn minus(&self, other: &Self, length: usize, reward: Reward) -> Estimate {
+        crossed(&self.differences(other, length, reward))
+    }
+
+    /// `[seeds, sessions]` of this minus another, paired by user, and by seed where both are trained.
+    pub fn differences(&self, other: &Self, length: usize, reward: Reward) -> Vec<Vec<f64>> {
         let (ours, theirs) = (self.rewards(length, reward), other.rewards(length, reward));
         let rows = ours.len().max(theirs.len());
         let difference = |k: usize| {
             let (a, b) = (&ours[k % ours.len()], &theirs[k % theirs.len()]);
             a.iter().zip(b).map(|(a, b)| a - b).collect()
         };
-        crossed(&(0..rows).map(difference).collect::<Vec<Vec<f64>>>())
+        (0..rows).map(difference).collect()
     }
 
     /// Mean over the seeds of a figure of each result.

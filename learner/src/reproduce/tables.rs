@@ -2,6 +2,8 @@
 //!
 //! In: the summaries of its variants, in order; out: what stands in its section of the report.
 
+use common::config::Preset;
+
 use super::{
     Budget, Experiment, Summary, Table,
     figure::{Bar, Figure},
@@ -9,9 +11,11 @@ use super::{
     paper,
     summary::Reward,
 };
-use crate::{baselines::InteractionLog, evaluation::Estimate};
+use crate::{baselines::InteractionLog, evaluation::Estimate, scaling::Study};
 
+mod controls;
 mod logged;
+mod scaling;
 mod training;
 
 /// Everything that an experiment shows.
@@ -28,11 +32,12 @@ pub struct Section {
 /// The section of an experiment.
 pub fn section(experiment: Experiment, summaries: &[Summary], budget: &Budget) -> Section {
     let (tables, figures) = match experiment {
-        Experiment::Table1 => (Vec::new(), Vec::new()),
+        Experiment::Table1 | Experiment::Controls | Experiment::Scaling => (Vec::new(), Vec::new()),
         Experiment::Table2 => logged::ranking(summaries),
         Experiment::Fig6 => training::section(summaries),
         Experiment::Fig7 => online(summaries, budget),
         Experiment::Fig8 => sensitivity(experiment, summaries, budget, "The paper takes alpha = 0.5."),
+        Experiment::Ablation => ablation(summaries, budget),
         Experiment::Fig9 => sensitivity(experiment, summaries, budget, "The paper takes M = 2 and c = 10."),
     };
     Section { experiment, tables, figures }
@@ -42,6 +47,18 @@ pub fn section(experiment: Experiment, summaries: &[Summary], budget: &Budget) -
 pub fn statistics(train: &InteractionLog, test: &InteractionLog) -> Section {
     let tables = vec![logged::statistics(train, test)];
     Section { experiment: Experiment::Table1, tables, figures: Vec::new() }
+}
+
+/// The negative controls. `test`: the logged test sessions of the report's world.
+pub fn controls(summaries: &[Summary], budget: &Budget, test: &InteractionLog) -> Section {
+    let tables = controls::tables(summaries, budget, test);
+    Section { experiment: Experiment::Controls, tables, figures: Vec::new() }
+}
+
+/// The scaling study.
+pub fn scaling(study: &Study) -> Section {
+    let (tables, figures) = scaling::section(study);
+    Section { experiment: Experiment::Scaling, tables, figures }
 }
 
 fn with_interval(estimate: Estimate) -> String {
@@ -159,6 +176,43 @@ fn online(summaries: &[Summary], budget: &Budget) -> (Vec<Table>, Vec<Figure>) {
         });
     }
     (tables, figures)
+}
+
+/// What each setting of `best` brings: `best` minus the row without it, paired.
+fn ablation(summaries: &[Summary], budget: &Budget) -> (Vec<Table>, Vec<Figure>) {
+    let best = Preset::Best.name();
+    let whole = summaries.iter().find(|s| s.method == best && s.results[0].cell.settings.is_empty());
+    let mut header = vec!["method".to_owned()];
+    for length in &budget.lengths {
+        header.extend(["total", "order", "best minus it"].map(|name| format!("{name}, {length} steps")));
+    }
+    let row = |summary: &Summary| {
+        let mut row = vec![summary.name.clone()];
+        for k in 0..budget.lengths.len() {
+            row.extend([Reward::Total, Reward::Order].map(|reward| with_interval(summary.mean(k, reward))));
+            row.push(
+                whole
+                    .filter(|whole| whole.name != summary.name)
+                    .map_or_else(String::new, |whole| with_interval(whole.minus(summary, k, Reward::Total))),
+            );
+        }
+        row
+    };
+    let experiment = Experiment::Ablation;
+    let table = Table {
+        id: experiment.id().to_owned(),
+        title: experiment.title().to_owned(),
+        header,
+        rows: summaries.iter().map(row).collect(),
+        notes: vec![format!(
+            "{} seeds, {} test sessions of each length. A setting helps where `best minus it` is above zero, interval \
+             and all.",
+            budget.seeds, budget.sessions
+        )],
+    };
+    let lengths = budget.lengths.iter().enumerate();
+    let figures = lengths.map(|(k, &length)| bars(experiment, summaries, (k, length))).collect();
+    (vec![table], figures)
 }
 
 fn sensitivity(

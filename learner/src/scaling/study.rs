@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{costs::Case, cpu::CpuUse, measure::RunFigures};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Update ratios that differ by more than this are no fair comparison.
 pub const RATIO_TOLERANCE: f64 = 0.05;

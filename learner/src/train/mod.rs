@@ -9,6 +9,8 @@
 //! | [`cluster`] | the learner of a cluster: actors and shards are processes of their own |
 //! | [`asynchronous`] | actor threads and the learner running freely under the rate limiter |
 //! | [`trainer`] | what both share: engine, schedule of evaluations and checkpoints |
+//! | [`warm_start`] | a start that imitates the log |
+//! | [`relabel`] | sampled low-level rows with returns of several steps and goals in hindsight |
 //! | [`records`] | what is measured and written |
 //! | [`clock`] | where the time goes |
 //! | [`services`] | the replay service of this process, rollouts and writers from the settings |
@@ -27,9 +29,11 @@ mod lockstep;
 mod priorities;
 mod progress;
 mod records;
+mod relabel;
 mod resume;
 mod services;
 mod trainer;
+pub mod warm_start;
 
 use anyhow::{Context, Result};
 use common::config::{Config, Mode};

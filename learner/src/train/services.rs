@@ -8,7 +8,7 @@ use common::config::Config;
 use replay::{LocalReplay, Sampler, Settings, Shards, Writer, WriterSettings, client::Request};
 use tokio::runtime::Runtime;
 
-use super::trainer::Trainer;
+use super::{relabel::needs_periods, trainer::Trainer};
 use crate::evaluation::Users;
 
 /// Name of the run in its own process; services of other processes are never mixed in.
@@ -25,7 +25,10 @@ pub(super) fn start_replay(trainer: &Trainer<'_>, runtime: &Runtime) -> Result<(
 
 /// A sampler whose importance weights are the settings'.
 pub(super) fn open_sampler(shards: &Shards, wait: Duration, config: &Config) -> Sampler {
-    shards.sampler(wait).with_importance_exponent(config.replay.importance_exponent)
+    shards
+        .sampler(wait)
+        .with_importance_exponent(config.replay.importance_exponent)
+        .with_whole_periods(needs_periods(config))
 }
 
 /// A rollout thread's writer of this number.

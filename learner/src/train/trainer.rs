@@ -19,7 +19,9 @@ use super::{
     clock::{Clock, Part},
     progress::{Progress, Status},
     records::wall_time,
+    relabel,
     resume::{LoopState, Resumed, check_settings, put, timing_bytes},
+    warm_start,
 };
 use crate::{
     checkpoint::{self, Checkpoint},
@@ -89,6 +91,8 @@ impl<'a> Trainer<'a> {
             let mut parts = Resumed::new(path, checkpoint);
             (state, averages) = (parts.decode("loop")?, parts.decode("averages")?);
             resumed = Some(parts);
+        } else if let Some([first, last]) = warm_start::imitate(&mut *engine, config, world)? {
+            tracing::info!("imitated the log: loss {first:.3} in the first pass, {last:.3} in the last");
         }
         if resume {
             // What was changed holds from now on, for evaluations too.
@@ -161,8 +165,9 @@ impl<'a> Trainer<'a> {
 
     /// One update of both levels (Algorithm 1, lines 24-30).
     pub(super) fn update(&mut self, high: &HighBatch, low: &LowBatch) -> Result<UpdateMetrics> {
+        let rows = relabel::relabel(low, self.config, self.world.items(), self.engine.updates());
         self.engine.set_progress(self.env_steps as f64 / self.config.train.steps as f64);
-        let metrics = self.timed(Part::Update, |trainer| trainer.engine.update(high, low))?;
+        let metrics = self.timed(Part::Update, |trainer| trainer.engine.update(high, &rows))?;
         self.averages.add(&metrics);
         let versions = low.policy_versions.iter().map(|&v| self.state.version.saturating_sub(v) as f64);
         let staleness = versions.sum::<f64>() / low.len().max(1) as f64;

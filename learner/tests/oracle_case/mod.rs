@@ -248,6 +248,7 @@ impl Case {
             reward_external: column("reward_external"),
             terminated: column("terminated"),
             weights: None,
+            ahead: None,
         }
     }
 
@@ -263,6 +264,7 @@ impl Case {
             mapping: None,
             weights: None,
             smoothing: None,
+            further_discount: None,
         })
     }
 
@@ -278,6 +280,7 @@ impl Case {
             mapping: None,
             weights: None,
             smoothing: None,
+            further_discount: None,
         })
     }
 

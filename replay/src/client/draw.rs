@@ -189,6 +189,7 @@ impl Sampler {
             key,
             wait_ms: if paced { 0 } else { millis(patience) },
             fence: self.pacer.as_ref().map_or(0, super::Pacer::fence),
+            whole_periods: self.whole_periods && level == Level::Low,
         };
         let mut client = member.client.clone();
         let answer = match paced {

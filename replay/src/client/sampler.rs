@@ -46,13 +46,15 @@ pub struct Sampler {
     pub(super) pacer: Option<Pacer>,
     /// Power of the importance weights, beta.
     importance_exponent: f64,
+    /// Whether low-level rows come with the steps of their periods.
+    pub(super) whole_periods: bool,
 }
 
 impl Shards {
     /// A sampler whose calls wait at most `wait`, each time they wait, for the shards' rate limiter. Importance weights
     /// are those of the power 1.
     pub fn sampler(&self, wait: Duration) -> Sampler {
-        Sampler { shards: self.clone(), wait, pacer: None, importance_exponent: 1.0 }
+        Sampler { shards: self.clone(), wait, pacer: None, importance_exponent: 1.0, whole_periods: false }
     }
 }
 
@@ -73,12 +75,17 @@ impl Drop for Grant<'_> {
 
 impl Sampler {
     pub(super) fn paced(shards: Shards, wait: Duration, importance_exponent: f64, pacer: Pacer) -> Self {
-        Self { shards, wait, pacer: Some(pacer), importance_exponent }
+        Self { shards, wait, pacer: Some(pacer), importance_exponent, whole_periods: false }
     }
 
     /// The same with another power of the importance weights.
     pub fn with_importance_exponent(self, importance_exponent: f64) -> Self {
         Self { importance_exponent, ..self }
+    }
+
+    /// The same; low-level rows come with the steps of their whole periods, if asked for.
+    pub fn with_whole_periods(self, whole_periods: bool) -> Self {
+        Self { whole_periods, ..self }
     }
 
     pub(super) fn runtime(&self) -> Handle {
@@ -103,6 +110,9 @@ impl Sampler {
         let (parts, n_rows) = self.sample(Level::Low, rows, key).await?;
         for part in &parts {
             columns::extend_low(&mut batch, &part.rows, &shape)?;
+            if self.whole_periods {
+                columns::extend_periods(&mut batch.periods, &part.rows, &shape)?;
+            }
         }
         (batch.keys, batch.weights) = importance::of(&parts, n_rows, self.importance_exponent)?;
         Ok(batch)

@@ -196,7 +196,7 @@ impl Inner {
         self.check_fence(request.fence)?;
         let ask = Ask::Sample { level, rows: rows as u64 };
         self.gate.admit(ask, Duration::from_millis(request.wait_ms.into())).await?;
-        let response = self.shard()?.sample(level, rows, request.key);
+        let response = self.shard()?.sample(level, rows, request.key, request.whole_periods);
         metrics::REPLAY_SAMPLE_SECONDS.record(begun.elapsed().as_secs_f64(), []);
         response.ok_or_else(|| {
             self.gate.undo(ask);

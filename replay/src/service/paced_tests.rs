@@ -46,7 +46,7 @@ pub(super) async fn pace(shards: &Shards, request: v1::PaceRequest) -> Result<v1
 pub(super) fn sampling(fence: u64) -> v1::SampleRequest {
     let run = Some(v1::RunHeader::current("test"));
     let table = v1::Table::Low as i32;
-    v1::SampleRequest { run, table, rows: 4, key: 1, wait_ms: 0, fence }
+    v1::SampleRequest { run, table, rows: 4, key: 1, wait_ms: 0, fence, whole_periods: false }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -289,6 +289,7 @@ async fn a_wrong_sample_request_is_refused_by_field() {
         key: 1,
         wait_ms: 0,
         fence: 0,
+        whole_periods: false,
     };
     assert_eq!(shards.client(0).sample(right.clone()).await.unwrap().into_inner().items.len(), 16);
     for (field, request) in [

@@ -55,9 +55,41 @@ impl Columns {
     }
 }
 
+/// The columns of whole periods.
+#[derive(Default)]
+struct Whole {
+    items: Vec<u8>,
+    feedback: Vec<u8>,
+    terminated: Vec<u8>,
+}
+
+impl Whole {
+    /// A period as far as it is known: at least the step of the row.
+    fn push(&mut self, periods: &Periods, slot: Slot, n_steps: usize) {
+        let length = periods.length(slot);
+        for step in (0..length).map(|position| periods.step(slot, position)) {
+            self.items.extend_from_slice(&step.item.0.to_le_bytes());
+            self.feedback.push(step.feedback.code());
+        }
+        for _ in length..n_steps {
+            self.items.extend_from_slice(&ItemId::PADDING.0.to_le_bytes());
+            self.feedback.push(NO_STEP);
+        }
+        let left = periods.step(slot, length - 1).ending == Ending::Terminated;
+        self.terminated.push(u8::from(left));
+    }
+}
+
 impl Shard {
-    /// Draws `rows` with replacement; `None` from an empty table. The key and the contents fix the rows.
-    pub(crate) fn sample(&mut self, level: Level, rows: usize, key: u64) -> Option<SampleResponse> {
+    /// Draws `rows` with replacement; `None` from an empty table. The key and the contents fix the rows. With
+    /// `whole_periods` low-level rows come with the steps of their periods.
+    pub(crate) fn sample(
+        &mut self,
+        level: Level,
+        rows: usize,
+        key: u64,
+        whole_periods: bool,
+    ) -> Option<SampleResponse> {
         let (table, purpose) = match level {
             Level::Low => (&mut self.low, "replay/low"),
             Level::High => (&mut self.high, "replay/high"),
@@ -69,6 +101,7 @@ impl Shard {
         let mut columns = Columns::new(periods, drawn.first()?.row.slot, rows);
         let (mut keys, mut probabilities) = (Vec::new(), Vec::new());
         let (mut items, mut feedback, mut positions) = (Vec::new(), Vec::new(), Vec::new());
+        let mut whole = Whole::default();
         for Drawn { row, name, probability } in drawn {
             if is_prioritised {
                 keys.extend_from_slice(&name.to_le_bytes());
@@ -82,6 +115,9 @@ impl Shard {
                     items.extend_from_slice(&step.item.0.to_le_bytes());
                     feedback.push(step.feedback.code());
                     positions.push(row.position);
+                    if whole_periods {
+                        whole.push(periods, row.slot, n_steps);
+                    }
                 }
                 Level::High => {
                     let length = periods.length(row.slot);
@@ -105,6 +141,9 @@ impl Shard {
             keys: keys.into(),
             probabilities: probabilities.into(),
             mass,
+            period_items: whole.items.into(),
+            period_feedback: whole.feedback.into(),
+            period_terminated: whole.terminated.into(),
         })
     }
 }

@@ -178,8 +178,8 @@ mod tests {
         other.restore(&shard.save().unwrap()).unwrap();
         assert_eq!(other.save().unwrap(), shard.save().unwrap());
         for key in 0..20 {
-            assert_eq!(other.sample(Level::Low, 7, key), shard.sample(Level::Low, 7, key));
-            assert_eq!(other.sample(Level::High, 3, key), shard.sample(Level::High, 3, key));
+            assert_eq!(other.sample(Level::Low, 7, key, false), shard.sample(Level::Low, 7, key, false));
+            assert_eq!(other.sample(Level::High, 3, key, false), shard.sample(Level::High, 3, key, false));
         }
         assert_eq!(other.save().unwrap(), shard.save().unwrap());
     }
@@ -227,8 +227,8 @@ mod tests {
             bytes[end..].copy_from_slice(&crc);
             if shard.restore(&bytes).is_ok() {
                 for key in 0..4 {
-                    shard.sample(Level::Low, 9, key);
-                    shard.sample(Level::High, 9, key);
+                    shard.sample(Level::Low, 9, key, false);
+                    shard.sample(Level::High, 9, key, false);
                 }
                 let Opened { generation, stored, .. } = shard.open(2).unwrap();
                 let batch = Batch::check(arbitrary_records().into(), &SHAPE, 100, 1_000).unwrap();

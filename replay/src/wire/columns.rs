@@ -6,7 +6,7 @@
 use bytemuck::Pod;
 use common::{
     history::N_WINDOWS,
-    transition::{HighBatch, LowBatch, Shape},
+    transition::{HighBatch, LowBatch, Shape, WholePeriods},
 };
 use proto::v1::SampleResponse;
 
@@ -15,7 +15,7 @@ use crate::Error;
 /// Bytes of a sampled row, an upper bound for both tables.
 pub(crate) fn row_bytes(shape: &Shape) -> usize {
     let windows = 2 * N_WINDOWS * shape.window;
-    4 * (windows + shape.n_goals * shape.n_dims) + shape.n_steps + 16
+    4 * (windows + shape.n_goals * shape.n_dims) + 5 * shape.n_steps + 17
 }
 
 /// Appends the rows of a response to a minibatch of low-level transitions.
@@ -35,6 +35,22 @@ pub(crate) fn extend_low(batch: &mut LowBatch, part: &SampleResponse, shape: &Sh
     extend(&mut batch.positions, &part.positions);
     extend(&mut batch.terminated, &part.terminated);
     extend(&mut batch.policy_versions, &part.policy_versions);
+    Ok(())
+}
+
+/// Appends the whole periods of a response that was asked for them.
+pub(crate) fn extend_periods(
+    periods: &mut WholePeriods,
+    part: &SampleResponse,
+    shape: &Shape,
+) -> Result<(), Error> {
+    let (rows, c) = (part.rows as usize, shape.n_steps);
+    check_length("period_items", part.period_items.len(), rows, 4 * c)?;
+    check_length("period_feedback", part.period_feedback.len(), rows, c)?;
+    check_length("period_terminated", part.period_terminated.len(), rows, 1)?;
+    extend(&mut periods.items, &part.period_items);
+    extend(&mut periods.feedback, &part.period_feedback);
+    extend(&mut periods.terminated, &part.period_terminated);
     Ok(())
 }
 
@@ -122,11 +138,13 @@ mod tests {
         ) {
             let part = SampleResponse {
                 rows: rows % 4, size: 1, windows: a.clone(), next_windows: a, goals: b, items: c.clone(),
+                period_items: c.clone(), period_feedback: d.clone(), period_terminated: d.clone(),
                 feedback: c.clone(), positions: d.clone(), terminated: d.clone(), policy_versions: d,
                 ..SampleResponse::default()
             };
             let _ = extend_low(&mut LowBatch::default(), &part, &SHAPE);
             let _ = extend_high(&mut HighBatch::default(), &part, &SHAPE);
+            let _ = extend_periods(&mut WholePeriods::default(), &part, &SHAPE);
             let part = SampleResponse { rows, ..part };
             let _ = extend_low(&mut LowBatch::default(), &part, &SHAPE);
         }

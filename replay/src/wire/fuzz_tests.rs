@@ -26,7 +26,7 @@ fn fuzz_a_batch() {
             assert!(shard.store(1, generation, sequence + 1, &batch));
             assert_eq!(shard.totals()[0].inserted, before + steps as u64);
             sequence += 1;
-            shard.sample(Level::Low, 3, sequence);
+            shard.sample(Level::Low, 3, sequence, false);
         }
     });
     assert!(sequence > 0, "no case was right: this has tested nothing");
@@ -38,7 +38,7 @@ fn fuzz_a_minibatch_and_priorities() {
     let Opened { generation, .. } = shard.open(1).unwrap();
     let batch = Batch::check(arbitrary_records().into(), &SHAPE, 100, 1_000).unwrap();
     assert!(shard.store(1, generation, 1, &batch));
-    let [low, high] = [Level::Low, Level::High].map(|level| shard.sample(level, 3, 7).unwrap());
+    let [low, high] = [Level::Low, Level::High].map(|level| shard.sample(level, 3, 7, false).unwrap());
     let update = v1::UpdatePrioritiesRequest {
         keys: [7_u64, 1, u64::MAX].map(u64::to_le_bytes).concat().into(),
         priorities: [1.0_f64, 0.0, 2.5].map(f64::to_le_bytes).concat().into(),

@@ -37,6 +37,9 @@ pub struct Dynamics {
     pub order_readiness: f32,
     /// Weight of trust, tanh s, in an order.
     pub order_trust: f32,
+    /// Whether the order's logit is that of an order at this step, and not of an order after a click: a step is then
+    /// clicked for its item's sake, or ordered by chance, or both, and p_click and p_order follow from that.
+    pub orders_by_chance: bool,
     /// Share of the way to the base interest that the interest returns each step.
     pub interest_return: f32,
     /// What a click adds of c to the interest.
@@ -83,6 +86,7 @@ impl Dynamics {
             order_quality: 0.7,
             order_readiness: 1.6,
             order_trust: 0.6,
+            orders_by_chance: false,
             interest_return: 0.05,
             interest_reinforcement: 0.25,
             interest_drift: 0.25,
@@ -93,5 +97,15 @@ impl Dynamics {
             readiness_after_order: 0.3,
             leave_trust: 0.5,
         }
+    }
+
+    /// (p_click, p_order|click) from the sigmoids of the two logits. With orders by chance their product is `order`
+    /// whatever `click` is.
+    pub(super) fn joint(&self, click: f32, order: f32) -> (f32, f32) {
+        if !self.orders_by_chance {
+            return (click, order);
+        }
+        let either = click + order - click * order;
+        (either, order / either)
     }
 }

@@ -150,10 +150,10 @@ impl Mood<'_> {
     /// (p_click, p_order|click) of an item of the catalogue.
     pub(crate) fn probability(&self, catalogue: &Catalogue, dynamics: &Dynamics, item: ItemId) -> (f32, f32) {
         let (click, order) = self.logits(catalogue, dynamics, item);
-        (sigmoid(click), sigmoid(order))
+        dynamics.joint(sigmoid(click), sigmoid(order))
     }
 
-    /// The same for many items: two passes, the second of which vectorises. Equal bit for bit.
+    /// The same for many items: passes of which those over logits vectorise. Equal bit for bit.
     pub(crate) fn probabilities(
         &self,
         catalogue: &Catalogue,
@@ -167,8 +167,11 @@ impl Mood<'_> {
         for ((&item, click), order) in items.iter().zip(p_click.iter_mut()).zip(p_order.iter_mut()) {
             (*click, *order) = self.logits(catalogue, dynamics, item);
         }
-        for logits in [p_click, p_order] {
+        for logits in [&mut *p_click, &mut *p_order] {
             logits.iter_mut().for_each(|logit| *logit = sigmoid(*logit));
+        }
+        for (click, order) in p_click.iter_mut().zip(p_order) {
+            (*click, *order) = dynamics.joint(*click, *order);
         }
     }
 

@@ -25,6 +25,8 @@ pub enum Variant {
     /// No boredom, readiness or trust: a control in which a hierarchy should not help. Interests still drift and are
     /// still reinforced by clicks.
     NoDelay,
+    /// Orders fall on steps by chance, whatever is shown: a control in which no policy earns more orders than another.
+    ShuffledOrders,
     /// The default calibrated to 25% clicks: windows fill and signals are strong.
     Dense,
 }
@@ -42,8 +44,16 @@ pub struct Rates {
 
 impl Variant {
     /// All presets.
-    pub const ALL: [Self; 7] =
-        [Self::Default, Self::Rho0, Self::Rho1, Self::Slow, Self::Fast, Self::NoDelay, Self::Dense];
+    pub const ALL: [Self; 8] = [
+        Self::Default,
+        Self::Rho0,
+        Self::Rho1,
+        Self::Slow,
+        Self::Fast,
+        Self::NoDelay,
+        Self::ShuffledOrders,
+        Self::Dense,
+    ];
 
     /// Its name behind `shopworld:`.
     pub fn name(self) -> &'static str {
@@ -54,6 +64,7 @@ impl Variant {
             Self::Slow => "slow",
             Self::Fast => "fast",
             Self::NoDelay => "no-delay",
+            Self::ShuffledOrders => "shuffled-orders",
             Self::Dense => "dense",
         }
     }
@@ -96,6 +107,7 @@ impl Variant {
             Self::Rho1 => (-3.2243, -3.6087, 0.024307),
             Self::Slow => (-3.2310, -3.3535, 0.024567),
             Self::NoDelay => (-3.3529, -3.3126, 0.025438),
+            Self::ShuffledOrders => (-3.2853, -5.2622, 0.024330),
             Self::Dense => (-1.9136, -3.4896, 0.020837),
         };
         Calibration { click_bias, order_bias, hazard }
@@ -116,6 +128,14 @@ impl Variant {
                 order_readiness: 0.0,
                 order_trust: 0.0,
                 leave_trust: 0.0,
+                ..default
+            },
+            Self::ShuffledOrders => Dynamics {
+                orders_by_chance: true,
+                order_need: 0.0,
+                order_quality: 0.0,
+                order_readiness: 0.0,
+                order_trust: 0.0,
                 ..default
             },
         }
@@ -142,7 +162,8 @@ mod tests {
         let error = Variant::of_world("shopworld:dens").unwrap_err().to_string();
         assert_eq!(
             error,
-            "unknown variant `dens` of shopworld, known are default, rho0, rho1, slow, fast, no-delay, dense"
+            "unknown variant `dens` of shopworld, known are default, rho0, rho1, slow, fast, no-delay, shuffled-orders, \
+             dense"
         );
     }
 

@@ -6,10 +6,12 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `imported` | from the days of an imported log |
-//! | `rollout` | from a world |
+//! | `rollout` | from a world under a reference |
+//! | `world` | from whatever world a run names |
 
 mod imported;
 mod rollout;
+mod world;
 
 use common::{
     Feedback, ItemId,
@@ -72,6 +74,15 @@ impl InteractionLog {
             self.start_windows.extend_from_slice(start_windows);
             self.ends.push(self.steps.len());
         }
+    }
+
+    /// Its first sessions, at most `n`.
+    pub fn first(&self, n: usize) -> Self {
+        let mut first = Self::new(self.window);
+        for session in self.sessions().take(n) {
+            first.push(session.user, session.start_windows, session.steps.iter().copied());
+        }
+        first
     }
 
     /// Length of a window, N.

@@ -16,7 +16,7 @@ use crate::{
         settings::{LevelKind, Settings},
         shares,
     },
-    engine::checks,
+    engine::{ahead::Ahead, checks},
 };
 
 /// Norms below it count as it, so that a zero goal has a cosine of 0 and not of NaN.
@@ -55,6 +55,17 @@ impl Source {
         windows.pack(self.settings.model.window, ids, self.settings.windows(level), &self.items);
     }
 
+    /// Numbers of a row's goals, M n.
+    fn goals_a_row(&self) -> usize {
+        self.layout.n_goals * self.settings.model.n_dims
+    }
+
+    /// r_in of an item shown at a position of a period, whose goals `[M n]` begin `goals`; `None` where no goal is active.
+    fn internal_reward(&self, position: usize, action: &[f32], goals: &[f32]) -> Option<f64> {
+        let n = self.settings.model.n_dims;
+        self.layout.sub_period(position).map(|i| cosine(action, &goals[i * n..][..n]))
+    }
+
     /// The active goal and the one-hot of its index, behind `features`; all zero where none is active (D1).
     fn push_feature(&self, position: usize, goals: &[f32], features: &mut Vec<f32>) {
         let (m, n) = (self.layout.n_goals, self.settings.model.n_dims);
@@ -71,7 +82,7 @@ impl Source {
     pub fn features(&self, positions: &[u8], goals: &[f32], features: &mut Vec<f32>) {
         features.clear();
         if self.settings.model.goal_conditioning.in_state() {
-            let of_row = self.layout.n_goals * self.settings.model.n_dims;
+            let of_row = self.goals_a_row();
             for (&position, goals) in positions.iter().zip(goals.chunks_exact(of_row)) {
                 self.push_feature(position.into(), goals, features);
             }
@@ -100,6 +111,8 @@ pub struct Batch {
     pub terminated: Vec<f32>,
     /// `[B]` importance weights; empty: all are 1.
     pub weights: Vec<f32>,
+    /// `[B]` what the next value is discounted by besides gamma, where rows take in several steps (D26); empty: by nothing.
+    pub further_discount: Vec<f32>,
     /// `[B, H n]` noise of the target's action; empty where it is not smoothed (D22).
     pub noise: Vec<f32>,
 }
@@ -134,12 +147,12 @@ impl Batch {
         self.rest(&batch.terminated, &batch.weights, source, LevelKind::High, plan, update);
     }
 
-    /// Decodes a checked low-level batch. `high` sets the goals of the periods that begin behind its rows: the real ones
+    /// Decodes a checked low-level batch, with the steps ahead of its rows (D26) if it has any. `high` sets the goals of the periods that begin behind its rows: the real ones
     /// are not part of a transition, and targets come from target networks. Out: the mean internal reward of the rows
     /// that had a goal.
     pub fn low(
         &mut self,
-        batch: &LowBatch,
+        (batch, ahead): (&LowBatch, Option<&Ahead>),
         source: &Source,
         plan: &Plan,
         update: u64,
@@ -151,11 +164,23 @@ impl Batch {
         self.action.clear();
         self.action.extend(batch.items.iter().flat_map(|&item| source.items.embedding(item)));
         let internal = self.low_rewards(batch, source);
+        self.further_discount.clear();
+        if let Some(ahead) = ahead {
+            self.take_in(ahead, batch, source);
+        }
         heads::see(plan.critic_action, plan.n, &mut self.action);
         source.features(&batch.positions, &batch.goals, &mut self.features);
         self.next_features.clear();
         if let Some(high) = high.filter(|_| plan.d > plan.w) {
-            self.set_next_features(batch, source, high, next);
+            match ahead {
+                Some(ahead) => {
+                    self.set_next_features(batch, ahead.last_positions.iter().copied(), source, high, next);
+                }
+                None => {
+                    let positions = batch.positions.iter().map(|&position| position.into());
+                    self.set_next_features(batch, positions, source, high, next);
+                }
+            }
         }
         self.rest(&batch.terminated, &batch.weights, source, LevelKind::Low, plan, update);
         internal
@@ -163,12 +188,13 @@ impl Batch {
 
     /// r^l (Eqs 10, 11) of actions that are embeddings; out: the mean of r_in over the rows that had a goal.
     fn low_rewards(&mut self, batch: &LowBatch, source: &Source) -> f64 {
-        let (m, n) = (source.layout.n_goals, source.settings.model.n_dims);
         let (mut sum, mut n_active) = (0.0, 0);
         self.reward.clear();
-        for (row, (action, &code)) in self.action.chunks_exact(n).zip(&batch.feedback).enumerate() {
-            let active = source.layout.sub_period(batch.positions[row].into());
-            let internal = active.map_or(0.0, |i| cosine(action, &batch.goals[(row * m + i) * n..][..n]));
+        let actions = self.action.chunks_exact(source.settings.model.n_dims);
+        for (row, (action, &code)) in actions.zip(&batch.feedback).enumerate() {
+            let goals = &batch.goals[row * source.goals_a_row()..];
+            let active = source.internal_reward(batch.positions[row].into(), action, goals);
+            let internal = active.unwrap_or(0.0);
             (sum, n_active) = (sum + internal, n_active + usize::from(active.is_some()));
             // Eq 10: r^l = r_ex + alpha r_in
             let reward = f64::from(checks::reward(code)) + source.settings.internal_weight() * internal;
@@ -177,18 +203,36 @@ impl Batch {
         sum / (n_active as f64).max(1.0)
     }
 
+    /// Adds the discounted rewards of the steps ahead to those of the rows' own, and notes the discount behind them (D26).
+    fn take_in(&mut self, ahead: &Ahead, batch: &LowBatch, source: &Source) {
+        let gamma = source.settings.discount(LevelKind::Low);
+        for (k, step) in (1..).zip(&ahead.steps) {
+            let factor = gamma.powi(k);
+            for (row, reward) in self.reward.iter_mut().enumerate().filter(|(row, _)| step.taken[*row] > 0.0) {
+                let goals = &batch.goals[row * source.goals_a_row()..];
+                let action = source.items.embedding(step.items[row]);
+                let internal = source.internal_reward(step.positions[row], action, goals).unwrap_or(0.0);
+                let of_step = f64::from(step.rewards[row]) + source.settings.internal_weight() * internal;
+                *reward += (factor * of_step) as f32;
+            }
+        }
+        self.further_discount.extend(ahead.discounts(gamma).into_iter().map(|discount| discount as f32));
+    }
+
+    /// `last_positions`: where in its period each row's last step lies.
     fn set_next_features(
         &mut self,
         batch: &LowBatch,
+        last_positions: impl Iterator<Item = usize> + Clone,
         source: &Source,
         high: &mut Level,
         next: &mut NextGoals,
     ) {
         let (c, stride) = (source.layout.n_steps, N_WINDOWS * source.settings.model.window);
-        let of_row = source.layout.n_goals * source.settings.model.n_dims;
-        let is_last = |position: u8| usize::from(position) + 1 == c;
+        let of_row = source.goals_a_row();
+        let is_last = |position: usize| position + 1 == c;
         next.ids.clear();
-        for (row, _) in batch.positions.iter().enumerate().filter(|(_, position)| is_last(**position)) {
+        for (row, _) in last_positions.clone().enumerate().filter(|&(_, position)| is_last(position)) {
             next.ids.extend_from_slice(&batch.next_windows[row * stride..][..stride]);
         }
         source.pack(LevelKind::High, &next.ids, &mut next.windows);
@@ -196,10 +240,9 @@ impl Batch {
         next.goals.resize(n_last * of_row, 0.0);
         high.target_actions(&next.windows, n_last, &mut next.goals);
         let mut set = next.goals.chunks_exact(of_row);
-        for (&position, goals) in batch.positions.iter().zip(batch.goals.chunks_exact(of_row)) {
+        for (position, goals) in last_positions.zip(batch.goals.chunks_exact(of_row)) {
             let begun = if is_last(position) { set.next() } else { None };
-            let position = (usize::from(position) + 1) % c;
-            source.push_feature(position, begun.unwrap_or(goals), &mut self.next_features);
+            source.push_feature((position + 1) % c, begun.unwrap_or(goals), &mut self.next_features);
         }
     }
 

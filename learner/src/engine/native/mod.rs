@@ -184,9 +184,7 @@ impl Engine for NativeEngine {
         if has_high {
             self.checks().high(high)?;
         }
-        if has_low {
-            self.checks().low(low)?;
-        }
+        let ahead = if has_low { self.checks().low(low)? } else { None };
         self.updates += 1;
         let Self { source, high: high_side, low: low_side, next_goals, updates, .. } = self;
         let actor_moves = updates.is_multiple_of(source.settings.algorithm.actor_delay);
@@ -195,7 +193,7 @@ impl Engine for NativeEngine {
             // Before the high level moves: its target actor sets the goals behind the low level's rows.
             let goals = (high_side.as_mut().map(|side| &mut side.level), next_goals);
             let Side { level, batch, .. } = &mut **low_side;
-            mean_internal_reward = batch.low(low, source, level.plan(), *updates, goals);
+            mean_internal_reward = batch.low((low, ahead.as_ref()), source, level.plan(), *updates, goals);
             low_side.actor_moves = actor_moves;
         }
         let mut handed_over = false;

@@ -87,6 +87,11 @@ pub fn targets(
             }
         }
     }
+    if !batch.further_discount.is_empty() {
+        for y in scratch.y.chunks_exact_mut(n_rows) {
+            y.iter_mut().zip(&batch.further_discount).for_each(|(y, discount)| *y *= discount);
+        }
+    }
     for (y, reward) in scratch.y.chunks_exact_mut(n_rows).zip(batch.reward.chunks_exact(n_rows)) {
         for ((y, reward), terminated) in y.iter_mut().zip(reward).zip(&batch.terminated) {
             // Eq 14: y^h_i = r^h_i + gamma Q^h_i(s', pi^h_i(s'; Psi_-); Theta_-); Eq 17: the same at the low level

@@ -14,7 +14,7 @@ use crate::{
         state::ActiveGoals,
         window::{Packing, Windows},
     },
-    engine::{LowStates, checks},
+    engine::{LowStates, ahead::Ahead, checks},
 };
 
 /// A batch of high-level transitions. B rows.
@@ -39,9 +39,9 @@ pub struct HighTensors {
 pub struct LowTensors {
     /// What the level reads before the step: skips and clicks.
     pub now: Windows,
-    /// The same after it.
+    /// The same after it, or after the last step ahead.
     pub next: Windows,
-    /// `[R]` the rows whose step was the last of its period, and their clicks and orders after it. Only read, and only
+    /// `[R]` the rows whose last step was the last of its period, and their clicks and orders after it. Only read, and only
     /// decoded, where goals are in the state.
     pub next_period: Option<(Tensor, Windows)>,
     /// `[B, M, n]`.
@@ -56,6 +56,8 @@ pub struct LowTensors {
     pub terminated: Tensor,
     /// `[B]` importance weights, if the rows were drawn by priority.
     pub weights: Option<Tensor>,
+    /// The steps behind the row's own that count towards its return (D26).
+    pub ahead: Option<Ahead>,
 }
 
 impl HighTensors {
@@ -75,21 +77,28 @@ impl HighTensors {
 }
 
 impl LowTensors {
-    /// Decodes a checked batch of at least one row.
-    pub fn decode(batch: &LowBatch, core: &Core) -> Self {
+    /// `[B]` position of the last step that a row's return takes in.
+    pub fn last_positions(&self) -> &[usize] {
+        self.ahead.as_ref().map_or(&self.positions, |ahead| &ahead.last_positions)
+    }
+
+    /// Decodes a checked batch of at least one row, with the steps ahead that the check found.
+    pub fn decode(batch: &LowBatch, ahead: Option<Ahead>, core: &Core) -> Self {
         let external: Vec<f32> = batch.feedback.iter().map(|&code| checks::reward(code)).collect();
         let positions: Vec<usize> = batch.positions.iter().map(|&p| p.into()).collect();
         let in_state = core.settings().model.goal_conditioning.in_state();
+        let last = ahead.as_ref().map_or(&positions, |ahead| &ahead.last_positions);
         Self {
             now: pack(&batch.windows, LevelKind::Low, core),
             next: pack(&batch.next_windows, LevelKind::Low, core),
-            next_period: if in_state { next_period(&positions, &batch.next_windows, core) } else { None },
+            next_period: if in_state { next_period(last, &batch.next_windows, core) } else { None },
             goals: goals(&batch.goals, batch.len(), core),
             action: rows(&batch.items, core),
             positions,
             reward_external: column(&external, core),
             terminated: flags(&batch.terminated, core),
             weights: weights(&batch.weights, core),
+            ahead,
         }
     }
 }
@@ -154,7 +163,7 @@ fn weights(weights: &[f32], core: &Core) -> Option<Tensor> {
     (!weights.is_empty()).then(|| column(weights, core))
 }
 
-fn column(values: &[f32], core: &Core) -> Tensor {
+pub(super) fn column(values: &[f32], core: &Core) -> Tensor {
     let (kind, device) = core.options();
     Tensor::from_slice(values).to_device(device).to_kind(kind)
 }

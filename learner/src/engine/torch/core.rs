@@ -6,16 +6,17 @@ use common::{config::TargetAction, seed::Streams};
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    batch::{HighTensors, LowTensors},
+    batch::{self, HighTensors, LowTensors},
     level::{Level, LevelBatch},
 };
 use crate::{
     algorithm::{
-        assert_shape,
+        assert_shape, losses,
         mapping::Mapping,
         noise, rewards,
         settings::{LevelKind, Settings},
         state::ActiveGoals,
+        window::Windows,
     },
     engine::{
         checks::Checks,
@@ -141,7 +142,21 @@ impl Core {
     /// r^l `[B]` (Eq 10).
     pub fn low_reward(&self, batch: &LowTensors) -> Tensor {
         let (internal, _) = self.internal_reward(batch);
-        rewards::low(&batch.reward_external, &internal, self.settings.internal_weight())
+        self.low_return(batch, &internal)
+    }
+
+    /// r^l `[B]` of the rows' own steps, and of the steps ahead (D26), each discounted.
+    fn low_return(&self, batch: &LowTensors, internal: &Tensor) -> Tensor {
+        let alpha = self.settings.internal_weight();
+        let mut sum = rewards::low(&batch.reward_external, internal, alpha);
+        let gamma = self.settings.discount(LevelKind::Low);
+        for (k, step) in batch.ahead.iter().flat_map(|ahead| &ahead.steps).enumerate() {
+            let active = ActiveGoals::new(&self.settings.period_layout(), &step.positions, &batch.goals);
+            let internal = rewards::internal(&batch::rows(&step.items, self), &batch.goals, &active);
+            let reward = rewards::low(&batch::column(&step.rewards, self), &internal, alpha);
+            sum += reward * batch::column(&step.taken, self) * gamma.powi(k as i32 + 1);
+        }
+        sum
     }
 
     /// The goals in the low-level states before and after the steps, `[B, n + M]` each, if they are there at all (D1).
@@ -155,7 +170,7 @@ impl Core {
         let layout = self.settings.period_layout();
         let now = ActiveGoals::new(&layout, &batch.positions, &batch.goals).features(&batch.goals);
         let after: Vec<usize> =
-            batch.positions.iter().map(|position| (position + 1) % layout.n_steps).collect();
+            batch.last_positions().iter().map(|position| (position + 1) % layout.n_steps).collect();
         let mut goals = batch.goals.shallow_clone();
         if let Some((rows, windows)) = &batch.next_period {
             let high = self.level(LevelKind::High);
@@ -171,6 +186,21 @@ impl Core {
         let values: Vec<f64> = draws.take(shape.iter().product::<i64>() as usize).collect();
         let (kind, device) = self.options();
         Some(Tensor::from_slice(&values).view(shape).to_device(device).to_kind(kind))
+    }
+
+    /// A step of the low-level actor towards items chosen in these states (D25): rows `[B]` of the item table, with their
+    /// weights `[B]`. The loss before the step.
+    pub fn imitate(
+        &mut self,
+        windows: &Windows,
+        features: Option<&Tensor>,
+        items: &Tensor,
+        weights: &Tensor,
+    ) -> f64 {
+        let mapping = Mapping::new(&self.items);
+        self.low.imitation_step(windows, features, |actions| {
+            losses::imitation(&mapping.cosines(&actions.squeeze_dim(1)), items, weights)
+        })
     }
 
     /// See [`Settings::rate_share`].
@@ -205,6 +235,7 @@ impl Core {
                 mapping: None,
                 weights: batch.weights.as_ref(),
                 smoothing: smoothing.as_ref(),
+                further_discount: None,
             };
             let level = self.high.as_mut().expect(NO_HIGH_LEVEL);
             metrics.high = Some(step(level, &batch, actors_move));
@@ -213,7 +244,12 @@ impl Core {
             let (internal, active) = self.internal_reward(batch);
             let n_active = active.is_active.sum(Kind::Double).double_value(&[]);
             metrics.mean_internal_reward = internal.sum(Kind::Double).double_value(&[]) / n_active.max(1.0);
-            let reward = rewards::low(&batch.reward_external, &internal, self.settings.internal_weight());
+            let reward = self.low_return(batch, &internal);
+            let gamma = self.settings.discount(LevelKind::Low);
+            let further = batch.ahead.as_ref().map(|ahead| {
+                let (kind, device) = self.options();
+                Tensor::from_slice(&ahead.discounts(gamma)).to_device(device).to_kind(kind)
+            });
             let features = self.low_features(batch);
             let smoothing = self.smoothing_noise(LevelKind::Low, batch.terminated.size()[0]);
             let batch = LevelBatch {
@@ -227,6 +263,7 @@ impl Core {
                 mapping: self.mapping.as_ref(),
                 weights: batch.weights.as_ref(),
                 smoothing: smoothing.as_ref(),
+                further_discount: further.as_ref(),
             };
             metrics.low = Some(step(&mut self.low, &batch, actors_move));
         }

@@ -2,6 +2,8 @@
 //!
 //! The two levels are the same code: the low one has one head, and may have features behind its state.
 
+use std::collections::BTreeSet;
+
 use common::{
     config::{CriticOutput, EncoderUpdate, LevelRates},
     seed::Streams,
@@ -48,6 +50,8 @@ pub struct LevelBatch<'a> {
     pub weights: Option<&'a Tensor>,
     /// `[B, H, n]` noise of the target's action, if it is smoothed (D22).
     pub smoothing: Option<&'a Tensor>,
+    /// `[B]` what the next value is discounted by besides gamma, where a row takes in several steps (D26).
+    pub further_discount: Option<&'a Tensor>,
 }
 
 /// One DDPG pair with targets, and a second critic where twins are asked for.
@@ -173,6 +177,9 @@ impl Level {
             let other = target.value(batch.next, batch.next_features, &action);
             next_value = targets::smaller(&next_value, &other);
         }
+        if let Some(discount) = batch.further_discount {
+            next_value *= discount.unsqueeze(1);
+        }
         targets::bootstrap(batch.reward, &next_value, batch.terminated, self.discount)
     }
 
@@ -225,6 +232,21 @@ impl Level {
             gradient_norm: norm.map_or(0.0, |norm| norm.double_value(&[])),
             saturated_share: saturated.unwrap_or(0.0),
         }
+    }
+
+    /// A step of the actor down a `loss` (a scalar) of its actions `[B, H, n]`; everything else stays. The loss before it.
+    pub fn imitation_step(
+        &mut self,
+        windows: &Windows,
+        features: Option<&Tensor>,
+        loss: impl FnOnce(&Tensor) -> Tensor,
+    ) -> f64 {
+        let graph = self.actor.network.differentiate(windows, features);
+        let loss = loss(&graph.act().1);
+        let gradient = graph.gradient(&loss);
+        let groups: BTreeSet<usize> = self.steps().into_iter().flat_map(|(groups, _)| groups).collect();
+        let _norm = self.actor.step(&Vec::from_iter(groups), gradient, self.clip);
+        loss.double_value(&[])
     }
 
     /// The targets move towards their networks (Algorithm 1, lines 28-30).

@@ -78,6 +78,27 @@ impl TorchEngine {
     }
 }
 
+impl TorchEngine {
+    /// A step of the low-level actor towards the `items` `[B]` chosen in these states, by `weights` `[B]` (D25). Critics,
+    /// targets and the number of updates stay. The loss before the step.
+    pub fn imitate(
+        &mut self,
+        states: LowStates<'_>,
+        items: &[ItemId],
+        weights: &[f32],
+    ) -> Result<f64, Error> {
+        let checks = self.core.checks();
+        checks.low_states(states)?;
+        checks.items("items", items, 1)?;
+        let (windows, features) = batch::low_states(states, &self.core);
+        let (kind, device) = self.core.options();
+        let index: Vec<i64> = items.iter().map(|item| i64::from(item.0)).collect();
+        let index = Tensor::from_slice(&index).to_device(device);
+        let weights = Tensor::from_slice(weights).to_device(device).to_kind(kind);
+        Ok(self.core.imitate(&windows, features.as_ref(), &index, &weights))
+    }
+}
+
 impl Engine for TorchEngine {
     fn update(&mut self, high: &HighBatch, low: &LowBatch) -> Result<UpdateMetrics, Error> {
         let checks = self.core.checks();
@@ -85,11 +106,9 @@ impl Engine for TorchEngine {
         if has_high {
             checks.high(high)?;
         }
-        if has_low {
-            checks.low(low)?;
-        }
+        let ahead = if has_low { checks.low(low)? } else { None };
         let high = has_high.then(|| HighTensors::decode(high, &self.core));
-        let low = has_low.then(|| LowTensors::decode(low, &self.core));
+        let low = has_low.then(|| LowTensors::decode(low, ahead, &self.core));
         let metrics = self.core.update(high.as_ref(), low.as_ref());
         metrics.check_finite()?;
         Ok(metrics)

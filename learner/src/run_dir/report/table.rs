@@ -47,7 +47,9 @@ pub(super) fn block(comparison: &Comparison, id: &str) -> Result<String, Error> 
     if let Some((low, high)) = &comparison.anchors.scale {
         html += &paragraph(&format!(
             "Normalised: 0 is {low}, 1 is {high}. Oracles read the users' hidden state and bound what is possible; the \
-             best of the others is shaded. Expected: the mean reward over the users' draws, where the world knows it."
+             best of the others is shaded. Coverage: share of the catalogue that was shown in any session. Expected: the \
+             mean reward over the users' draws, where the world knows it. p: of no difference, corrected by Holm over \
+             the rows."
         ));
     }
     Ok(html)
@@ -116,10 +118,12 @@ fn bars(comparison: &Comparison, id: &str) -> Result<String, Error> {
 fn table(comparison: &Comparison) -> String {
     let has_truth = comparison.rows.iter().any(|row| row.result.expected.is_some());
     let (baseline, scale) = (&comparison.anchors.baseline, &comparison.anchors.scale);
+    let subject = comparison.subject();
     let mut header: Vec<String> =
-        ["policy", "total", "click", "order", "CTR %", "CVR %"].map(str::to_owned).into();
+        ["policy", "total", "click", "order", "CTR %", "CVR %", "coverage %"].map(str::to_owned).into();
     header.extend(baseline.as_ref().map(|name| format!("minus {name}")));
     header.extend(scale.as_ref().map(|_| "normalised".to_owned()));
+    header.extend(subject.map(|row| format!("{} minus it", row.result.name)));
     header.extend(has_truth.then(|| "expected".to_owned()));
     let head: String = header.iter().map(|text| format!("<th scope=\"col\">{}</th>", escape(text))).collect();
     let best = comparison
@@ -129,16 +133,18 @@ fn table(comparison: &Comparison) -> String {
         .max_by(|a, b| a.result.total.value.total_cmp(&b.result.total.value))
         .map(|row| row.result.name.as_str());
     let mut body = String::new();
-    for Row { result, difference, normalised, .. } in &comparison.rows {
+    for Row { result, difference, normalised, lead, lead_p } in &comparison.rows {
         let mut cells = vec![
             cell(Some(result.total), 1.0),
             cell(Some(result.click), 1.0),
             cell(Some(result.order), 1.0),
             cell(Some(result.ctr), 100.0),
             cell(Some(result.cvr), 100.0),
+            format!("<td>{:.1}</td>", 100.0 * result.coverage),
         ];
         cells.extend(baseline.as_ref().map(|_| cell(*difference, 1.0)));
         cells.extend(scale.as_ref().map(|_| cell(*normalised, 1.0)));
+        cells.extend(subject.map(|_| lead_cell(*lead, *lead_p)));
         cells.extend(has_truth.then(|| cell(result.expected, 1.0)));
         let classes: Vec<&str> = [
             comparison.is_subject(&result.name).then_some("agent"),
@@ -169,4 +175,11 @@ fn cell(estimate: Option<Estimate>, scale: f64) -> String {
             format!("<td>{value:.2}<br/><small>{low:.2} to {high:.2}</small></td>")
         },
     )
+}
+
+/// A paired difference with its p-value.
+fn lead_cell(lead: Option<Estimate>, p_value: Option<f64>) -> String {
+    let Some(p) = p_value else { return cell(lead, 1.0) };
+    let p = if p < 0.001 { "p &lt; 0.001".to_owned() } else { format!("p = {p:.3}") };
+    cell(lead, 1.0).replace("</small>", &format!("<br/>{p}</small>"))
 }

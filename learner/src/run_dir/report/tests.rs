@@ -125,7 +125,11 @@ fn comparison(agent: f64, length: usize) -> Comparison {
             subject: Some(AGENT.to_owned()),
         },
         rows: totals
-            .map(|(name, total)| Row { lead: Some(around(agent - total)), ..row(name, total) })
+            .map(|(name, total)| Row {
+                lead: Some(around(agent - total)).filter(|_| name != AGENT),
+                lead_p: (name != AGENT).then_some(if total == 5.0 { 0.0004 } else { 0.02 }),
+                ..row(name, total)
+            })
             .into(),
         caveats: vec!["A <caveat>.".to_owned()],
     }
@@ -249,6 +253,18 @@ fn a_success_and_a_defeat_are_said_plainly() {
     // The oracle is no competitor.
     assert!(page.contains("<tr class=\"best\"><th scope=\"row\">history-greedy"), "the best row");
     assert!(run.page(Some(&comparison(7.0, 50))).contains("<tr class=\"agent best\">"));
+}
+
+#[test]
+fn the_table_has_coverage_and_the_corrected_p_value_of_each_lead() {
+    let page = whole_run().page(Some(&comparison(5.5, 50)));
+    assert!(page.contains("<th scope=\"col\">coverage %</th>") && page.contains("<td>50.0</td>"));
+    assert!(page.contains("<th scope=\"col\">MaHRL minus it</th>"));
+    let logging = page.split("<th scope=\"row\">logging").nth(1).unwrap().split("</tr>").next().unwrap();
+    assert!(logging.contains("<td>0.50<br/><small>0.40 to 0.60<br/>p &lt; 0.001</small></td>"), "{logging}");
+    let agent = page.split("<th scope=\"row\">MaHRL").nth(1).unwrap().split("</tr>").next().unwrap();
+    assert!(agent.contains("<td></td>") && !agent.contains("p = "), "{agent}");
+    assert_eq!(page.matches("<br/>p = 0.020</small>").count(), 4, "the other rows");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// A run of 1,000 steps whose evaluations come every 250 steps, `seconds` apart.
-fn row(actors: u64, seed: u64, seconds: f64, returns: [f64; 4]) -> Row {
+pub(crate) fn row(actors: u64, seed: u64, seconds: f64, returns: [f64; 4]) -> Row {
     let evaluations = returns.iter().zip(1..).map(|(&value, k)| Evaluated {
         env_steps: 250 * k,
         seconds: seconds * k as f64,

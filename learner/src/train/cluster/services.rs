@@ -119,7 +119,9 @@ impl Services {
         let (shutdown, health) = (Shutdown::new(), server.health());
         let grace = Duration::from_secs_f64(config.cluster.grace_seconds);
         let server = runtime.spawn(server.serve(routes, shutdown.clone(), grace));
-        let sampler = pacer.sampler(LONG, config.replay.importance_exponent);
+        let sampler = pacer
+            .sampler(LONG, config.replay.importance_exponent)
+            .with_whole_periods(crate::train::relabel::needs_periods(config));
         let (requests, first) = (config.clone(), trainer.engine.updates());
         let prefetch = sampler.clone().prefetch(first, PREFETCH, move |number| request(&requests, number));
         Ok(Self {

@@ -113,7 +113,7 @@ fn another_way_of_sampling_holds_from_the_restart_on() {
             if after == before {
                 assert_eq!(state(&found), state(&shard));
             }
-            let sampled = found.sample(Level::Low, 4, 1).unwrap();
+            let sampled = found.sample(Level::Low, 4, 1, false).unwrap();
             let is_prioritised = matches!(after, Sampling::Prioritised { .. });
             assert_eq!(sampled.keys.is_empty(), !is_prioritised, "{before:?} to {after:?}");
             // It goes on, and is read back.

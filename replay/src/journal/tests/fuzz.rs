@@ -33,7 +33,7 @@ proptest! {
         for bytes in [bytes.clone(), [vec![tag], bytes].concat()] {
             if let Ok(operation) = codec::decode::<Operation>(&bytes) {
                 let _refused = shard.apply(operation);
-                let _empty = shard.sample(Level::Low, 5, 1);
+                let _empty = shard.sample(Level::Low, 5, 1, false);
             }
         }
     }
@@ -89,8 +89,8 @@ proptest! {
         let mut shard = empty(&small());
         if sections.iter().all(|section| read.push(section).is_ok()) && shard.restore_sections(read).is_ok() {
             for key in 0..3 {
-                shard.sample(Level::Low, 9, key);
-                shard.sample(Level::High, 9, key);
+                shard.sample(Level::Low, 9, key, false);
+                shard.sample(Level::High, 9, key, false);
             }
             let mut history = History::new(32);
             for _ in 0..5 {
@@ -122,7 +122,7 @@ fn fuzz_operations_and_headers() {
         let _header = codec::decode::<FileHeader>(bytes);
         if let Ok(operation) = codec::decode::<Operation>(bytes) {
             applied += u32::from(shard.apply(operation).is_ok());
-            shard.sample(Level::Low, 5, applied.into());
+            shard.sample(Level::Low, 5, applied.into(), false);
         }
     });
     assert!(applied > 0, "no operation was right");
@@ -183,7 +183,7 @@ fn fuzz_a_snapshot() {
         if all.into_iter().all(|section| read.push(section).is_ok()) && shard.restore_sections(read).is_ok() {
             restored += 1;
             for level in [Level::Low, Level::High] {
-                shard.sample(level, 9, case as u64);
+                shard.sample(level, 9, case as u64, false);
             }
             let mut history = History::new(32);
             for _ in 0..5 {

@@ -78,7 +78,7 @@ fn equal_keys_draw_equal_minibatches_after_recovery() {
     let (_home, mut again, _) = open(home_dir.path(), files(), &small()).unwrap();
     for key in 0..50 {
         for (level, rows) in [(Level::Low, 16), (Level::High, 4)] {
-            assert_eq!(again.sample(level, rows, key), shard.sample(level, rows, key));
+            assert_eq!(again.sample(level, rows, key, false), shard.sample(level, rows, key, false));
         }
     }
 }

@@ -147,8 +147,9 @@ impl History {
             }
             2 if shard.table(Level::Low).len() > 0 => {
                 // Sampling counts: not on the shard whose state is compared.
-                let sampled =
-                    restored(&small(), &state(shard)).sample(Level::Low, 3, self.rng.random()).unwrap();
+                let sampled = restored(&small(), &state(shard))
+                    .sample(Level::Low, 3, self.rng.random(), false)
+                    .unwrap();
                 let keys =
                     sampled.keys.chunks_exact(8).map(|key| u64::from_le_bytes(key.try_into().unwrap()));
                 let keys: Vec<u64> = keys.collect();

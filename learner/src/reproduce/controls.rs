@@ -1,0 +1,256 @@
+//! Negative controls: worlds and scorers where nothing must be found. A program that finds something there would find it
+//! elsewhere, too, whether it is there or not.
+//!
+//! In: summaries, the logged test sessions; out: [`Finding`]s. Three controls:
+//!
+//! - ShopWorld without boredom, readiness and trust (`no-delay`): nothing is delayed, so that a hierarchy has nothing to gain
+//!   over its flat counterparts.
+//! - ShopWorld with orders that fall on steps by chance (`shuffled-orders`): nobody earns more of them than *random*, online
+//!   or in the order of logged items.
+//! - A random scorer: the mean of its measures is known in closed form.
+//!
+//! Findings of one control hold together: their intervals are those of [`together`].
+
+use super::{
+    CellResult, Scale, Summary,
+    experiment::Variant,
+    methods::{self, How, Method, SUBJECT},
+    summary::Reward,
+};
+use crate::{
+    baselines::InteractionLog,
+    evaluation::{Estimate, offline::Quality, statistics::together},
+};
+
+/// The world without delayed effects.
+pub const NO_DELAY: &str = "shopworld:no-delay";
+/// The world whose orders depend on nothing.
+pub const SHUFFLED_ORDERS: &str = "shopworld:shuffled-orders";
+/// MaHRL's low level alone: with its own view of the past, and with that of both levels.
+const FLAT: [&str; 2] = ["ddpg+", "ddpg-o"];
+/// The method that all are held against where orders are shuffled.
+const RANDOM: &str = "random";
+/// With `quick`, a method of each kind.
+const OF_EACH_KIND: [&str; 7] = ["popularity", "history-greedy", "cf-item", "fm", "gru", "deers", SUBJECT];
+/// Two trained seeds have no spread to speak of.
+const LEAST_SEEDS: u64 = 3;
+
+/// Something held against what it must be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// What was compared.
+    pub what: String,
+    /// The difference, with an interval that holds together with those beside it.
+    pub difference: Estimate,
+    /// Whether it is as it must be.
+    pub holds: bool,
+}
+
+impl Finding {
+    /// That `difference` is not above zero.
+    fn no_gain(what: String, difference: Estimate) -> Self {
+        Self { what, difference, holds: difference.low <= 0.0 }
+    }
+
+    /// That `difference` is zero.
+    fn none(what: String, difference: Estimate) -> Self {
+        Self { what, difference, holds: difference.low <= 0.0 && 0.0 <= difference.high }
+    }
+}
+
+/// What must be trained for the controls. Both worlds are ShopWorld's; the random scorer ranks the report's own sessions.
+pub fn variants(scale: Scale) -> Vec<Variant> {
+    let find = |id: &str| Method::find(id).expect("the controls' methods are in the table of methods");
+    let shown = |method: &Method| match scale {
+        Scale::Quick => OF_EACH_KIND.contains(&method.id),
+        Scale::Full => !matches!(method.how, How::Oracle(_)),
+    };
+    let mut variants = vec![Variant::of(find(RANDOM))];
+    let hierarchies = [FLAT.as_slice(), &[SUBJECT]].concat();
+    variants.extend(hierarchies.into_iter().map(|id| Variant {
+        env: Some(NO_DELAY),
+        seeds: LEAST_SEEDS..=u64::MAX,
+        ..Variant::of(find(id))
+    }));
+    variants.extend(
+        methods::all()
+            .into_iter()
+            .filter(|method| method.id == RANDOM || shown(method))
+            // Whatever was learned of orders there is noise; another seed learns another noise.
+            .map(|method| Variant { env: Some(SHUFFLED_ORDERS), seeds: 1..=1, ..Variant::of(method) }),
+    );
+    variants
+}
+
+fn of_world<'a>(summaries: &'a [Summary], env: &str) -> Vec<&'a Summary> {
+    summaries.iter().filter(|summary| summary.results[0].cell.env == env).collect()
+}
+
+/// The hierarchy against its flat counterparts where nothing is delayed: total reward, sessions of all `lengths`.
+pub fn hierarchy(summaries: &[Summary], lengths: &[usize]) -> Vec<Finding> {
+    let there = of_world(summaries, NO_DELAY);
+    let Some(subject) = there.iter().find(|summary| summary.method == SUBJECT) else { return Vec::new() };
+    let flat: Vec<_> = there.iter().filter(|summary| FLAT.contains(&summary.method.as_str())).collect();
+    let mut findings = Vec::new();
+    for (k, length) in lengths.iter().enumerate() {
+        for other in &flat {
+            let rows = subject.differences(other, k, Reward::Total);
+            findings.push(Finding::no_gain(
+                format!("{} minus {}, total reward, sessions of {length}", subject.name, other.name),
+                together::mean(&rows, flat.len() * lengths.len()),
+            ));
+        }
+    }
+    findings
+}
+
+/// Every method against *random* where orders are shuffled: order reward in sessions of all `lengths`, and the reciprocal
+/// rank of the first order among a logged session's items.
+pub fn orders(summaries: &[Summary], lengths: &[usize]) -> Vec<Finding> {
+    let there = of_world(summaries, SHUFFLED_ORDERS);
+    let Some(random) = there.iter().find(|summary| summary.method == RANDOM) else { return Vec::new() };
+    let others: Vec<_> = there.iter().filter(|summary| summary.method != RANDOM).collect();
+    let ranks = |summary: &Summary| -> Vec<f64> { measures(&summary.results[0], 0, |ranks| ranks.order_rr) };
+    let expected = ranks(random);
+    // Without an order in the log there is nothing to rank by.
+    let n_ranked = usize::from(expected.len() >= 2);
+    let comparisons = others.len() * (lengths.len() + n_ranked);
+    let mut findings = Vec::new();
+    for other in others {
+        for (k, length) in lengths.iter().enumerate() {
+            let rows = other.differences(random, k, Reward::Order);
+            findings.push(Finding::no_gain(
+                format!("{} minus random, order reward, sessions of {length}", other.name),
+                together::mean(&rows, comparisons),
+            ));
+        }
+        if n_ranked == 1 {
+            let row = ranks(other).iter().zip(&expected).map(|(ours, theirs)| ours - theirs).collect();
+            findings.push(Finding::no_gain(
+                format!("{} minus random, order MRR of logged sessions", other.name),
+                together::mean(&[row], comparisons),
+            ));
+        }
+    }
+    findings
+}
+
+/// A measure by name.
+type Measure = (&'static str, fn(&Quality) -> Option<f64>);
+
+const MEASURES: [Measure; 4] = [
+    ("MAP", |quality| Some(quality.ap)),
+    ("NDCG@20", |quality| Some(quality.ndcg_20)),
+    ("NDCG@40", |quality| Some(quality.ndcg_40)),
+    ("order MRR", |quality| quality.order_rr),
+];
+
+/// The random scorer's measures of the logged `test` sessions minus their expectations, session by session.
+pub fn random_scorer(summaries: &[Summary], test: &InteractionLog) -> Vec<Finding> {
+    let is_it =
+        |summary: &&Summary| summary.method == RANDOM && summary.results[0].cell.env != SHUFFLED_ORDERS;
+    let Some(random) = summaries.iter().find(is_it) else { return Vec::new() };
+    let by_chance: Vec<Quality> = test
+        .sessions()
+        .filter_map(|session| {
+            Quality::by_chance(&session.steps.iter().map(|step| step.feedback).collect::<Vec<_>>())
+        })
+        .collect();
+    let result = &random.results[0];
+    let mut findings = Vec::new();
+    for mode in 0..result.ranked.len() {
+        for (name, of) in MEASURES {
+            let expected: Vec<f64> = by_chance.iter().filter_map(of).collect();
+            let found = measures(result, mode, of);
+            if expected.len() != found.len() || found.len() < 2 {
+                continue;
+            }
+            let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+            let what = format!(
+                "{name}, {}: {:.4} found, {:.4} expected",
+                result.ranked[mode].mode,
+                mean(&found),
+                mean(&expected)
+            );
+            let row = found.iter().zip(&expected).map(|(found, expected)| found - expected).collect();
+            let comparisons = MEASURES.len() * result.ranked.len();
+            findings.push(Finding::none(what, together::mean(&[row], comparisons)));
+        }
+    }
+    findings
+}
+
+/// A measure of the logged sessions that have it, in the order of a mode.
+fn measures(result: &CellResult, mode: usize, of: impl Fn(&Quality) -> Option<f64>) -> Vec<f64> {
+    result.ranked[mode].sessions.iter().filter_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reproduce::{Budget, Cell, logged};
+    use crate::world::World;
+
+    const LENGTHS: [usize; 1] = [30];
+
+    fn summary(id: &str, env: &str) -> Summary {
+        let budget = Budget {
+            steps: 6_000,
+            sessions: 300,
+            lengths: LENGTHS.into(),
+            seeds: 0,
+            ..Budget::of(Scale::Quick)
+        };
+        let cell = Cell { method: id.to_owned(), settings: Vec::new(), env: env.to_owned(), seed: 0, budget };
+        let folder = tempfile::tempdir().unwrap();
+        let results = vec![cell.run(folder.path()).unwrap()];
+        Summary { name: id.to_owned(), method: id.to_owned(), results }
+    }
+
+    /// As if it had been judged in another world.
+    fn moved(mut summary: Summary, env: &str, method: &str) -> Summary {
+        summary.results[0].cell.env = env.to_owned();
+        Summary { method: method.to_owned(), ..summary }
+    }
+
+    #[test]
+    fn in_the_shuffled_world_nobody_earns_orders_and_in_another_it_is_found() {
+        let there = ["random", "popularity", "logging"].map(|id| summary(id, SHUFFLED_ORDERS));
+        let findings = orders(&there, &LENGTHS);
+        assert_eq!(findings.len(), 4);
+        assert!(findings.iter().all(|finding| finding.holds), "{findings:?}");
+        assert!(findings.iter().all(|finding| finding.difference.low < finding.difference.high));
+        let other = ["random", "lookahead"].map(|id| moved(summary(id, "shopworld"), SHUFFLED_ORDERS, id));
+        // An oracle ranks no log.
+        let mut other = Vec::from(other);
+        other[1].results[0].ranked = other[0].results[0].ranked.clone();
+        let findings = orders(&other, &LENGTHS);
+        assert!(!findings[0].holds && findings[1].holds, "{findings:?}");
+    }
+
+    #[test]
+    fn a_gain_of_the_hierarchy_is_found_where_there_is_one() {
+        let (low, high) = (summary("random", "shopworld"), summary("lookahead", "shopworld"));
+        let flat = || FLAT.map(|id| moved(low.clone(), NO_DELAY, id));
+        let with = |subject: &Summary| {
+            let subject = moved(subject.clone(), NO_DELAY, SUBJECT);
+            hierarchy(&[flat().as_slice(), &[subject]].concat(), &LENGTHS)
+        };
+        assert!(with(&low).iter().all(|finding| finding.holds));
+        assert!(with(&high).iter().all(|finding| !finding.holds), "{:?}", with(&high));
+        assert!(hierarchy(&flat(), &LENGTHS).is_empty(), "nothing to compare");
+    }
+
+    #[test]
+    fn the_random_scorer_has_the_measures_of_chance_and_the_logging_policy_has_not() {
+        let random = summary("random", "shopworld");
+        let cell = &random.results[0].cell;
+        let config = cell.config().unwrap();
+        let test = logged::test(&World::open(&config).unwrap(), &config, &cell.budget).unwrap();
+        let findings = random_scorer(std::slice::from_ref(&random), &test);
+        assert_eq!(findings.len(), 8);
+        assert!(findings.iter().all(|finding| finding.holds), "{findings:#?}");
+        let popular = moved(summary("popularity", "shopworld"), "shopworld", RANDOM);
+        assert!(random_scorer(&[popular], &test).iter().any(|finding| !finding.holds));
+    }
+}
