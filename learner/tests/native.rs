@@ -144,7 +144,7 @@ fn compare(name: &str, config: &Config, sizes: [usize; 2], level: Level) {
 type Change = fn(&mut Config);
 
 /// Every setting that an update depends on, in forms that the fixture's does not have.
-const SETTINGS: [(&str, Change); 25] = [
+const SETTINGS: [(&str, Change); 27] = [
     ("as it is", |_| {}),
     ("relu", |c| c.model.critic_output = CriticOutput::Relu),
     ("softplus", |c| c.model.critic_output = CriticOutput::Softplus),
@@ -176,6 +176,11 @@ const SETTINGS: [(&str, Change); 25] = [
     ("one window, three windows", |c| {
         (c.model.high_history, c.model.low_history) = (History::Clicks, History::SkipsClicksOrders);
     }),
+    ("several steps", |c| c.algorithm.low_steps = 3),
+    ("several steps, goals in both", |c| {
+        c.algorithm.low_steps = 4;
+        c.model.goal_conditioning = GoalConditioning::Both;
+    }),
     ("no high level", |c| c.model.n_goals = 0),
     ("one goal of one step", |c| {
         (c.model.n_goals, c.model.period_steps) = (1, 1);
@@ -187,6 +192,7 @@ const SETTINGS: [(&str, Change); 25] = [
         (c.algorithm.twin_critics, c.algorithm.actor_delay) = (true, 2);
         (c.algorithm.encoder_update, c.algorithm.gradient_clip) = (EncoderUpdate::Sequential, 0.5);
         (c.algorithm.target_noise, c.algorithm.saturation_penalty) = (0.2, 0.1);
+        c.algorithm.low_steps = 2;
         c.algorithm.target_action = TargetAction::Mapped;
     }),
 ];

@@ -208,7 +208,8 @@ impl Batch {
         let gamma = source.settings.discount(LevelKind::Low);
         for (k, step) in (1..).zip(&ahead.steps) {
             let factor = gamma.powi(k);
-            for (row, reward) in self.reward.iter_mut().enumerate().filter(|(row, _)| step.taken[*row] > 0.0) {
+            for (row, reward) in self.reward.iter_mut().enumerate().filter(|(row, _)| step.taken[*row] > 0.0)
+            {
                 let goals = &batch.goals[row * source.goals_a_row()..];
                 let action = source.items.embedding(step.items[row]);
                 let internal = source.internal_reward(step.positions[row], action, goals).unwrap_or(0.0);
