@@ -12,7 +12,11 @@ readonly LOG=target/test.log
 current='' counted='' done_steps=()
 
 formatting() { cargo fmt --all --check; }
-lints() { cargo clippy --workspace --all-targets "${flags[@]}" -- -D warnings; }
+# The second one is a learner without libtorch; of all packages only the learner differs.
+lints() {
+  cargo clippy --workspace --all-targets "${flags[@]}" -- -D warnings
+  cargo clippy --workspace --all-targets --no-default-features "${flags[@]}" -- -D warnings
+}
 # With private items: the readers are those who work on the code, and module maps link to private modules.
 docs() {
   RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' \

@@ -74,10 +74,16 @@ fn array(value: &Value) -> &[Value] {
 
 /// `--offline --locked`: the tests read what was built, they resolve nothing anew.
 fn graph() -> Graph {
+    graph_with(&[])
+}
+
+/// The same with flags for cargo.
+fn graph_with(flags: &[&str]) -> Graph {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["metadata", "--format-version", "1", "--offline", "--locked"])
         .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
+        .args(flags)
         .current_dir(root())
         .output()
         .unwrap();
@@ -204,8 +210,12 @@ fn libtorch_is_reached_by_the_learner_only() {
             }
         }
     }
-    let learner = graph.ours.iter().find(|id| graph.packages[*id].name == "learner").unwrap();
-    assert!(graph.path_to(learner, "torch-sys").is_some(), "this test would not see libtorch where it is");
+    let path = |graph: &Graph| {
+        let learner = graph.ours.iter().find(|id| graph.packages[*id].name == "learner").unwrap();
+        graph.path_to(learner, "torch-sys").is_some()
+    };
+    assert!(path(&graph), "this test would not see libtorch where it is");
+    assert!(!path(&graph_with(&["--no-default-features"])), "the native engine must build without libtorch");
 }
 
 #[test]
