@@ -1,5 +1,7 @@
 //! What this machine can do on one thread.
 
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
+
 use std::{hint::black_box, time::Instant};
 
 use tch::{Device, Kind, Tensor};

@@ -144,7 +144,7 @@ impl Batch {
             };
             self.reward.extend(batch.feedback.chunks_exact(c).map(of_row));
         }
-        self.rest(&batch.terminated, &batch.weights, source, LevelKind::High, plan, update);
+        self.rest(&batch.terminated, &batch.weights, source, LevelKind::High, update);
     }
 
     /// Decodes a checked low-level batch, with the steps ahead of its rows (D26) if it has any. `high` sets the goals of the periods that begin behind its rows: the real ones
@@ -182,7 +182,7 @@ impl Batch {
                 }
             }
         }
-        self.rest(&batch.terminated, &batch.weights, source, LevelKind::Low, plan, update);
+        self.rest(&batch.terminated, &batch.weights, source, LevelKind::Low, update);
         internal
     }
 
@@ -239,7 +239,7 @@ impl Batch {
         source.pack(LevelKind::High, &next.ids, &mut next.windows);
         let n_last = next.ids.len() / stride;
         next.goals.resize(n_last * of_row, 0.0);
-        high.target_actions(&next.windows, n_last, &mut next.goals);
+        high.target_actions(&next.windows, &mut next.goals);
         let mut set = next.goals.chunks_exact(of_row);
         for (position, goals) in last_positions.zip(batch.goals.chunks_exact(of_row)) {
             let begun = if is_last(position) { set.next() } else { None };
@@ -248,21 +248,13 @@ impl Batch {
     }
 
     /// What both levels have.
-    fn rest(
-        &mut self,
-        terminated: &[u8],
-        weights: &[f32],
-        source: &Source,
-        level: LevelKind,
-        plan: &Plan,
-        update: u64,
-    ) {
+    fn rest(&mut self, terminated: &[u8], weights: &[f32], source: &Source, level: LevelKind, update: u64) {
         self.terminated.clear();
         self.terminated.extend(terminated.iter().map(|&flag| f32::from(flag)));
         copy(&mut self.weights, weights);
         self.noise.clear();
         if let Some(draws) = noise::smoothing(&source.settings, &source.smoothing, update, level) {
-            self.noise.extend(draws.take(self.n_rows * plan.actions()).map(|x| x as f32));
+            self.noise.extend(draws.take(self.action.len()).map(|x| x as f32));
         }
     }
 }

@@ -27,6 +27,8 @@ struct Tape {
     before: Vec<f32>,
     /// `[B, w]` the state after the last step, in sorted order; on the way back its gradient.
     hidden: Vec<f32>,
+    /// `[4w]` biases of the gates, then sums of their gradients.
+    bias: Vec<f32>,
 }
 
 /// Working memory of an encoder; one a level.
@@ -37,8 +39,6 @@ pub struct Scratch {
     joined: Vec<f32>,
     /// `[B, k w]` their gradients.
     d_joined: Vec<f32>,
-    /// `[4w]` biases of the gates, then sums of their gradients.
-    bias: Vec<f32>,
 }
 
 impl Scratch {
@@ -49,12 +49,12 @@ impl Scratch {
             gates: vec![0.0; window * CHUNK * row_stride(PARTS * w)],
             before: vec![0.0; window * CHUNK * w],
             hidden: vec![0.0; CHUNK * w],
+            bias: vec![0.0; PARTS * w],
         };
         Self {
             tapes: vec![tape; n_windows],
             joined: vec![0.0; CHUNK * n_windows * w],
             d_joined: vec![0.0; CHUNK * n_windows * w],
-            bias: vec![0.0; PARTS * w],
         }
     }
 }
@@ -70,11 +70,11 @@ pub fn forward(
     state: &mut [f32],
 ) {
     let Plan { level, w, d, n_windows, .. } = *plan;
-    let Scratch { tapes, joined, bias, .. } = scratch;
+    let Scratch { tapes, joined, .. } = scratch;
     let places = network.places();
     let joined_stride = n_windows * w;
     for (k, ((window, gru), tape)) in windows.iter().zip(&places.grus).zip(tapes).enumerate() {
-        gru_forward(plan, network, gru, window, keep, tape, bias);
+        gru_forward(plan, network, gru, window, keep, tape);
         for (hidden, &row) in tape.hidden.chunks_exact(w).zip(&window.order) {
             joined[row * joined_stride + k * w..][..w].copy_from_slice(hidden);
         }
@@ -94,18 +94,17 @@ fn gru_forward(
     window: &Window,
     keep: bool,
     tape: &mut Tape,
-    bias: &mut [f32],
 ) {
     let Plan { level, n, w, .. } = *plan;
     let stride = row_stride(PARTS * w);
     let (weight_ih, weight_hh) = (network.part(&gru.weight_ih), network.part(&gru.weight_hh));
     let (bias_ih, bias_hh) = (network.part(&gru.bias_ih), network.part(&gru.bias_hh));
     // b_hr and b_hz only add to b_ir and b_iz.
+    let Tape { gates, before, hidden, bias } = tape;
     let bias = &mut bias[..2 * w];
     for ((sum, a), b) in bias.iter_mut().zip(bias_ih).zip(bias_hh) {
         *sum = a + b;
     }
-    let Tape { gates, before, hidden } = tape;
     hidden[..window.order.len() * w].fill(0.0);
     let mut start = 0;
     for (step, &rows) in window.counts.iter().enumerate() {
@@ -141,7 +140,7 @@ fn to(data: &mut [f32], stride: usize) -> RowMajorMut<'_> {
 /// The way back from the gradient of s, `[B, w]`, after a way forward with `keep`.
 pub fn backward(plan: &Plan, network: Back<'_>, windows: &[Window], scratch: &mut Scratch, d_s: &[f32]) {
     let Plan { level, w, n_windows, .. } = *plan;
-    let Scratch { tapes, joined, d_joined, bias } = scratch;
+    let Scratch { tapes, joined, d_joined } = scratch;
     let Back { network, turned, gradient } = network;
     let places = network.places();
     let (n_rows, columns) = (windows[0].order.len(), n_windows * w);
@@ -157,7 +156,7 @@ pub fn backward(plan: &Plan, network: Back<'_>, windows: &[Window], scratch: &mu
             d_hidden.copy_from_slice(&d_joined[row * columns + k * w..][..w]);
         }
         through_time(plan, &turned[gru.weight_hh.clone()], window, tape);
-        add_gradients(plan, gru, window, tape, gradient, bias);
+        add_gradients(plan, gru, window, tape, gradient);
     }
 }
 
@@ -165,7 +164,7 @@ pub fn backward(plan: &Plan, network: Back<'_>, windows: &[Window], scratch: &mu
 fn through_time(plan: &Plan, weight_hh: &[f32], window: &Window, tape: &mut Tape) {
     let Plan { level, w, .. } = *plan;
     let stride = row_stride(PARTS * w);
-    let Tape { gates, before, hidden: d_hidden } = tape;
+    let Tape { gates, before, hidden: d_hidden, .. } = tape;
     let mut end: usize = window.counts.iter().sum();
     for (step, &rows) in window.counts.iter().enumerate().rev() {
         let start = end - rows;
@@ -181,14 +180,7 @@ fn through_time(plan: &Plan, weight_hh: &[f32], window: &Window, tape: &mut Tape
 }
 
 /// Adds the gradients of a GRU's parameters, given those of its gates.
-fn add_gradients(
-    plan: &Plan,
-    gru: &GruPlaces,
-    window: &Window,
-    tape: &Tape,
-    gradient: &mut [f32],
-    sums: &mut [f32],
-) {
+fn add_gradients(plan: &Plan, gru: &GruPlaces, window: &Window, tape: &mut Tape, gradient: &mut [f32]) {
     let Plan { level, n, w, .. } = *plan;
     let stride = row_stride(PARTS * w);
     let n_pairs: usize = window.counts.iter().sum();
@@ -208,8 +200,9 @@ fn add_gradients(
         let c = to(&mut gradient[gru.weight_hh.clone()], 3 * w);
         gemm(level, (w, 3 * w, pairs - skipped), h, d, c, Init::Accumulate);
     }
+    let Tape { gates, bias: sums, .. } = tape;
     sums.fill(0.0);
-    let d = RowMajor { data: &tape.gates, stride };
+    let d = RowMajor { data: gates, stride };
     reduce::add_column_sums(level, (n_pairs, PARTS * w), d, sums);
     let (gates, new) = sums.split_at(3 * w);
     add(&mut gradient[gru.bias_hh.clone()], gates);

@@ -69,13 +69,12 @@ pub fn actor_backward(
     plan: &Plan,
     actor: Back<'_>,
     head: usize,
-    n_rows: usize,
     state: &[f32],
     d_u: &[f32],
     d_s: &mut [f32],
 ) {
     let Plan { level, n, w, d, .. } = *plan;
-    let places = &actor.network.places().actor[head];
+    let (places, n_rows) = (&actor.network.places().actor[head], d_s.len() / w);
     let d_u = &d_u[head * n..];
     let rows = RowMajor { data: d_u, stride: plan.actions() };
     let c = to(&mut actor.gradient[places.weight.clone()], n);
@@ -148,9 +147,8 @@ fn hidden_backward(plan: &Plan, out: &[f32], d_q: &[f32], scratch: &mut Scratch,
 pub fn critic_backward(
     plan: &Plan,
     critic: Back<'_>,
-    head: usize,
+    (head, d_q): (usize, &[f32]),
     (state, action): (&[f32], &[f32]),
-    d_q: &[f32],
     scratch: &mut Scratch,
     d_s: &mut [f32],
 ) {

@@ -101,7 +101,7 @@ impl Level {
             values.resize(plan.heads * batch.n_rows, 0.0);
         }
         let critics = [Some(&*critic), second.as_ref()];
-        steps::targets(plan, constants.discount, actor, critics, batch, mapping, scratch);
+        steps::targets(plan, constants.discount, (actor, critics), batch, mapping, scratch);
         let tau = actor_moves.then_some(constants.tau);
         // What is measured is the first critic's; its values are the last ones noted.
         if let Some(second) = second {
@@ -129,15 +129,15 @@ impl Level {
     }
 
     /// Goals or virtual actions `[B, H n]` of the target actor in packed windows without features.
-    pub fn target_actions(&mut self, windows: &Windows, n_rows: usize, out: &mut [f32]) {
-        act(&self.plan, self.actor.target(), windows, &[], n_rows, &mut self.scratch, out);
+    pub fn target_actions(&mut self, windows: &Windows, out: &mut [f32]) {
+        act(&self.plan, self.actor.target(), windows, &[], &mut self.scratch, out);
     }
 
     /// Goals or virtual actions `[B, H n]` of the online actor, in packed windows with features `[B, D - w]`.
     pub fn actions(&self, windows: &Windows, features: &[f32], n_rows: usize) -> Vec<f32> {
         let mut out = vec![0.0; n_rows * self.plan.actions()];
         let scratch = &mut Scratch::new(&self.plan);
-        act(&self.plan, self.actor.network(), windows, features, n_rows, scratch, &mut out);
+        act(&self.plan, self.actor.network(), windows, features, scratch, &mut out);
         out
     }
 
@@ -177,10 +177,10 @@ fn act(
     actor: &Network,
     windows: &Windows,
     features: &[f32],
-    n_rows: usize,
     scratch: &mut Scratch,
     out: &mut [f32],
 ) {
+    let n_rows = out.len() / plan.actions();
     for (rows, windows) in chunks(n_rows).zip(windows.chunks()) {
         scratch.state(plan, actor, windows, plan.features(features, &rows), false);
         scratch.act(plan, actor, 0..plan.heads, rows.len());

@@ -49,8 +49,7 @@ pub fn td_errors(batch: &Batch, y: &[f32], q: &[f32]) -> Vec<f64> {
 pub fn targets(
     plan: &Plan,
     discount: f32,
-    actor: &Trained,
-    critics: [Option<&Trained>; 2],
+    (actor, critics): (&Trained, [Option<&Trained>; 2]),
     batch: &Batch,
     mut mapping: Option<&mut Mapping>,
     scratch: &mut Scratch,
@@ -147,7 +146,7 @@ pub fn critic_step(
                     loss[head] += f64::from(weight * error * error);
                     d_q[i] = 2.0 * weight * error * share * slope[i];
                 }
-                heads::critic_backward(plan, critic.back(), head, (state, action), d_q, memory, d_s);
+                heads::critic_backward(plan, critic.back(), (head, d_q), (state, action), memory, d_s);
             }
             scratch.encoder_backward(plan, critic, windows);
         }
@@ -188,9 +187,10 @@ pub fn actor_step(
                 saturated += actions.iter().filter(|a| a.abs() > constants.saturated).count();
             }
             for head in driven.clone() {
-                loss[head] += climb(plan, constants, critic, head, &rows, n_rows, scratch);
+                loss[head] += climb(plan, constants, critic, head, &rows, scratch);
                 let Scratch { state, d_action, d_s, .. } = scratch;
-                heads::actor_backward(plan, actor.back(), head, rows.len(), state, d_action, d_s);
+                let d_s = &mut d_s[..rows.len() * plan.w];
+                heads::actor_backward(plan, actor.back(), head, state, d_action, d_s);
             }
             scratch.encoder_backward(plan, actor, windows);
         }
@@ -211,11 +211,11 @@ fn climb(
     critic: &Trained,
     head: usize,
     rows: &Range<usize>,
-    n_rows: usize,
     scratch: &mut Scratch,
 ) -> f64 {
     let Scratch { head: memory, u, tanh, action, seen, d_action, q, slope, d_q, critic_state, .. } = scratch;
-    let (n, actions, share) = (plan.n, plan.actions(), 1.0 / n_rows as f32);
+    let (n, actions, n_rows) = (plan.n, plan.actions(), critic_state.len() / plan.d);
+    let share = 1.0 / n_rows as f32;
     let (q, d_q) = (&mut q[..rows.len()], &mut d_q[..rows.len()]);
     let of_row = |i: usize| i * actions + head * n..i * actions + (head + 1) * n;
     for i in 0..rows.len() {

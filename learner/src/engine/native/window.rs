@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn chunks_are_alike_and_cover_the_batch() {
-        assert_eq!(chunks(40).collect::<Vec<_>>(), [0..40]);
+        assert!(chunks(40).eq(std::iter::once(0..40)));
         assert_eq!(chunks(100).collect::<Vec<_>>(), [0..36, 36..72, 72..100]);
         assert_eq!(chunks(0).count(), 0);
         for n_rows in 1..500 {

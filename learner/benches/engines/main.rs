@@ -1,0 +1,158 @@
+//! An update of the torch engine beside one of the native engine, on one thread and two, and beside what a plain matrix
+//! product of the same arithmetic would take on this machine.
+//!
+//! `cargo bench -p learner --bench engines [-- --seconds 20]`. Updates of the engines take turns, so that whatever else the
+//! machine does meets all of them. Ratios are medians over the turns, with the quartiles.
+
+#[path = "../training_loop/arithmetic.rs"]
+mod arithmetic;
+mod batches;
+#[path = "../training_loop/machine.rs"]
+mod machine;
+
+use std::{hint::black_box, time::Instant};
+
+use anyhow::{Context, Result};
+use common::{
+    ItemTable,
+    config::{Config, EncoderUpdate, Preset},
+    seed::Streams,
+};
+use kernels::{Init, Level, RowMajor, RowMajorMut, Strided, gemm};
+use learner::engine::{Engine, native::NativeEngine, torch::TorchEngine};
+use machine::{median, seconds};
+use rand::RngExt;
+
+/// What is measured.
+struct Case {
+    name: &'static str,
+    config: Config,
+    rows: [usize; 2],
+    full: bool,
+}
+
+fn cases() -> Vec<Case> {
+    let config = |preset| {
+        let mut config = Config::preset(preset);
+        config.train.device = "cpu".into();
+        config
+    };
+    let mut summed = config(Preset::Paper);
+    summed.algorithm.encoder_update = EncoderUpdate::Summed;
+    let mut cases = vec![Case { name: "paper, summed", config: summed, rows: [40, 40], full: true }];
+    cases.extend([40, 256, 1024].map(|rows| Case {
+        name: "paper",
+        config: config(Preset::Paper),
+        rows: [rows, rows],
+        full: true,
+    }));
+    let tuned = config(Preset::Tuned);
+    cases.push(Case { name: "tuned, windows of sessions", config: tuned, rows: [64, 512], full: false });
+    cases
+}
+
+/// GFLOP/s of our own matrix product where it is at its best: long sums, operands in the L2 cache.
+fn own_gflops() -> f64 {
+    let (m, n, k) = (192, 64, 512);
+    let (a, b, mut c) = (vec![0.5_f32; m * k], vec![0.5_f32; k * n], vec![0.0_f32; m * n]);
+    let mut product = || {
+        let (b, c) = (RowMajor { data: &b, stride: n }, RowMajorMut { data: &mut c, stride: n });
+        gemm(Level::best(), (m, n, k), Strided::rows(black_box(&a), k), b, c, Init::Zero);
+    };
+    let rounds = 50;
+    let mut once = || seconds(|| (0..rounds).for_each(|_| product()));
+    let best = (0..10).map(|_| once()).fold(f64::INFINITY, f64::min);
+    2.0 * (m * n * k * rounds) as f64 / best / 1e9
+}
+
+/// The number behind `--seconds`: time a case.
+fn budget(args: &[String]) -> Result<f64> {
+    let Some(at) = args.iter().position(|arg| arg == "--seconds") else { return Ok(20.0) };
+    let value = args.get(at + 1).context("--seconds needs a number")?;
+    value.parse().with_context(|| format!("--seconds {value}"))
+}
+
+/// Median and quartiles.
+fn spread(mut values: Vec<f64>) -> String {
+    values.sort_by(f64::total_cmp);
+    let at = |share: f64| values[((values.len() - 1) as f64 * share) as usize];
+    format!("{:.2} ({:.2} to {:.2})", at(0.5), at(0.25), at(0.75))
+}
+
+/// Milliseconds of the updates of each engine, turn by turn: torch, native on one thread, native on two.
+fn measure(case: &Case, items: &ItemTable, budget: f64) -> Result<([Vec<f64>; 3], f64)> {
+    let mut rng = Streams::new(1, "bench/engines").sequential();
+    let (high, low) = batches::draw(&case.config, case.rows, case.full, &mut rng);
+    let native = |threads| {
+        let mut config = case.config.clone();
+        config.train.learner_threads = threads;
+        NativeEngine::new(&config, items)
+    };
+    let mut engines: [Box<dyn Engine>; 3] =
+        [Box::new(TorchEngine::new(&case.config, items)?), Box::new(native(1)?), Box::new(native(2)?)];
+    let mut times: [Vec<f64>; 3] = Default::default();
+    for engine in &mut engines {
+        engine.update(&high, &low)?;
+    }
+    let begun = Instant::now();
+    while times[0].len() < 5 || begun.elapsed().as_secs_f64() < budget {
+        for (engine, times) in engines.iter_mut().zip(&mut times) {
+            let mut result = Ok(());
+            let took = seconds(|| result = engine.update(&high, &low).map(drop));
+            result?;
+            times.push(took * 1e3);
+        }
+    }
+    let gflop = arithmetic::update(&case.config, items.n_items(), &high, &low);
+    Ok((times, gflop))
+}
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().collect();
+    // `cargo test --benches` runs this too, without the flag.
+    if !args.iter().any(|arg| arg == "--bench") {
+        return Ok(());
+    }
+    tch::set_num_threads(1);
+    let mut rng = Streams::new(1, "bench/items").sequential();
+    let n = batches::N_ITEMS as usize;
+    let embeddings = (0..n * 50).map(|_| rng.random_range(-1.9..1.9)).collect();
+    let items = ItemTable::new(50, 1.94, embeddings, vec![0; n], vec![0.0; n])?;
+    let (torch, own) = (machine::measure().gflops, own_gflops());
+    println!(
+        "one thread, {}: matrix product of torch {torch:.0} GFLOP/s, of our kernels {own:.0}",
+        Level::best()
+    );
+    let floor = torch.max(own);
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED).set_header([
+        "update",
+        "rows",
+        "torch ms",
+        "native ms",
+        "torch / native",
+        "native GFLOP/s",
+        "of the floor",
+        "two threads ms",
+        "one / two",
+    ]);
+    for case in cases() {
+        let (times, gflop) = measure(&case, &items, budget(&args)?)?;
+        let ratios = |a: &[f64], b: &[f64]| spread(a.iter().zip(b).map(|(a, b)| a / b).collect());
+        let [torch, one, two] = &times;
+        let speed = gflop / (median(one.clone()) / 1e3);
+        table.add_row([
+            case.name.to_owned(),
+            format!("{} + {}", case.rows[0], case.rows[1]),
+            format!("{:.2}", median(torch.clone())),
+            format!("{:.2}", median(one.clone())),
+            ratios(torch, one),
+            format!("{speed:.1}"),
+            format!("{:.0}%", 100.0 * speed / floor),
+            format!("{:.2}", median(two.clone())),
+            ratios(one, two),
+        ]);
+    }
+    println!("{table}");
+    Ok(())
+}
