@@ -16,7 +16,7 @@ MINUTES ?= 1
 ACTORS ?= 4
 SHARDS ?= 3
 
-.PHONY: help setup train cluster-local images k8s-secrets study test check fuzz bench bench-all report clean distclean
+.PHONY: help setup train cluster-local images k8s-secrets study test check fuzz bench bench-all bench-peers report clean distclean
 
 help: ## list the targets
 	@printf 'make TARGET, where TARGET is\n'
@@ -58,6 +58,9 @@ bench: setup ## environment steps, transitions and updates a second, where the t
 bench-all: setup ## every benchmark of every crate
 	@echo "bench-all: building in release mode, then measuring every crate"
 	cargo bench $(CARGO_FLAGS) --workspace --benches
+
+bench-peers: setup ## ours against PyTorch, Reverb, cpprb, redis and bare transports (UPDATE_DOCS=1 writes docs/benchmarks.md)
+	@CARGO_FLAGS="$(CARGO_FLAGS)" scripts/bench-peers.sh
 
 report: ## show the newest run's report (or RUN=runs/NAME)
 	@scripts/show-report.sh $(RUN)

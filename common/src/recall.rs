@@ -25,6 +25,13 @@ impl RecallSet {
         Self { candidates: candidates.into(), shown: vec![0; n.div_ceil(64)], n_left: n }
     }
 
+    /// A set whose candidates are kept elsewhere, too, e.g. a whole catalogue that all sessions share; ascending, distinct.
+    pub fn shared(candidates: Arc<[ItemId]>) -> Self {
+        debug_assert!(candidates.windows(2).all(|pair| pair[0] < pair[1]), "candidates ascend");
+        let n = candidates.len();
+        Self { candidates, shown: vec![0; n.div_ceil(64)], n_left: n }
+    }
+
     /// Candidates by ascending id, shown ones included.
     pub fn candidates(&self) -> &[ItemId] {
         &self.candidates
@@ -47,7 +54,11 @@ impl RecallSet {
 
     /// Position of an item, if it is a candidate.
     pub fn position(&self, item: ItemId) -> Option<usize> {
-        self.candidates.binary_search(&item).ok()
+        // In a whole catalogue every item stands at its own row.
+        match self.candidates.get(item.row()) == Some(&item) {
+            true => Some(item.row()),
+            false => self.candidates.binary_search(&item).ok(),
+        }
     }
 
     /// Marks an item as shown; false if it is no candidate or was shown before.
@@ -63,7 +74,17 @@ impl RecallSet {
 
     /// Position of the `k`-th candidate (`k < n_left`) that was not shown.
     pub fn nth_left(&self, k: usize) -> Option<usize> {
-        (0..self.candidates.len()).filter(|&p| !self.is_shown(p)).nth(k)
+        let mut before = 0;
+        for (index, &word) in self.shown.iter().enumerate() {
+            let size = (self.candidates.len() - 64 * index).min(64);
+            let left = size - word.count_ones() as usize;
+            if k < before + left {
+                let positions = 64 * index..64 * index + size;
+                return positions.filter(|&p| !self.is_shown(p)).nth(k - before);
+            }
+            before += left;
+        }
+        None
     }
 }
 
@@ -77,5 +98,19 @@ mod tests {
         assert_eq!(recall.candidates(), [ItemId(3), ItemId(5), ItemId(9)]);
         assert!(recall.show(ItemId(5)) && !recall.show(ItemId(5)) && !recall.show(ItemId(4)));
         assert_eq!((recall.n_left(), recall.nth_left(1)), (2, Some(2)));
+    }
+
+    #[test]
+    fn a_shared_catalogue_is_a_set_of_all_items() {
+        let mut recall = RecallSet::shared((0..150).map(ItemId).collect());
+        assert_eq!(recall, RecallSet::new((0..150).rev().map(ItemId).collect()));
+        for item in [0, 63, 64, 149] {
+            assert_eq!(recall.position(ItemId(item)), Some(item as usize));
+            assert!(recall.show(ItemId(item)));
+        }
+        assert_eq!(recall.position(ItemId(150)), None);
+        let left: Vec<usize> = (0..150).filter(|&p| !recall.is_shown(p)).collect();
+        assert_eq!((0..146).map(|k| recall.nth_left(k)).collect::<Option<Vec<_>>>(), Some(left));
+        assert_eq!(recall.nth_left(146), None);
     }
 }

@@ -132,7 +132,7 @@ impl Rollout {
             lost: Vec::with_capacity(n_slots),
         };
         let mut rollout = Self {
-            chooser: Chooser::new(Arc::clone(world.items())),
+            chooser: Chooser::new(Arc::clone(world.items()), policy.policy.model().item_search),
             positions: vec![Position::default(); n_slots],
             goals: vec![0.0; n_slots * layout.n_goals * n_dims],
             sessions: SessionNumbers::new(0, share.actor, share.n_actors),

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use common::{ItemId, ItemTable, RecallSet};
+use common::{ItemId, ItemTable, RecallSet, config::ItemSearch};
 
 use crate::{Guidance, Mapping, MappingScratch, Network, Policy, Scratch, Sessions, scratch::sized};
 
@@ -24,10 +24,10 @@ pub struct Chooser {
 }
 
 impl Chooser {
-    /// For policies over this item table.
-    pub fn new(items: Arc<ItemTable>) -> Self {
+    /// For policies over this item table that look for items in this way (`model.item_search`).
+    pub fn new(items: Arc<ItemTable>, search: ItemSearch) -> Self {
         Self {
-            mapping: Mapping::new(items),
+            mapping: Mapping::new(items).with_search(search),
             mapping_scratch: MappingScratch::default(),
             scratch: Scratch::default(),
             nearest: Vec::new(),

@@ -8,6 +8,7 @@
 //! | [`policy`] | actors and critics of both levels over batches of sessions (Eqs 3-8) |
 //! | [`sessions`] | the rows of a batch: windows, selection, goals |
 //! | [`mapping`] | from a direction to an item that is left to show (Eq 9) |
+//! | [`item_search`] | the index of a large catalogue, built once a process |
 //! | [`chooser`] | from virtual actions to items: the mapping, or the critic's choice among the nearest |
 //! | [`exploration`] | noise of the rollouts |
 //!
@@ -17,6 +18,7 @@
 
 pub mod chooser;
 pub mod exploration;
+pub mod item_search;
 pub mod layout;
 pub mod mapping;
 pub mod policy;

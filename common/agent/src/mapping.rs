@@ -8,19 +8,26 @@
 //! Each session's candidates are read row by row from the table that all sessions share. Measured with 1,000 candidates
 //! of 10,000 items, n = 50, AVX-512: 1.3 ms for 256 sessions and 4 us for one; a matrix product over the whole
 //! catalogue followed by a gather takes 2.5 ms and 24 us, and loses more as the catalogue grows.
+//!
+//! Where the candidates are a whole catalogue of more than 100,000 items, they are not all compared ([`item_search`], D28).
 
 use std::sync::Arc;
 
-use common::{ItemId, ItemTable, RecallSet};
-use kernels::{Level, search};
+use common::{ItemId, ItemTable, RecallSet, config::ItemSearch};
+use kernels::{Found, InvertedFile, Level, search};
 
-use crate::{Error, scratch::sized};
+use crate::{
+    Error,
+    item_search::{self, is_approximate},
+    scratch::sized,
+};
 
 /// Eq 9 over an item table. Shared between threads.
 #[derive(Clone, Debug)]
 pub struct Mapping {
     items: Arc<ItemTable>,
     level: Level,
+    search: ItemSearch,
 }
 
 /// Working memory of a thread.
@@ -28,12 +35,40 @@ pub struct Mapping {
 pub struct MappingScratch {
     /// `[|I|]`
     scores: Vec<f32>,
+    found: Found,
+    /// Of `found`, a bit each that was shown.
+    shown: Vec<u64>,
+    /// The catalogue's index, once it was needed.
+    index: Option<Arc<InvertedFile>>,
+}
+
+/// Candidates with their scores and which of them were shown.
+struct Scored<'a> {
+    candidates: &'a [ItemId],
+    scores: &'a mut [f32],
+    shown: &'a [u64],
+}
+
+impl Scored<'_> {
+    /// Takes the best that is left out of the choice: the largest score, ties to the first.
+    fn take(&mut self, level: Level) -> Option<ItemId> {
+        // Eq 9. Shown candidates are -inf, never a product with a mask: every cosine may be negative.
+        let position = search::argmax_masked(level, self.scores, self.shown)?;
+        self.scores[position] = f32::NEG_INFINITY;
+        Some(self.candidates[position])
+    }
 }
 
 impl Mapping {
-    /// The mapping into a table.
+    /// The mapping into a table, which compares all candidates.
     pub fn new(items: Arc<ItemTable>) -> Self {
-        Self { items, level: Level::best() }
+        Self { items, level: Level::best(), search: ItemSearch::Exact }
+    }
+
+    /// The same mapping, which looks for the nearest item in this way.
+    pub fn with_search(mut self, search: ItemSearch) -> Self {
+        self.search = search;
+        self
     }
 
     /// The same mapping on other instructions.
@@ -73,13 +108,7 @@ impl Mapping {
         recall: &RecallSet,
         scratch: &mut MappingScratch,
     ) -> Option<ItemId> {
-        let candidates = recall.candidates();
-        let Some(scores) = self.scores(direction, recall, scratch) else {
-            return recall.nth_left(0).map(|position| candidates[position]);
-        };
-        // Eq 9. Shown candidates are -inf, never a product with a mask: every cosine may be negative.
-        let position = search::argmax_masked(self.level, scores, recall.shown_words());
-        position.or_else(|| recall.nth_left(0)).map(|position| candidates[position])
+        self.best(direction, recall, 1, scratch, |_| ())
     }
 
     /// The k candidates left whose cosines with a direction `[n]` are the largest, the largest first, ties by the lowest
@@ -97,35 +126,84 @@ impl Mapping {
         nearest: &mut Vec<ItemId>,
     ) {
         nearest.clear();
-        let candidates = recall.candidates();
-        if let Some(scores) = self.scores(direction, recall, scratch) {
-            while nearest.len() < k
-                && let Some(position) = search::argmax_masked(self.level, scores, recall.shown_words())
-            {
-                nearest.push(candidates[position]);
-                scores[position] = f32::NEG_INFINITY;
-            }
-        }
-        if nearest.is_empty() && k > 0 {
-            nearest.extend(recall.nth_left(0).map(|position| candidates[position]));
+        if k > 0 {
+            self.best(direction, recall, k, scratch, |item| nearest.push(item));
         }
     }
 
-    /// `[|I|]` lengths of a direction `[n]` along the candidates; `None` if it holds a NaN or an infinity.
-    fn scores<'a>(
+    /// Tells `each` of the k best, the best first, and returns the first of them.
+    fn best(
         &self,
         direction: &[f32],
         recall: &RecallSet,
-        scratch: &'a mut MappingScratch,
-    ) -> Option<&'a mut [f32]> {
+        k: usize,
+        scratch: &mut MappingScratch,
+        mut each: impl FnMut(ItemId),
+    ) -> Option<ItemId> {
         assert_eq!(direction.len(), self.items.n_dims(), "a direction is [n]");
-        if direction.iter().any(|x| !x.is_finite()) {
-            return None;
+        let mut first = None;
+        if direction.iter().all(|x| x.is_finite()) {
+            let approximate = is_approximate(self.search, recall.candidates().len(), self.items.n_items());
+            // Fewer than k left among those found: then all are compared.
+            let mut scored = match approximate.then(|| self.found(direction, recall, k, scratch)).flatten() {
+                Some(_) => scratch.scored_found(),
+                None => self.all(direction, recall, scratch),
+            };
+            for _ in 0..k {
+                let Some(item) = scored.take(self.level) else { break };
+                first.get_or_insert(item);
+                each(item);
+            }
         }
+        first.or_else(|| {
+            let lowest = recall.nth_left(0).map(|position| recall.candidates()[position])?;
+            each(lowest);
+            Some(lowest)
+        })
+    }
+
+    /// All candidates with their lengths of the direction along them.
+    fn all<'a>(
+        &self,
+        direction: &[f32],
+        recall: &'a RecallSet,
+        scratch: &'a mut MappingScratch,
+    ) -> Scored<'a> {
         let candidates = recall.candidates();
         let scores = sized(&mut scratch.scores, candidates.len());
         let rows = bytemuck::cast_slice(candidates);
         search::dot_rows(self.level, self.items.unit_embeddings(), rows, direction, scores);
-        Some(scores)
+        Scored { candidates, scores, shown: recall.shown_words() }
+    }
+
+    /// Looks up candidates near a direction; `None` if fewer than k of them are left.
+    fn found(
+        &self,
+        direction: &[f32],
+        recall: &RecallSet,
+        k: usize,
+        scratch: &mut MappingScratch,
+    ) -> Option<()> {
+        let MappingScratch { found, shown, index, .. } = scratch;
+        let index = index.get_or_insert_with(|| item_search::index(&self.items, self.level));
+        index.search(self.level, direction, item_search::LEAST_COMPARED, found);
+        shown.clear();
+        shown.resize(found.ids.len().div_ceil(64), 0);
+        let mut left = found.ids.len();
+        for (position, &id) in found.ids.iter().enumerate() {
+            // The candidates are the whole catalogue: an item's position is its row.
+            if recall.is_shown(id as usize) {
+                shown[position / 64] |= 1 << (position % 64);
+                left -= 1;
+            }
+        }
+        (left >= k).then_some(())
+    }
+}
+
+impl MappingScratch {
+    fn scored_found(&mut self) -> Scored<'_> {
+        let candidates = bytemuck::cast_slice(&self.found.ids);
+        Scored { candidates, scores: &mut self.found.scores, shown: &self.shown }
     }
 }

@@ -34,7 +34,7 @@ impl Weights {
                 continue;
             }
             let data = match tensor.dtype() {
-                Dtype::F32 => f32s(tensor.data()).collect(),
+                Dtype::F32 => bytemuck::pod_collect_to_vec(tensor.data()),
                 // The upper half of an f32.
                 Dtype::BF16 => {
                     let value = |b: &[u8]| f32::from_le_bytes([0, 0, b[0], b[1]]);

@@ -54,7 +54,8 @@ fn a_warm_step(rescored_items: usize) {
     let items = ItemTable::new(n, 1.94, embeddings, vec![0; n_items], vec![0.0; n_items]).unwrap();
     let items = Arc::new(items);
     let policy = Policy::random(&config.model, items.clone(), 0).unwrap();
-    let (mut chooser, explorer) = (Chooser::new(items), Explorer::new(&config.exploration, 1.94, 0));
+    let (mut chooser, explorer) =
+        (Chooser::new(items, config.model.item_search), Explorer::new(&config.exploration, 1.94, 0));
     let windows: Vec<ItemId> =
         (0..n_sessions * 3 * config.model.window).map(|i| ItemId((i * 31 % n_items) as u32)).collect();
     let recall = vec![RecallSet::new((0..200).map(ItemId).collect()); n_sessions];

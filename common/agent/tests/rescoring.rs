@@ -10,7 +10,7 @@ use agent::{
 };
 use common::{
     ItemId, ItemTable, RecallSet,
-    config::{Config, GoalConditioning, ModelConfig, Preset},
+    config::{Config, GoalConditioning, ItemSearch, ModelConfig, Preset},
     history::N_WINDOWS,
     seed::{Rng, Streams},
 };
@@ -96,7 +96,7 @@ fn the_critic_chooses_among_the_nearest_and_among_no_others() {
     let mut chosen = Vec::new();
     for k in [0, 1, 5] {
         let policy = Policy::new(&weights, &model(k), items.clone()).unwrap();
-        let mut chooser = Chooser::new(items.clone());
+        let mut chooser = Chooser::new(items.clone(), ItemSearch::Exact);
         chooser.begin(&policy, sessions, guidance);
         for row in 0..n_sessions {
             let action = &actions[row * N..][..N];
@@ -128,7 +128,7 @@ fn nothing_is_chosen_where_nothing_is_left_and_a_policy_without_a_critic_is_refu
     let policy = Policy::new(&weights, &model(5), items.clone()).unwrap();
     let (windows, recall) = (vec![ItemId::PADDING; N_WINDOWS * 4], recall(27));
     let goals = vec![0.0; model(5).n_goals * N];
-    let mut chooser = Chooser::new(items.clone());
+    let mut chooser = Chooser::new(items.clone(), ItemSearch::Exact);
     chooser.begin(&policy, Sessions::all(&windows), Guidance { goals: &goals, active: &[0] });
     assert_eq!(chooser.choose(&policy, 0, &[1.0; N], &recall), None);
     weights.remove(Network::LowCritic);

@@ -56,9 +56,12 @@ pub struct RowMajorMut<'a> {
 
 /// `[rows, columns]` to `[columns, rows]`: from PyTorch's layout of a weight to the one products read row by row.
 pub fn transpose(x: &[f32], columns: usize) -> Vec<f32> {
-    let mut out = Vec::with_capacity(x.len());
-    for column in 0..columns {
-        out.extend(x.iter().skip(column).step_by(columns));
+    let rows = x.len() / columns;
+    let mut out = vec![0.0; x.len()];
+    for (i, row) in x.chunks_exact(columns).enumerate() {
+        for (j, &value) in row.iter().enumerate() {
+            out[j * rows + i] = value;
+        }
     }
     out
 }

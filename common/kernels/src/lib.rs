@@ -11,6 +11,7 @@
 //! | [`reduce`] | sums over rows, of squares; the transpose; the way back through tanh |
 //! | [`adam`](mod@adam) | Adam and the soft update behind it, in one pass |
 //! | [`search`] | dot products with chosen rows of a table, argmax over what is not masked |
+//! | [`inverted_file`] | the nearest rows of a large table without reading all of them |
 //!
 //! Every kernel is written once, generic over the vector type (`simd`), and compiled once a level (`dispatch`).
 //! Invariants: a row's result has the same bits whatever else is in the batch; nothing here allocates except
@@ -24,6 +25,7 @@ pub mod critic;
 mod dispatch;
 pub mod gemm;
 pub mod gru;
+pub mod inverted_file;
 pub mod level;
 pub mod math;
 pub mod reduce;
@@ -33,4 +35,5 @@ mod simd;
 pub use adam::{AdamState, AdamStep, adam};
 pub use gemm::{Init, RowMajor, RowMajorMut, Strided, gemm, transpose};
 pub use gru::{Gru, GruParameters, GruScratch, Inputs, Sequences};
+pub use inverted_file::{Found, InvertedFile};
 pub use level::Level;

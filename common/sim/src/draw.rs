@@ -1,14 +1,41 @@
 //! Draws that worlds share: candidates without replacement, one of several by weight.
 
+use std::sync::Arc;
+
 use common::{ItemId, RecallSet, seed::Rng};
 use rand::RngExt;
 
 use crate::numbers::exp;
 
+/// Draws the recall sets of a world's sessions.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidates {
+    n_items: usize,
+    n_drawn: usize,
+    /// All items, where a session's candidates are the whole catalogue: one list for all sessions.
+    whole: Option<Arc<[ItemId]>>,
+}
+
+impl Candidates {
+    /// `n_drawn` candidates a session, at most `n_items`.
+    pub(crate) fn new(n_items: usize, n_drawn: usize) -> Self {
+        let whole = (n_drawn == n_items).then(|| (0..n_items as u32).map(ItemId).collect());
+        Self { n_items, n_drawn, whole }
+    }
+
+    /// The recall set of a session, from a stream of its own.
+    pub(crate) fn draw(&self, rng: &mut Rng) -> RecallSet {
+        match &self.whole {
+            Some(items) => RecallSet::shared(Arc::clone(items)),
+            None => RecallSet::new(candidates(self.n_items, self.n_drawn, rng)),
+        }
+    }
+}
+
 /// `n_drawn` distinct items of `0..n_items`, every set equally likely, ascending. `n_drawn <= n_items`.
 ///
 /// Floyd's algorithm over a bitmap: one draw a candidate, and the bitmap is read off in order.
-pub(crate) fn candidates(n_items: usize, n_drawn: usize, rng: &mut Rng) -> Vec<ItemId> {
+fn candidates(n_items: usize, n_drawn: usize, rng: &mut Rng) -> Vec<ItemId> {
     assert!(n_drawn <= n_items, "{n_drawn} candidates of {n_items} items");
     let mut drawn = vec![0_u64; n_items.div_ceil(64)];
     let bit = |item: u32| (item as usize / 64, 1_u64 << (item % 64));
@@ -116,6 +143,8 @@ mod tests {
         assert!(counts.iter().all(|&count| count.abs_diff(600) < 93), "{counts:?}");
         assert_eq!(candidates(7, 7, &mut rng), (0..7).map(ItemId).collect::<Vec<_>>());
         assert!(candidates(7, 0, &mut rng).is_empty());
+        let all = RecallSet::new((0..7).map(ItemId).collect());
+        assert_eq!(Candidates::new(7, 7).draw(&mut rng), all);
     }
 
     proptest::proptest! {

@@ -78,12 +78,12 @@ impl Slots {
     }
 
     /// Seats a session with empty windows and its candidates.
-    pub(crate) fn begin(&mut self, slot: usize, session: SessionId, candidates: Vec<ItemId>) {
+    pub(crate) fn begin(&mut self, slot: usize, session: SessionId, recall: RecallSet) {
         self.sessions[slot] = session;
         self.steps[slot] = 0;
         self.endings[slot] = Ending::None;
         self.session_windows_mut(slot).fill(ItemId::PADDING);
-        self.recall[slot] = RecallSet::new(candidates);
+        self.recall[slot] = recall;
     }
 
     /// Whether `actions` may be shown now: the first reason why not.
@@ -140,7 +140,7 @@ impl Slots {
         &self,
         saved: SavedSlots,
         items: &ItemTable,
-        mut candidates: impl FnMut(SessionId) -> Vec<ItemId>,
+        mut candidates: impl FnMut(SessionId) -> RecallSet,
     ) -> Result<Self, Error> {
         let refuse = |problem: &str| Err(Error::State(problem.to_owned()));
         let n_slots = self.n_slots();
@@ -153,7 +153,7 @@ impl Slots {
         }
         let mut recall = Vec::with_capacity(n_slots);
         for (&session, shown) in saved.sessions.iter().zip(&saved.shown) {
-            let mut set = RecallSet::new(candidates(session));
+            let mut set = candidates(session);
             for position in 0..set.candidates().len() {
                 let word = shown.get(position / 64).copied().unwrap_or(0);
                 if word >> (position % 64) & 1 == 1 {

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cluster::{ClusterConfig, TlsConfig};
 pub use dotted::{Difference, difference, dotted};
-pub use model::{CriticAction, CriticOutput, GoalConditioning, History, ModelConfig};
+pub use model::{CriticAction, CriticOutput, GoalConditioning, History, ItemSearch, ModelConfig};
 pub use preset::Preset;
 pub use replay::{ReplayConfig, Sampling, Sync, TableConfig};
 pub use sections::{

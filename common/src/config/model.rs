@@ -77,6 +77,18 @@ impl History {
     }
 }
 
+/// How the nearest item is looked for where a session's candidates are the whole catalogue (D28).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ItemSearch {
+    /// Approximate above 100,000 items, exact up to there.
+    Auto,
+    /// Every candidate is compared (Eq 9).
+    Exact,
+    /// The candidates of the nearest groups are compared.
+    Approximate,
+}
+
 /// `[model]`: sizes and forms of the networks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -110,6 +122,8 @@ pub struct ModelConfig {
     /// Items nearest to the virtual action among which the low-level critic chooses the one to show (D23); 0 and 1: the
     /// nearest is shown (Eq 9).
     pub rescored_items: usize,
+    /// How the nearest item is looked for where the candidates are the whole catalogue (D28).
+    pub item_search: ItemSearch,
 }
 
 impl ModelConfig {

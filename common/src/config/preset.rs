@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     ActorConfig, AlgorithmConfig, Assignment, Batch, ClusterConfig, Config, CriticAction, CriticOutput,
     EncoderUpdate, EngineKind, EnvironmentConfig, ExplorationConfig, GoalConditioning, HighDiscount, History,
-    LevelRates, Mode, ModelConfig, PartialPeriods, ReplayConfig, Sampling, Sync, TableConfig, TargetAction,
-    TrainConfig, WeightsForm,
+    ItemSearch, LevelRates, Mode, ModelConfig, PartialPeriods, ReplayConfig, Sampling, Sync, TableConfig,
+    TargetAction, TrainConfig, WeightsForm,
 };
 use crate::Remainder;
 
@@ -125,6 +125,7 @@ fn paper() -> Config {
             critic_action: CriticAction::Raw,
             head_norm: false,
             rescored_items: 0,
+            item_search: ItemSearch::Auto,
         },
         algorithm: AlgorithmConfig {
             discount: 0.95,

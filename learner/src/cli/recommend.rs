@@ -240,7 +240,7 @@ mod tests {
             let guidance = Guidance { goals: &goals, active: &[0] };
             let mut action = vec![0.0; model.n_dims];
             policy.virtual_actions(sessions, guidance, &mut scratch, &mut action);
-            let mut chooser = Chooser::new(Arc::clone(policy.items()));
+            let mut chooser = Chooser::new(Arc::clone(policy.items()), policy.model().item_search);
             chooser.begin(&policy, sessions, guidance);
             let shown = chooser.choose(&policy, 0, &action, &recall);
             assert_eq!(shown, ids(&listed(rescored_items, 1)).first().copied(), "{rescored_items} rescored");

@@ -31,7 +31,7 @@ impl AgentPolicy {
     pub fn new(name: &str, policy: Arc<Policy>, layout: PeriodLayout) -> Self {
         Self {
             name: name.to_owned(),
-            chooser: Chooser::new(Arc::clone(policy.items())),
+            chooser: Chooser::new(Arc::clone(policy.items()), policy.model().item_search),
             policy,
             layout,
             goals: Vec::new(),

@@ -19,7 +19,7 @@ use super::{
     forward::{Scratch, WindowRows},
     state,
 };
-use crate::{Environment, Error, Outcome, Truth, draw, slots::Slots};
+use crate::{Environment, Error, Outcome, Truth, draw::Candidates, slots::Slots};
 
 /// What is chosen when a learned simulator is built.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,6 +51,7 @@ pub struct LearnedWorld {
     pub(super) settings: LearnedSettings,
     session_streams: Streams,
     candidate_streams: Streams,
+    candidates: Candidates,
     step_streams: Streams,
     pub(super) slots: Slots,
     /// `[E]` the member each session keeps.
@@ -92,6 +93,7 @@ impl LearnedWorld {
             session_streams: streams("learned/session"),
             candidate_streams: streams("learned/candidates"),
             step_streams: streams("learned/step"),
+            candidates: Candidates::new(n_items, candidates),
             slots: Slots::new(settings.n_slots, log.window(), settings.session_length),
             members: vec![0; settings.n_slots],
             states: vec![0.0; settings.n_slots * model.sizes().hidden_width],
@@ -121,10 +123,8 @@ impl LearnedWorld {
         (rng.random_range(0..self.log.n_contexts()), rng.random_range(0..self.model.n_members()))
     }
 
-    pub(super) fn candidates(&self, session: SessionId) -> Vec<ItemId> {
-        let n_items = self.model.items().n_items();
-        let mut rng = self.candidate_streams.at(session, 0);
-        draw::candidates(n_items, self.settings.candidates.min(n_items), &mut rng)
+    pub(super) fn candidates(&self, session: SessionId) -> RecallSet {
+        self.candidates.draw(&mut self.candidate_streams.at(session, 0))
     }
 
     /// Recomputes the states of the slots in `rows`.

@@ -1,6 +1,6 @@
 //! A ShopWorld saved and restored: bytes that name their world, so that no other one takes them for its own.
 
-use common::{ItemId, SessionId, codec};
+use common::{RecallSet, SessionId, codec};
 use serde::{Deserialize, Serialize};
 
 use super::{Dynamics, ShopWorld, ShopWorldSettings, user::User};
@@ -46,7 +46,7 @@ pub(super) fn save(world: &ShopWorld) -> Vec<u8> {
 pub(super) fn read(
     world: &ShopWorld,
     bytes: &[u8],
-    candidates: impl FnMut(SessionId) -> Vec<ItemId>,
+    candidates: impl FnMut(SessionId) -> RecallSet,
 ) -> Result<(Slots, Vec<User>), Error> {
     let refuse = |problem: &str| Error::State(problem.to_owned());
     let saved: Saved = codec::decode(bytes).map_err(|error| Error::State(error.to_string()))?;

@@ -12,7 +12,7 @@ use rand::RngExt;
 use super::{Catalogue, Dynamics, ShopWorldSettings, factors::dot, state, user::User};
 use crate::{
     Environment, Error, Outcome, Truth,
-    draw::{self, WeightedDraw},
+    draw::{Candidates, WeightedDraw},
     slots::Slots,
 };
 
@@ -29,6 +29,7 @@ pub struct ShopWorld {
     settings: ShopWorldSettings,
     pub(super) dynamics: Dynamics,
     streams: UserStreams,
+    candidates: Candidates,
     pub(super) slots: Slots,
     pub(super) users: Vec<User>,
     scratch: Scratch,
@@ -71,6 +72,7 @@ impl ShopWorld {
         };
         let stranger = User::new(&catalogue, &mut streams.user.at(0, 0));
         let mut world = Self {
+            candidates: Candidates::new(catalogue.items().n_items(), settings.candidates),
             catalogue,
             settings,
             dynamics,
@@ -99,10 +101,9 @@ impl ShopWorld {
         &self.catalogue
     }
 
-    /// The candidates of a session, ascending.
-    fn candidates(&self, session: SessionId) -> Vec<ItemId> {
-        let mut rng = self.streams.candidates.at(session, 0);
-        draw::candidates(self.catalogue.items().n_items(), self.settings.candidates, &mut rng)
+    /// The candidates of a session.
+    fn candidates(&self, session: SessionId) -> RecallSet {
+        self.candidates.draw(&mut self.streams.candidates.at(session, 0))
     }
 
     /// Fills `draw` with the logging policy's weights for the session in a slot.

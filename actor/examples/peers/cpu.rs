@@ -1,0 +1,65 @@
+//! CPU and memory of processes, and children that end with the case that started them.
+
+use std::{
+    fs,
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context, Result};
+
+/// A server that is killed when dropped.
+pub(crate) struct Server(Child);
+
+impl Server {
+    /// This program in another role.
+    pub(crate) fn start(args: &[String]) -> Result<Self> {
+        let child = Command::new(std::env::current_exe()?)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .context("cannot start this program as a server")?;
+        Ok(Self(child))
+    }
+
+    /// CPU seconds so far.
+    pub(crate) fn cpu_s(&self) -> f64 {
+        process_s(&self.0.id().to_string())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// CPU seconds of this process so far.
+pub(crate) fn own_s() -> f64 {
+    process_s("self")
+}
+
+/// Of all threads that live.
+fn process_s(pid: &str) -> f64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let seconds = |text: String| text.split(' ').next()?.parse::<f64>().ok();
+    let ns: f64 = tasks
+        .filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok().and_then(seconds))
+        .sum();
+    ns * 1e-9
+}
+
+/// Resident memory of this process in MB.
+pub(crate) fn resident_mb() -> Result<f64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc")?;
+    let kb: f64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS is no number")?;
+    Ok(kb * 1024.0 / 1e6)
+}
+
+/// An address of this machine that is free now.
+pub(crate) fn free_address() -> Result<String> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}

@@ -1,0 +1,127 @@
+//! Our side of `make bench-peers`: an actor's work, the replay service, and bare transports beside it.
+//!
+//! In: a line `CASE ARGUMENT ...`; out: a line `NAME=NUMBER ...`, until the input ends (scripts/peers/protocol.py). What is
+//! dear to set up is kept between lines, so that the peers of a case can take turns within one run.
+//!
+//! | case | |
+//! |---|---|
+//! | `act E SECONDS` | microseconds of a step of E sessions: low-level policy and mapping |
+//! | `rollout SECONDS` | environment steps a second of the whole loop into columns in memory |
+//! | `stream SECONDS` | the same into two shards over loopback, and this process's resident memory |
+//! | `insert SECONDS`, `sample SECONDS` | low-level rows a second into and from two shards, CPU of all processes a row |
+//! | `tonic-insert`, `tonic-sample`, `tcp-insert`, `tcp-sample` `BYTES SECONDS` | rows of so many bytes, 256 a frame |
+//! | `copy`, `loopback` | GB/s of this machine |
+
+mod bare;
+mod cpu;
+mod policy;
+mod rollout;
+#[path = "../../../replay/benches/service/rows.rs"]
+mod rows;
+mod shards;
+mod socket;
+mod table;
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    io::Write,
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+
+/// Names and numbers of a reply.
+type Reply = Vec<(&'static str, f64)>;
+
+/// Rows of a frame or a minibatch.
+const ROWS: usize = 256;
+
+/// What cases keep.
+#[derive(Default)]
+struct Kept {
+    policies: HashMap<usize, policy::Case>,
+    rollout: Option<rollout::Case>,
+    shards: Option<shards::Case>,
+    tonic: HashMap<usize, bare::Case>,
+    tcp: HashMap<usize, socket::Case>,
+}
+
+/// The case of a map, made if it is new.
+fn entry<V>(map: &mut HashMap<usize, V>, key: usize, make: impl FnOnce() -> Result<V>) -> Result<&mut V> {
+    Ok(match map.entry(key) {
+        Entry::Occupied(made) => made.into_mut(),
+        Entry::Vacant(free) => free.insert(make()?),
+    })
+}
+
+/// The same for the only one of its kind.
+fn kept<V>(slot: &mut Option<V>, make: impl FnOnce() -> Result<V>) -> Result<&mut V> {
+    if slot.is_none() {
+        *slot = Some(make()?);
+    }
+    slot.as_mut().context("it was just put there")
+}
+
+fn answer(line: &str, state: &mut Kept) -> Result<Reply> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let seconds: f64 = words.last().and_then(|word| word.parse().ok()).unwrap_or(1.0);
+    let size = || words.get(1).context("an argument is missing")?.parse().context("not a number");
+    match words.first().copied().unwrap_or_default() {
+        "act" => entry(&mut state.policies, size()?, || policy::Case::new(size()?))?.measure(seconds),
+        "rollout" => kept(&mut state.rollout, rollout::Case::new)?.record(seconds),
+        "stream" => {
+            let shards = kept(&mut state.shards, shards::Case::start)?;
+            kept(&mut state.rollout, rollout::Case::new)?.stream(shards, seconds)
+        }
+        "insert" => kept(&mut state.shards, shards::Case::start)?.insert(seconds),
+        "sample" => kept(&mut state.shards, shards::Case::start)?.sample(seconds),
+        "tonic-insert" => entry(&mut state.tonic, size()?, || bare::Case::start(size()?))?.insert(seconds),
+        "tonic-sample" => entry(&mut state.tonic, size()?, || bare::Case::start(size()?))?.sample(seconds),
+        "tcp-insert" => entry(&mut state.tcp, size()?, || socket::Case::start(size()?))?.insert(seconds),
+        "tcp-sample" => entry(&mut state.tcp, size()?, || socket::Case::start(size()?))?.sample(seconds),
+        "copy" => Ok(vec![("gb_per_s", table::copy_gb_per_s())]),
+        "loopback" => Ok(vec![("gb_per_s", socket::loopback_gb_per_s()?)]),
+        other => bail!("no case `{other}`"),
+    }
+}
+
+/// Calls `work` for some seconds, at least twice; the seconds of every call, the shortest first.
+fn repeat(seconds: f64, mut work: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
+    let (begun, mut times) = (Instant::now(), Vec::new());
+    while times.len() < 2 || begun.elapsed().as_secs_f64() < seconds {
+        let before = Instant::now();
+        work()?;
+        times.push(before.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times)
+}
+
+/// Of sorted values, the one below which a share of them lies.
+fn at(sorted: &[f64], share: f64) -> f64 {
+    sorted[((sorted.len() - 1) as f64 * share).round() as usize]
+}
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().collect();
+    // This program again, as a server that is measured.
+    match args.get(1).map(String::as_str) {
+        Some(shards::ROLE) => return replay::cli::run(&replay::cli::Cli::parse_from(&args[1..])),
+        Some(bare::ROLE) => return bare::serve(&args[2], args[3].parse()?),
+        Some(socket::ROLE) => return socket::serve(&args[2], args[3].parse()?),
+        _ => {}
+    }
+    let mut state = Kept::default();
+    for line in std::io::stdin().lines() {
+        let reply = match answer(&line?, &mut state) {
+            Ok(values) => {
+                values.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+            }
+            Err(error) => format!("error {error:#}").replace('\n', " "),
+        };
+        println!("{reply}");
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}

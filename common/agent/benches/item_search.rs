@@ -1,0 +1,62 @@
+//! What a choice among a whole catalogue costs, and how often the index finds the best item (D28).
+//!
+//! `cargo bench -p agent --bench item_search [-- ITEMS ...]`; n = 50, one thread, 10,000, 100,000 and 1,000,000 items. Half
+//! of the directions lie 50 degrees off an item, which is what a trained actor asks for, the others anywhere.
+
+#[path = "../tests/clustered/mod.rs"]
+mod clustered;
+
+use std::time::Instant;
+
+use agent::{Mapping, MappingScratch, item_search};
+use clustered::{N, directions, items, whole};
+use common::{ItemId, RecallSet, config::ItemSearch, seed::Streams};
+use kernels::Level;
+
+const QUERIES: usize = 400;
+
+/// The items chosen, and microseconds a choice.
+fn choose(mapping: &Mapping, directions: &[f32], recall: &RecallSet) -> (Vec<Option<ItemId>>, f64) {
+    let mut scratch = MappingScratch::default();
+    let mut choose = |direction| mapping.choose_one(direction, recall, &mut scratch);
+    // The first one looks the index up.
+    choose(&directions[..N]);
+    let begun = Instant::now();
+    let chosen: Vec<_> = directions.chunks_exact(N).map(choose).collect();
+    (chosen, 1e6 * begun.elapsed().as_secs_f64() / (directions.len() / N) as f64)
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    // `cargo test --benches` runs this too, without the flag.
+    if !args.iter().any(|arg| arg == "--bench") {
+        return;
+    }
+    let mut sizes: Vec<usize> = args.iter().filter_map(|arg| arg.parse().ok()).collect();
+    if sizes.is_empty() {
+        sizes = vec![10_000, 100_000, 1_000_000];
+    }
+    println!("at least {} items are compared", item_search::LEAST_COMPARED);
+    println!("items      exact us   index us   recall@1 towards items / anywhere   built in s, MB");
+    for n_items in sizes {
+        let mut rng = Streams::new(1, "item_search").sequential();
+        let items = items(n_items, &mut rng);
+        let (recall, directions) = (whole(&items), directions(&items, QUERIES, &mut rng));
+        let begun = Instant::now();
+        let index = item_search::index(&items, Level::best());
+        let built = begun.elapsed().as_secs_f64();
+        let (best, exact_us) = choose(&Mapping::new(items.clone()), &directions, &recall);
+        let approximate = Mapping::new(items.clone()).with_search(ItemSearch::Approximate);
+        let (found, index_us) = choose(&approximate, &directions, &recall);
+        let agreed = |kind: usize| {
+            let same = (kind..QUERIES).step_by(2).filter(|&k| best[k] == found[k]).count();
+            2.0 * same as f64 / QUERIES as f64
+        };
+        println!(
+            "{n_items:<10} {exact_us:<10.0} {index_us:<10.0} {:.3} / {:.3}                      {built:.1}, {}",
+            agreed(0),
+            agreed(1),
+            index.bytes() / 1_000_000
+        );
+    }
+}

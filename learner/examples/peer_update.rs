@@ -1,0 +1,132 @@
+//! The learner's part of `make bench-peers`: milliseconds of an update of both levels, by engine.
+//!
+//! In: a line `update ENGINE BATCH SECONDS`, ENGINE one of those that `engines` lists; out: a line `ms=NUMBER`, or `error ...`
+//! (scripts/peers/protocol.py). Preset `paper` with virtual target actions and one loss over all heads, full windows: what
+//! scripts/peers/update.py does. `literal ENGINE BATCH SECONDS`: the preset as it is (mapped, a step for each head).
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    io::Write,
+    time::Instant,
+};
+
+use anyhow::Result;
+use common::{
+    ItemId, ItemTable,
+    config::{Config, EncoderUpdate, EngineKind, Preset, TargetAction},
+    seed::{Rng, Streams},
+    transition::{HighBatch, LowBatch},
+};
+use learner::engine::{Engine, choice};
+use rand::RngExt;
+
+const N_ITEMS: u32 = 10_000;
+
+struct Case {
+    engine: Box<dyn Engine>,
+    high: HighBatch,
+    low: LowBatch,
+}
+
+impl Case {
+    /// Warm.
+    fn new(engine: &str, batch: usize, literal: bool) -> Result<Self> {
+        let mut config = Config::preset(Preset::Paper);
+        config.train.device = "cpu".into();
+        config.train.engine = match engine {
+            "native" => EngineKind::Native,
+            "torch" => EngineKind::Torch,
+            other => anyhow::bail!("no engine `{other}`"),
+        };
+        config.train.learner_threads = 1;
+        if !literal {
+            config.algorithm.target_action = TargetAction::Virtual;
+            config.algorithm.encoder_update = EncoderUpdate::Summed;
+        }
+        let mut rng = Streams::new(1, "peers").sequential();
+        let (n, n_dims) = (N_ITEMS as usize, config.model.n_dims);
+        let embeddings = (0..n * n_dims).map(|_| rng.random_range(-1.9..1.9)).collect();
+        let items = ItemTable::new(n_dims, config.model.bound, embeddings, vec![0; n], vec![0.0; n])?;
+        let (high, low) = batches(&config, batch, &mut rng);
+        let mut case = Self { engine: choice::open(&config, &items)?, high, low };
+        for _ in 0..5 {
+            case.engine.update(&case.high, &case.low)?;
+        }
+        Ok(case)
+    }
+
+    /// The median of the milliseconds of an update.
+    fn measure(&mut self, seconds: f64) -> Result<f64> {
+        let (begun, mut times) = (Instant::now(), Vec::new());
+        while times.len() < 2 || begun.elapsed().as_secs_f64() < seconds {
+            let before = Instant::now();
+            self.engine.update(&self.high, &self.low)?;
+            times.push(1e3 * before.elapsed().as_secs_f64());
+        }
+        times.sort_by(f64::total_cmp);
+        Ok(times[times.len() / 2])
+    }
+}
+
+/// On one thread each.
+const ENGINES: &[&str] = if cfg!(feature = "torch") { &["native", "torch"] } else { &["native"] };
+
+fn batches(config: &Config, batch: usize, rng: &mut Rng) -> (HighBatch, LowBatch) {
+    let shape = config.shape();
+    let mut windows =
+        || (0..batch * 3 * shape.window).map(|_| ItemId(rng.random_range(0..N_ITEMS))).collect::<Vec<_>>();
+    let windows = [windows(), windows(), windows(), windows()];
+    let mut goals = || {
+        (0..batch * shape.n_goals * shape.n_dims).map(|_| rng.random_range(-1.9..1.9)).collect::<Vec<f32>>()
+    };
+    let goals = [goals(), goals()];
+    let [high_windows, high_next, low_windows, low_next] = windows;
+    let [high_goals, low_goals] = goals;
+    let high = HighBatch {
+        windows: high_windows,
+        next_windows: high_next,
+        goals: high_goals,
+        feedback: (0..batch * shape.n_steps).map(|i| (i % 7 == 0).into()).collect(),
+        terminated: vec![0; batch],
+        policy_versions: vec![1; batch],
+        ..HighBatch::default()
+    };
+    let low = LowBatch {
+        windows: low_windows,
+        next_windows: low_next,
+        goals: low_goals,
+        items: (0..batch).map(|_| ItemId(rng.random_range(0..N_ITEMS))).collect(),
+        feedback: (0..batch).map(|i| (i % 5 == 0).into()).collect(),
+        positions: (0..batch).map(|i| (i % shape.n_steps) as u8).collect(),
+        terminated: vec![0; batch],
+        policy_versions: vec![1; batch],
+        ..LowBatch::default()
+    };
+    (high, low)
+}
+
+fn answer(line: &str, cases: &mut HashMap<String, Case>) -> Result<String> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    if words == ["engines"] {
+        return Ok(ENGINES.iter().map(|name| format!("{name}=1")).collect::<Vec<_>>().join(" "));
+    }
+    let [kind, engine, batch, seconds] = words[..] else { anyhow::bail!("not understood: {line}") };
+    let case = match cases.entry(format!("{kind} {engine} {batch}")) {
+        Entry::Occupied(made) => made.into_mut(),
+        Entry::Vacant(free) => free.insert(Case::new(engine, batch.parse()?, kind == "literal")?),
+    };
+    Ok(format!("ms={}", case.measure(seconds.parse()?)?))
+}
+
+fn main() -> Result<()> {
+    let mut cases = HashMap::new();
+    for line in std::io::stdin().lines() {
+        let line = line?;
+        println!(
+            "{}",
+            answer(&line, &mut cases).unwrap_or_else(|error| format!("error {error:#}").replace('\n', " "))
+        );
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}

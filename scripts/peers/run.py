@@ -1,0 +1,172 @@
+"""Peers against ours, turn by turn in one run. See docs/benchmarks.md.
+
+`run.py OURS_FOLDER PYTHON PYTHON_OF_REVERB`: the folder of our built examples, the interpreters of the peers (`-`: none).
+ROUNDS (5) and SECONDS of a measurement (0.5) come from the environment; with UPDATE_DOCS=1 the tables go into
+docs/benchmarks.md as well. What cannot be measured is a line that says why.
+"""
+
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import time
+
+from tables import Group, bars, docs, render
+
+HERE = pathlib.Path(__file__).parent
+ROUNDS, SECONDS = int(os.environ.get("ROUNDS", 5)), float(os.environ.get("SECONDS", 0.5))
+OURS, PYTHON, PYTHON_OF_REVERB = sys.argv[1:4]
+ONE_CORE = ["taskset", "-c", "0"]
+ROW = 769
+
+
+class Program:
+    """A measured program, started when it is first asked."""
+
+    def __init__(self, command):
+        self.command, self.process = command, None
+
+    def ask(self, line):
+        """The numbers of its reply by name, or why there is none."""
+        if self.process is None:
+            if "-" in self.command:
+                return "not installable, see the first lines of the output"
+            env = {**os.environ, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+            self.process = subprocess.Popen(self.command, text=True, env=env, **pipes)
+        try:
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+            reply = self.process.stdout.readline().strip()
+        except OSError:
+            reply = ""
+        if not reply or reply.startswith("error"):
+            return reply.removeprefix("error ") or "the program has ended"
+        return {name: number(value) for name, value in (part.split("=") for part in reply.split())}
+
+    def stop(self):
+        """Ends it, and with it the servers it started."""
+        if self.process is not None:
+            self.process.stdin.close()
+            self.process.wait()
+            self.process = None
+
+
+def number(text):
+    """A float where it is one."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def measure(group, entrants):
+    """ROUNDS turns of all entrants: (name, program, line)."""
+    refused = {}
+    for round_number in range(ROUNDS):
+        for name, program, line in entrants:
+            if name in refused:
+                continue
+            reply = program.ask(line)
+            if isinstance(reply, str):
+                refused[name] = reply
+            else:
+                group.add(name, reply)
+        print(f"  {group.title}: round {round_number + 1} of {ROUNDS}", file=sys.stderr, flush=True)
+    group.refused = refused
+    return group
+
+
+def update_gflop(batch):
+    """Of the matrix products of one update: 5 forward and 2 backward passes a level (without gradients of the inputs)."""
+    pairs, width, n_dims = 2 * 10 * batch, 64, 50
+    forward = pairs * 3 * width * (n_dims + width) + batch * 2 * width * width
+    hidden = pairs * 3 * width * width + batch * 2 * width * width
+    heads = sum(h * (3 * n_dims * width + 4 * width * (width + n_dims)) * batch for h in (2, 1))
+    return 2 * (2 * (5 * forward + 2 * (forward + hidden)) + heads) / 1e9
+
+
+def main():
+    """Everything, group by group."""
+    begun, load = time.time(), os.getloadavg()
+    pinned = lambda *command: Program([*ONE_CORE, *command])
+    script = lambda name: (PYTHON, str(HERE / name))
+    ours, torch = pinned(f"{OURS}/peers"), pinned(*script("update.py"))
+    engine, acting = pinned(f"{OURS}/peer_update"), pinned(*script("act.py"))
+    services, replays = Program([f"{OURS}/peers"]), Program(list(script("replay_peers.py")))
+    reverb = Program([PYTHON_OF_REVERB, str(HERE / "replay_peers.py")])
+    groups = []
+
+    floors = Group("Floors of this machine", "GB/s or GFLOP/s", None)
+    names = [("copy, GB/s", ours, "copy"), ("loopback, GB/s", services, "loopback"), ("product, GFLOP/s", torch, "gemm")]
+    for _ in range(ROUNDS):
+        for name, program, line in names:
+            reply = program.ask(line)
+            if not isinstance(reply, str):
+                floors.add(name, {"value": next(iter(reply.values()))})
+    groups.append(floors)
+
+    engines = engine.ask("engines")
+    for batch in (40, 256, 1024):
+        group = Group(f"Learner: an update of both levels, batch {batch} + {batch}", "ms", "ms", smaller=True)
+        forms = ("naive", "tuned", "stacked", "compiled")
+        entrants = [(f"PyTorch {form}", torch, f"update {form} {batch} {SECONDS}") for form in forms]
+        entrants += [(f"ours, {name}", engine, f"update {name} {batch} {SECONDS}") for name in engines]
+        measure(group, entrants)
+        group.floor = ("product", update_gflop(batch) / floors.median("product, GFLOP/s") * 1e3)
+        groups.append(group)
+
+    for sessions in (256, 1):
+        group = Group(f"Actor: policy and mapping, {sessions} session(s)", "us", "us", smaller=True)
+        line = f"act {sessions} {SECONDS}"
+        measure(group, [("PyTorch tuned", acting, line), ("ours", ours, line)])
+        # Two windows of ten through the hidden product, merge, head, 1,000 candidates.
+        flop = 2 * sessions * (2 * 10 * 64 * 192 + 128 * 64 + 64 * 50 + 1000 * 50)
+        group.floor = ("product", 1e-3 * flop / floors.median("product, GFLOP/s"))
+        groups.append(group)
+
+    group = Group("Actor: the whole loop in ShopWorld, 256 sessions", "environment steps/s", "steps_per_s")
+    line = f"rollout {2 * SECONDS}"
+    groups.append(measure(group, [("PyTorch + numpy", acting, line), ("ours", ours, line)]))
+
+    probe = services.ask(f"insert {SECONDS}")
+    step_bytes = 70 if isinstance(probe, str) else int(probe["row_bytes"])
+    for what in ("insert", "sample"):
+        group = Group(f"Replay: {what} 256 rows a call", "rows/s", "rows_per_s", cpu=True)
+        entrants = [
+            ("ours, 2 shards", services, f"{what} {SECONDS}"),
+            (f"raw TCP, {ROW} B", services, f"tcp-{what} {ROW} {SECONDS}"),
+            (f"bare tonic, {ROW} B", services, f"tonic-{what} {ROW} {SECONDS}"),
+        ]
+        if what == "insert":
+            entrants.append((f"bare tonic, our {step_bytes} B", services, f"tonic-insert {step_bytes} {SECONDS}"))
+        entrants += [
+            ("cpprb, in process", replays, f"cpprb-{what} {SECONDS}"),
+            ("TorchRL, in process", replays, f"torchrl-{what} {SECONDS}"),
+            ("redis MSET" if what == "insert" else "redis MGET", replays, f"redis-{what} {SECONDS}"),
+            ("Reverb, one packed column", reverb, f"reverb-{what} {SECONDS}"),
+        ]
+        groups.append(measure(group, entrants))
+    services.stop()
+
+    memory = Group("Actor: resident memory, 10,000 items, 256 sessions, streaming into 2 shards", "MB", "resident_mb", smaller=True)
+    fresh = Program([f"{OURS}/peers"])
+    memory.add("ours", fresh.ask(f"stream {SECONDS}"))
+    groups.append(memory)
+    for program in (fresh, ours, torch, engine, acting, replays, reverb):
+        program.stop()
+
+    model = next(line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name"))
+    machine = (
+        f"{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} x {model}, Linux {platform.release()}, load before "
+        f"{load[0]:.1f}, after {os.getloadavg()[0]:.1f}; our binaries: {OURS.split('/')[-2]}; {ROUNDS} rounds of {SECONDS} s; "
+        f"{time.time() - begun:.0f} s in all"
+    )
+    text = "\n".join([machine + ".", "", *(render(group) for group in groups), bars(groups)])
+    print(text)
+    if os.environ.get("UPDATE_DOCS") == "1":
+        docs(HERE.parents[1] / "docs/benchmarks.md", text)
+
+
+main()
