@@ -140,6 +140,12 @@ fn the_same_seed_gives_the_same_files_by_priority() {
     reproduces(PRIORITISED);
 }
 
+#[cfg(feature = "torch")]
+#[test]
+fn the_same_seed_gives_the_same_files_with_the_torch_engine() {
+    reproduces(&["train.engine=torch"]);
+}
+
 #[test]
 fn rows_are_drawn_by_their_errors() {
     let runs = Runs::new();

@@ -115,6 +115,21 @@ fn a_finished_run_stays_as_it_is_and_goes_on_when_it_is_lengthened() {
     assert!(first < 3_100 && (5_000..5_100).contains(&last), "{first}, {last}");
 }
 
+#[cfg(feature = "torch")]
+#[test]
+fn a_run_goes_on_with_the_other_engine() {
+    let runs = Runs::new();
+    runs.begin("run", &[&ASYNC[..], &["train.steps=3000", "train.engine=torch"]].concat()).succeed();
+    let before = file::load(&runs.checkpoints("run").pop().unwrap()).unwrap();
+    runs.resume("run", &["--steps", "5000", "--engine", "native"]).succeed();
+    let after = file::load(&runs.checkpoints("run").pop().unwrap()).unwrap();
+    assert!(after.updates > before.updates && after.tensors.keys().eq(before.tensors.keys()));
+    assert!(
+        before.config_toml.contains("engine = \"torch\"")
+            && after.config_toml.contains("engine = \"native\"")
+    );
+}
+
 #[test]
 fn two_processes_never_train_in_one_run_directory() {
     let runs = Runs::new();

@@ -1,0 +1,64 @@
+//! An update of the native engine allocates its metrics and nothing else, once the largest batch has come. One test only:
+//! the count is the process's.
+
+#![cfg(feature = "torch")] // of the fixture
+// A test fails by panicking, in its helpers too.
+#![allow(clippy::unwrap_used)]
+
+mod fixture;
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use common::config::{GoalConditioning, TargetAction};
+use fixture::{config, high, items, low};
+use learner::engine::{Engine, native::NativeEngine};
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+// SAFETY: passes every call on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.dealloc(p, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Loss of critic and actor, mean Q, target and reward, by head, of two levels.
+const VECTORS_OF_METRICS: usize = 2 * 5;
+
+#[test]
+fn a_warm_update_allocates_its_metrics_only() {
+    for learner_threads in [1, 2] {
+        let mut config = config();
+        config.train.learner_threads = learner_threads;
+        config.model.goal_conditioning = GoalConditioning::Both;
+        (config.algorithm.twin_critics, config.algorithm.target_noise) = (true, 0.1);
+        config.algorithm.target_action = TargetAction::Mapped;
+        let mut engine = NativeEngine::new(&config, &items(config.model.n_dims)).unwrap();
+        let batches: Vec<_> =
+            [(100, 130), (7, 60), (100, 130)].map(|(h, l)| (high(h, &config, 1), low(l, &config, 1))).into();
+        for (high, low) in &batches {
+            engine.update(high, low).unwrap();
+        }
+        for (high, low) in &batches {
+            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            let metrics = engine.update(high, low).unwrap();
+            let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+            assert_eq!(allocations, VECTORS_OF_METRICS, "{learner_threads} threads, {metrics:?}");
+        }
+    }
+}
