@@ -9,7 +9,14 @@
 //!   or in the order of logged items.
 //! - A random scorer: the mean of its measures is known in closed form.
 //!
-//! Findings of one control hold together: their intervals are those of [`together`].
+//! Findings of one control hold together: their intervals are those of [`together`], for the random scorer those of
+//! chance itself, drawn anew many times.
+
+use common::{
+    Feedback,
+    seed::{Rng, Streams},
+};
+use rand::{RngExt, SeedableRng, seq::SliceRandom};
 
 use super::{
     CellResult, Scale, Summary,
@@ -19,7 +26,11 @@ use super::{
 };
 use crate::{
     baselines::InteractionLog,
-    evaluation::{Estimate, offline::Quality, statistics::together},
+    evaluation::{
+        Estimate,
+        offline::Quality,
+        statistics::{RESAMPLES, percentile, together},
+    },
 };
 
 /// The world without delayed effects.
@@ -145,21 +156,21 @@ const MEASURES: [Measure; 4] = [
     ("order MRR", |quality| quality.order_rr),
 ];
 
-/// The random scorer's measures of the logged `test` sessions minus their expectations, session by session.
+/// The random scorer's measures of the logged `test` sessions minus their expectations.
 pub fn random_scorer(summaries: &[Summary], test: &InteractionLog) -> Vec<Finding> {
     let is_it =
         |summary: &&Summary| summary.method == RANDOM && summary.results[0].cell.env != SHUFFLED_ORDERS;
     let Some(random) = summaries.iter().find(is_it) else { return Vec::new() };
-    let by_chance: Vec<Quality> = test
-        .sessions()
-        .filter_map(|session| {
-            Quality::by_chance(&session.steps.iter().map(|step| step.feedback).collect::<Vec<_>>())
-        })
-        .collect();
+    let sessions: Vec<Vec<Feedback>> =
+        test.sessions().map(|session| session.steps.iter().map(|step| step.feedback).collect()).collect();
+    let by_chance: Vec<Quality> = sessions.iter().filter_map(|session| Quality::by_chance(session)).collect();
+    let drawn = drawn_orders(sessions);
     let result = &random.results[0];
+    // Bonferroni.
+    let tail = 0.025 / (MEASURES.len() * result.ranked.len()) as f64;
     let mut findings = Vec::new();
     for mode in 0..result.ranked.len() {
-        for (name, of) in MEASURES {
+        for (measure, (name, of)) in MEASURES.into_iter().enumerate() {
             let expected: Vec<f64> = by_chance.iter().filter_map(of).collect();
             let found = measures(result, mode, of);
             if expected.len() != found.len() || found.len() < 2 {
@@ -172,12 +183,35 @@ pub fn random_scorer(summaries: &[Summary], test: &InteractionLog) -> Vec<Findin
                 mean(&found),
                 mean(&expected)
             );
-            let row = found.iter().zip(&expected).map(|(found, expected)| found - expected).collect();
-            let comparisons = MEASURES.len() * result.ranked.len();
-            findings.push(Finding::none(what, together::mean(&[row], comparisons)));
+            // What chance makes of the difference, turned round: zero lies in the interval where chance goes as far.
+            let value = mean(&found) - mean(&expected);
+            let by = |share| percentile(&drawn[measure], share) - mean(&expected);
+            let difference = Estimate { value, low: value - by(1.0 - tail), high: value - by(tail) };
+            findings.push(Finding::none(what, difference));
         }
     }
     findings
+}
+
+/// Means of each measure over the sessions in random orders, drawn [`RESAMPLES`] times, ascending.
+fn drawn_orders(mut sessions: Vec<Vec<Feedback>>) -> [Vec<f64>; MEASURES.len()] {
+    let streams = Streams::new(0, "reproduce/chance");
+    let mut means: [Vec<f64>; MEASURES.len()] = Default::default();
+    for draw in 0..RESAMPLES {
+        // A generator of its own: an address does not hold so many words.
+        let mut rng = Rng::from_seed(streams.at(draw as u64, 0).random());
+        let mut sums = [(0.0, 0.0); MEASURES.len()];
+        for session in &mut sessions {
+            session.shuffle(&mut rng);
+            let Some(quality) = Quality::of(session) else { continue };
+            for (sum, (_, of)) in sums.iter_mut().zip(MEASURES) {
+                of(&quality).into_iter().for_each(|value| *sum = (sum.0 + value, sum.1 + 1.0));
+            }
+        }
+        means.iter_mut().zip(sums).for_each(|(means, (sum, n))| means.push(sum / n));
+    }
+    means.iter_mut().for_each(|means| means.sort_unstable_by(f64::total_cmp));
+    means
 }
 
 /// A measure of the logged sessions that have it, in the order of a mode.
@@ -251,7 +285,7 @@ mod tests {
         assert_eq!(findings.len(), 8);
         assert!(findings.iter().all(|finding| finding.holds), "{findings:#?}");
         let mut better = random;
-        better.results[0].ranked[0].sessions.iter_mut().for_each(|quality| quality.ap += 0.02);
+        better.results[0].ranked[0].sessions.iter_mut().for_each(|quality| quality.ap += 0.05);
         let findings = random_scorer(&[better], &test);
         assert_eq!(findings.iter().filter(|finding| !finding.holds).count(), 1, "{findings:#?}");
     }
