@@ -37,8 +37,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Loss of critic and actor, mean Q, target and reward, by head, of two levels.
-const VECTORS_OF_METRICS: usize = 2 * 5;
+/// Loss of both critics and the actor, mean Q, target and reward, by head, of two levels.
+const VECTORS_OF_METRICS: usize = 2 * 6;
 
 #[test]
 fn a_warm_update_allocates_its_metrics_only() {

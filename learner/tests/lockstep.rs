@@ -7,7 +7,7 @@ mod support;
 use std::{
     hash::{BuildHasher, RandomState},
     thread::sleep,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use support::Runs;
@@ -81,12 +81,15 @@ fn reproduces(settings: &[&str]) {
 /// Killed twice at random points behind the first checkpoint, then resumed to the end.
 fn survives(settings: &[&str]) {
     let runs = Runs::new();
+    let begun = Instant::now();
     runs.begin("whole", settings).succeed();
+    // A third of a run: its first checkpoint comes well before the rest.
+    let most = begun.elapsed().as_millis().max(30) as u64 / 3;
     let mut kills = 0;
     let mut process = runs.begin("killed", settings);
     loop {
         process.wait_until(|| !runs.checkpoints("killed").is_empty());
-        let delay = Duration::from_millis(RandomState::new().hash_one(kills) % 500);
+        let delay = Duration::from_millis(RandomState::new().hash_one(kills) % most);
         eprintln!("kill {kills}: {delay:?} after a checkpoint was there");
         sleep(delay);
         process.signal("KILL");
