@@ -25,7 +25,7 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Examples:
-  learner reproduce all                        every table and figure within the hour on two cores: shows that it works, not more
+  learner reproduce all                        every table and figure in half an hour on two cores: shows that it works, not more
   learner reproduce fig7 --budget full         what a claim is made from (says what it costs before it begins)
   learner reproduce fig7 --methods logging,history-greedy,tuned --seeds 5
   learner reproduce fig8 --env logs/taobao     on an imported log with fitted simulators
@@ -205,10 +205,10 @@ fn announcement(cells: &[Cell], missing: &[Cell], jobs: usize) -> Result<String>
     }
     Ok(format!(
         "{} cells, {} of them to run, {jobs} at once: {steps} environment steps and {updates:.0} updates of training in all \
-         (a core of 2026 does some ten of the preset `tuned`'s updates a second: about {:.1} hours), then the test sessions",
+         (a core of 2026 does some twenty-five of the preset `tuned`'s updates a second: about {:.1} hours), then the test sessions",
         cells.len(),
         missing.len(),
-        updates / 10.0 / 3600.0 / jobs as f64
+        updates / 25.0 / 3600.0 / jobs as f64
     ))
 }
 

@@ -9,7 +9,7 @@ use crate::baselines;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Scale {
-    /// Everything within the hour on two cores: whether all of it works, not what it is worth.
+    /// Everything in half an hour on two cores: whether all of it works, not what it is worth.
     Quick,
     /// What a claim is made from.
     Full,

@@ -26,7 +26,7 @@ pub struct Constants {
     pub saturated: f32,
     /// Of the soft updates.
     pub tau: f32,
-    /// See [`groups::steps`].
+    /// See [`crate::algorithm::groups::steps`].
     pub steps: Vec<(Vec<usize>, Option<usize>)>,
 }
 
