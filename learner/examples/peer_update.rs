@@ -4,6 +4,9 @@
 //! (scripts/peers/protocol.py). Preset `paper` with virtual target actions and one loss over all heads, full windows: what
 //! scripts/peers/update.py does. `literal ENGINE BATCH SECONDS`: the preset as it is (mapped, a step for each head).
 
+#[path = "../benches/engines/batches.rs"]
+mod batches;
+
 use std::{
     collections::{HashMap, hash_map::Entry},
     io::Write,
@@ -12,15 +15,13 @@ use std::{
 
 use anyhow::Result;
 use common::{
-    ItemId, ItemTable,
+    ItemTable,
     config::{Config, EncoderUpdate, EngineKind, Preset, TargetAction},
-    seed::{Rng, Streams},
+    seed::Streams,
     transition::{HighBatch, LowBatch},
 };
 use learner::engine::{Engine, choice};
 use rand::RngExt;
-
-const N_ITEMS: u32 = 10_000;
 
 struct Case {
     engine: Box<dyn Engine>,
@@ -44,10 +45,10 @@ impl Case {
             config.algorithm.encoder_update = EncoderUpdate::Summed;
         }
         let mut rng = Streams::new(1, "peers").sequential();
-        let (n, n_dims) = (N_ITEMS as usize, config.model.n_dims);
+        let (n, n_dims) = (batches::N_ITEMS as usize, config.model.n_dims);
         let embeddings = (0..n * n_dims).map(|_| rng.random_range(-1.9..1.9)).collect();
         let items = ItemTable::new(n_dims, config.model.bound, embeddings, vec![0; n], vec![0.0; n])?;
-        let (high, low) = batches(&config, batch, &mut rng);
+        let (high, low) = batches::draw(&config, [batch; 2], true, &mut rng);
         let mut case = Self { engine: choice::open(&config, &items)?, high, low };
         for _ in 0..5 {
             case.engine.update(&case.high, &case.low)?;
@@ -70,40 +71,6 @@ impl Case {
 
 /// On one thread each.
 const ENGINES: &[&str] = if cfg!(feature = "torch") { &["native", "torch"] } else { &["native"] };
-
-fn batches(config: &Config, batch: usize, rng: &mut Rng) -> (HighBatch, LowBatch) {
-    let shape = config.shape();
-    let mut windows =
-        || (0..batch * 3 * shape.window).map(|_| ItemId(rng.random_range(0..N_ITEMS))).collect::<Vec<_>>();
-    let windows = [windows(), windows(), windows(), windows()];
-    let mut goals = || {
-        (0..batch * shape.n_goals * shape.n_dims).map(|_| rng.random_range(-1.9..1.9)).collect::<Vec<f32>>()
-    };
-    let goals = [goals(), goals()];
-    let [high_windows, high_next, low_windows, low_next] = windows;
-    let [high_goals, low_goals] = goals;
-    let high = HighBatch {
-        windows: high_windows,
-        next_windows: high_next,
-        goals: high_goals,
-        feedback: (0..batch * shape.n_steps).map(|i| (i % 7 == 0).into()).collect(),
-        terminated: vec![0; batch],
-        policy_versions: vec![1; batch],
-        ..HighBatch::default()
-    };
-    let low = LowBatch {
-        windows: low_windows,
-        next_windows: low_next,
-        goals: low_goals,
-        items: (0..batch).map(|_| ItemId(rng.random_range(0..N_ITEMS))).collect(),
-        feedback: (0..batch).map(|i| (i % 5 == 0).into()).collect(),
-        positions: (0..batch).map(|i| (i % shape.n_steps) as u8).collect(),
-        terminated: vec![0; batch],
-        policy_versions: vec![1; batch],
-        ..LowBatch::default()
-    };
-    (high, low)
-}
 
 fn answer(line: &str, cases: &mut HashMap<String, Case>) -> Result<String> {
     let words: Vec<&str> = line.split_whitespace().collect();

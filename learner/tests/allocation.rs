@@ -5,37 +5,14 @@
 // A test fails by panicking, in its helpers too.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../common/agent/tests/counting/mod.rs"]
+mod counting;
 mod fixture;
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicUsize, Ordering},
-};
-
 use common::config::{GoalConditioning, TargetAction};
+use counting::allocations;
 use fixture::{config, high, items, low};
 use learner::engine::{Engine, native::NativeEngine};
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: passes every call on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.dealloc(p, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Loss of both critics and the actor, mean Q, target and reward, by head, of two levels.
 const VECTORS_OF_METRICS: usize = 2 * 6;
@@ -55,9 +32,9 @@ fn a_warm_update_allocates_its_metrics_only() {
             engine.update(high, low).unwrap();
         }
         for (high, low) in &batches {
-            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            let before = allocations();
             let metrics = engine.update(high, low).unwrap();
-            let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+            let allocations = allocations() - before;
             assert_eq!(allocations, VECTORS_OF_METRICS, "{learner_threads} threads, {metrics:?}");
         }
     }

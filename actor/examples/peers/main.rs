@@ -14,6 +14,8 @@
 
 mod bare;
 mod cpu;
+#[path = "../../../learner/benches/services/socket.rs"]
+mod loopback;
 mod policy;
 mod rollout;
 #[path = "../../../replay/benches/service/rows.rs"]
@@ -81,7 +83,7 @@ fn answer(line: &str, state: &mut Kept) -> Result<Reply> {
         "tcp-insert" => entry(&mut state.tcp, size()?, || socket::Case::start(size()?))?.insert(seconds),
         "tcp-sample" => entry(&mut state.tcp, size()?, || socket::Case::start(size()?))?.sample(seconds),
         "copy" => Ok(vec![("gb_per_s", table::copy_gb_per_s())]),
-        "loopback" => Ok(vec![("gb_per_s", socket::loopback_gb_per_s()?)]),
+        "loopback" => Ok(vec![("gb_per_s", loopback::bytes_a_second()? / 1e9)]),
         other => bail!("no case `{other}`"),
     }
 }

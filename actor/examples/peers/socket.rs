@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::{
     ROWS, Reply, at,
@@ -111,25 +111,4 @@ pub(crate) fn sampled(times: &[f64], cpu_s: f64) -> Reply {
         ("p50_ms", 1e3 * at(times, 0.5)),
         ("p99_ms", 1e3 * at(times, 0.99)),
     ]
-}
-
-/// GB a second from one thread to another, in pieces of 32 KiB.
-pub(crate) fn loopback_gb_per_s() -> Result<f64> {
-    const PIECE: usize = 32 << 10;
-    const BYTES: usize = 1 << 29;
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
-    let sender = thread::spawn(move || -> std::io::Result<()> {
-        let mut stream = TcpStream::connect(address)?;
-        let piece = vec![7_u8; PIECE];
-        (0..BYTES / PIECE).try_for_each(|_| stream.write_all(&piece))
-    });
-    let (mut stream, _) = listener.accept()?;
-    let (mut piece, mut received, begun) = (vec![0_u8; PIECE], 0, Instant::now());
-    while received < BYTES {
-        received += stream.read(&mut piece).context("the sender has gone")?;
-    }
-    let seconds = begun.elapsed().as_secs_f64();
-    sender.join().expect("the sender does not panic")?;
-    Ok(BYTES as f64 / seconds / 1e9)
 }

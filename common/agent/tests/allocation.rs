@@ -3,40 +3,16 @@
 // A test fails by panicking, in its helpers too.
 #![allow(clippy::unwrap_used)]
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+mod counting;
+
+use std::sync::Arc;
 
 use agent::{Address, Chooser, Explorer, Guidance, Policy, Scratch, Sessions, exploration::Turn};
 use common::{
     ItemId, ItemTable, RecallSet,
     config::{Config, Preset},
 };
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: passes every call on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.dealloc(p, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use counting::allocations;
 
 /// Eq 9, then the critic's choice of five: one test, since the counter is the process's.
 #[test]
@@ -77,9 +53,9 @@ fn a_warm_step(rescored_items: usize) {
     for _ in 0..30 {
         step(&[3, 4, 17]);
     }
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = allocations();
     for selected in [&[][..], &[0], &[1, 2]] {
         step(selected);
     }
-    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed), before);
+    assert_eq!(allocations(), before);
 }

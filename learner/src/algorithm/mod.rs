@@ -16,8 +16,9 @@
 //! | `losses` | 15, 16, 18, 19 |
 //! | `adam`, [`groups`], `soft_update` | the optimiser and what it moves together; the target networks |
 //!
-//! [`settings`], [`layout`], [`initial`], [`shares`], [`noise`] and [`groups`] know no tensors: both engines use them. The others are the forms of
-//! the torch engine, and part of the cargo feature `torch`; the native engine's are in `engine/native`.
+//! [`settings`], [`layout`], [`initial`], [`shares`], [`noise`] and [`groups`] know no tensors: both engines use them. The
+//! others are the forms of the torch engine, and part of the cargo feature `torch`; the native engine has its own in
+//! `engine/native`.
 //!
 //! Letters in shapes: B rows of a batch, N window, n item embedding, w encoder width, k head width, M goals, c steps of a
 //! period, H heads (M at the high level, 1 at the low one), V items, D = w + features behind the state. Deviations from

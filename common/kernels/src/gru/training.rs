@@ -36,7 +36,7 @@ pub fn step_forward(
     let hidden = hidden.as_mut_ptr();
     let before = before.map(<[f32]>::as_mut_ptr);
     // SAFETY: checked above.
-    unsafe { dispatch(level, Forward { n_rows, width, gates, stride, hidden, before }) }
+    unsafe { dispatch(level, Rows { n_rows, width, gates, stride, step: Forward { width, hidden, before } }) }
 }
 
 /// The way back through a step.
@@ -59,7 +59,9 @@ pub fn step_backward(
     let (stride, gates) = (gates.stride, gates.data.as_mut_ptr());
     let (before, d_hidden) = (before.as_ptr(), d_hidden.as_mut_ptr());
     // SAFETY: checked above.
-    unsafe { dispatch(level, Backward { n_rows, width, gates, stride, before, d_hidden }) }
+    unsafe {
+        dispatch(level, Rows { n_rows, width, gates, stride, step: Backward { width, before, d_hidden } })
+    }
 }
 
 fn check((n_rows, width): (usize, usize), gates: &RowMajorMut<'_>, hidden: usize) {
@@ -70,16 +72,25 @@ fn check((n_rows, width): (usize, usize), gates: &RowMajorMut<'_>, hidden: usize
     assert!(n_rows * width <= hidden, "[{n_rows}, {width}] does not fit in {hidden}");
 }
 
-struct Forward {
+/// What a step does to one vector of the units of a row.
+trait Step {
+    /// `gates` and `at` are the places of the vector's units in a row of gates and in the `[rows, w]` of hidden states.
+    ///
+    /// # Safety
+    /// The CPU has the instructions of `S`; a vector, or the lanes of `tail` where masked, lies within the slices there.
+    unsafe fn units<S: Simd, const MASKED: bool>(&self, gates: *mut f32, at: usize, tail: S::Mask);
+}
+
+/// A step over all units of all rows.
+struct Rows<T> {
     n_rows: usize,
     width: usize,
     gates: *mut f32,
     stride: usize,
-    hidden: *mut f32,
-    before: Option<*mut f32>,
+    step: T,
 }
 
-impl Kernel for Forward {
+impl<T: Step> Kernel for Rows<T> {
     type Output = ();
 
     #[inline(always)]
@@ -92,18 +103,24 @@ impl Kernel for Forward {
                 let gates = self.gates.add(row * self.stride);
                 let mut j = 0;
                 while j + S::LANES <= w {
-                    self.units::<S, false>(gates.add(j), row * w + j, tail);
+                    self.step.units::<S, false>(gates.add(j), row * w + j, tail);
                     j += S::LANES;
                 }
                 if j < w {
-                    self.units::<S, true>(gates.add(j), row * w + j, tail);
+                    self.step.units::<S, true>(gates.add(j), row * w + j, tail);
                 }
             }
         }
     }
 }
 
-impl Forward {
+struct Forward {
+    width: usize,
+    hidden: *mut f32,
+    before: Option<*mut f32>,
+}
+
+impl Step for Forward {
     #[inline(always)]
     unsafe fn units<S: Simd, const MASKED: bool>(&self, gates: *mut f32, at: usize, tail: S::Mask) {
         let w = self.width;
@@ -128,39 +145,12 @@ impl Forward {
 }
 
 struct Backward {
-    n_rows: usize,
     width: usize,
-    gates: *mut f32,
-    stride: usize,
     before: *const f32,
     d_hidden: *mut f32,
 }
 
-impl Kernel for Backward {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let w = self.width;
-        // SAFETY: full vectors end at or before w, the masked one covers exactly the rest.
-        unsafe {
-            let tail = S::mask(w % S::LANES);
-            for row in 0..self.n_rows {
-                let gates = self.gates.add(row * self.stride);
-                let mut j = 0;
-                while j + S::LANES <= w {
-                    self.units::<S, false>(gates.add(j), row * w + j, tail);
-                    j += S::LANES;
-                }
-                if j < w {
-                    self.units::<S, true>(gates.add(j), row * w + j, tail);
-                }
-            }
-        }
-    }
-}
-
-impl Backward {
+impl Step for Backward {
     #[inline(always)]
     unsafe fn units<S: Simd, const MASKED: bool>(&self, gates: *mut f32, at: usize, tail: S::Mask) {
         let w = self.width;
