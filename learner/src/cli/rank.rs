@@ -186,7 +186,9 @@ fn fit(args: &Args, data: &Data) -> Result<Vec<Box<dyn Ranker>>> {
     for name in args.methods.iter().filter(|name| *name != RANDOM) {
         let method = by_name(name, Budget::Quick).with_context(|| {
             let known: Vec<_> = all(Budget::Quick).iter().map(|method| method.name()).collect();
-            format!("no method `{name}`; there are {}", known.join(", "))
+            let others =
+                if cfg!(feature = "torch") { "" } else { " (others need libtorch, which this build lacks)" };
+            format!("no method `{name}`; there are {}{others}", known.join(", "))
         })?;
         say(&format!("fitting {name} to {} training sessions", data.train.n_sessions()));
         let training = TrainingData {

@@ -9,6 +9,7 @@ use sim::OpenWorld;
 use super::{Outcome, bar, print_lines, say, scale, threads};
 use crate::{
     baselines::InteractionLog,
+    engine::choice::NEEDS_TORCH,
     reproduce::{
         Budget, Cell, CellResult, Experiment, Scale, Summary,
         experiment::{self, Variant},
@@ -82,6 +83,7 @@ pub(super) fn cell(args: &CellArgs) -> Result<Outcome> {
 
 /// Runs what is missing, then writes tables, figures and the report.
 pub(super) fn run(args: &Args) -> Result<Outcome> {
+    ensure!(cfg!(feature = "torch"), "some of the methods to compare need libtorch, and {NEEDS_TORCH}");
     let (experiments, budget) = (experiments(&args.what)?, budget(args)?);
     let known: Vec<&str> = methods::all().iter().map(|method| method.id).collect();
     for id in &args.methods {

@@ -10,7 +10,6 @@ use super::torch::{TorchEngine, device};
 use super::{Engine, Error, native::NativeEngine};
 
 /// What to do about a build that lacks libtorch.
-#[cfg(not(feature = "torch"))]
 pub(crate) const NEEDS_TORCH: &str = "this program was built without libtorch (--no-default-features): run make setup, then build it without that flag";
 
 /// `train.engine` with `auto` made out: native where `train.device` is a CPU, torch elsewhere.
