@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures ours against peers from PyPI, turn by turn in one run (docs/benchmarks.md).
 # PROFILE=dev measures binaries of the profile `dev` instead of `release`; PEERS_VENV and PEERS_VENV_REVERB name venvs that
-# are there already; ROUNDS, SECONDS, UPDATE_DOCS=1 as in scripts/peers/run.py.
+# are there already; ROUNDS, TURN_SECONDS, UPDATE_DOCS=1 as in scripts/peers/run.py.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,7 +1,7 @@
 """Peers against ours, turn by turn in one run. See docs/benchmarks.md.
 
 `run.py OURS_FOLDER PYTHON PYTHON_OF_REVERB`: the folder of our built examples, the interpreters of the peers (`-`: none).
-ROUNDS (5) and SECONDS of a measurement (0.5) come from the environment; with UPDATE_DOCS=1 the tables go into
+ROUNDS (5) and TURN_SECONDS of a measurement (0.5) come from the environment; with UPDATE_DOCS=1 the tables go into
 docs/benchmarks.md as well. What cannot be measured is a line that says why.
 """
 
@@ -15,7 +15,7 @@ import time
 from tables import Group, bars, docs, render
 
 HERE = pathlib.Path(__file__).parent
-ROUNDS, SECONDS = int(os.environ.get("ROUNDS", 5)), float(os.environ.get("SECONDS", 0.5))
+ROUNDS, SECONDS = int(os.environ.get("ROUNDS", 5)), float(os.environ.get("TURN_SECONDS", 0.5))
 OURS, PYTHON, PYTHON_OF_REVERB = sys.argv[1:4]
 ONE_CORE = ["taskset", "-c", "0"]
 ROW = 769
