@@ -26,7 +26,8 @@ class Policy:
         self.net = Actor(StackedEncoder, heads)
         encoder = self.net.encoder
         # [2, I, 3w]
-        self.projected = torch.baddbmm(encoder.input_bias, items.expand(2, -1, -1), encoder.input)
+        table = torch.cat([items, torch.zeros(1, N_DIMS)])
+        self.projected = torch.baddbmm(encoder.input_bias, table.expand(2, -1, -1), encoder.input)
 
     def act(self, windows):
         """`[2, E, N]` ids to `[E, heads n]`."""
@@ -135,4 +136,5 @@ def rollout(seconds):
     return {"steps_per_s": steps / (time.perf_counter() - begun)}
 
 
-serve({"act": act, "rollout": rollout})
+if __name__ == "__main__":
+    serve({"act": act, "rollout": rollout})

@@ -1,21 +1,24 @@
 """Peers against ours, turn by turn in one run. See docs/benchmarks.md.
 
 `run.py OURS_FOLDER PYTHON PYTHON_OF_REVERB`: the folder of our built examples, the interpreters of the peers (`-`: none).
-ROUNDS (5) and TURN_SECONDS of a measurement (0.5) come from the environment; with UPDATE_DOCS=1 the tables go into
-docs/benchmarks.md as well. What cannot be measured is a line that says why.
+ROUNDS (5), TURN_SECONDS of a measurement (0.5) and the environment steps of a whole training TRAIN_STEPS (300,000; 0: leave it
+out) come from the environment; with UPDATE_DOCS=1 the tables go into docs/benchmarks.md as well. What cannot be measured is a line that says why.
 """
 
+import json
 import os
 import pathlib
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 
 from tables import Group, bars, docs, render
 
 HERE = pathlib.Path(__file__).parent
 ROUNDS, SECONDS = int(os.environ.get("ROUNDS", 5)), float(os.environ.get("TURN_SECONDS", 0.5))
+TRAIN_STEPS = int(os.environ.get("TRAIN_STEPS", 300_000))
 OURS, PYTHON, PYTHON_OF_REVERB = sys.argv[1:4]
 ONE_CORE = ["taskset", "-c", "0"]
 ROW = 769
@@ -78,6 +81,29 @@ def measure(group, entrants):
     return group
 
 
+class Learner:
+    """`learner train` of ours, asked as a program is."""
+
+    def ask(self, line):
+        """`train STEPS SEED`: seconds of the whole process, its one evaluation as in train.py."""
+        _, steps, seed = line.split()
+        with tempfile.TemporaryDirectory() as folder:
+            run = f"{folder}/run"
+            settings = {"train.evaluate_every": steps, "train.evaluation_sessions": 1024, "train.checkpoint_every": steps}
+            command = [f"{OURS}/../learner", "train", "--steps", steps, "--seed", seed, "--no-table", "--run-dir", run]
+            command += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+            begun = time.perf_counter()
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            seconds = time.perf_counter() - begun
+            if done.returncode:
+                return (done.stderr.strip() or "no word").splitlines()[-1]
+            last = json.loads(pathlib.Path(run, "metrics.jsonl").read_text().splitlines()[-1])
+            return {"seconds": seconds, "return": last["total"]["value"], "updates": last["updates"]}
+
+    def stop(self):
+        """Nothing goes on."""
+
+
 def update_gflop(batch):
     """Of the matrix products of one update: 5 forward and 2 backward passes a level (without gradients of the inputs)."""
     pairs, width, n_dims = 2 * 10 * batch, 64, 50
@@ -129,6 +155,22 @@ def main():
     group = Group("Actor: the whole loop in ShopWorld, 256 sessions", "environment steps/s", "steps_per_s")
     line = f"rollout {2 * SECONDS}"
     groups.append(measure(group, [("PyTorch + numpy", acting, line), ("ours", ours, line)]))
+
+    if TRAIN_STEPS:
+        # Seeds instead of rounds, three at most: whole trainings on all cores.
+        group = Group(f"End to end: a training of {TRAIN_STEPS:,} environment steps, preset tuned", "s", "seconds", smaller=True)
+        group.extra = ("reward of a session behind it", "return")
+        training = Program(list(script("train.py")))
+        for seed in range(min(ROUNDS, 3)):
+            for name, program, line in (
+                ("PyTorch + numpy, 1 thread", training, f"train {TRAIN_STEPS} {seed} 1"),
+                ("PyTorch + numpy, 2 threads", training, f"train {TRAIN_STEPS} {seed} 2"),
+                ("ours", Learner(), f"train {TRAIN_STEPS} {seed}"),
+            ):
+                print(f"  {group.title}: {name}, seed {seed}", file=sys.stderr, flush=True)
+                group.add(name, program.ask(line))
+        training.stop()
+        groups.append(group)
 
     probe = services.ask(f"insert {SECONDS}")
     step_bytes = 70 if isinstance(probe, str) else int(probe["row_bytes"])

@@ -62,8 +62,8 @@ class Users:
         draw = lambda: rng.choice(N_ITEMS, n_candidates, replace=False, shuffle=False)
         self.candidates = numpy.sort(numpy.stack([draw() for _ in range(n)]), axis=1)
         self.shown = numpy.zeros((n, n_candidates), "f4")
-        # [3, E, N]: skipped, clicked, ordered. Padding is item 0 here: the warm-up fills the windows that matter.
-        self.windows = numpy.zeros((3, n, WINDOW), "i8")
+        # [3, E, N]: skipped, clicked, ordered; N_ITEMS is padding.
+        self.windows = numpy.full((3, n, WINDOW), N_ITEMS, "i8")
         self.rows = numpy.arange(n)
 
     def normal(self, scale):

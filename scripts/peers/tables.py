@@ -14,6 +14,8 @@ class Group:
     def __init__(self, title, unit, key, smaller=False, cpu=False):
         self.title, self.unit, self.key, self.smaller, self.cpu = title, unit, key or "value", smaller, cpu
         self.replies, self.refused, self.floor = {}, {}, None
+        # (title, key) of one more column.
+        self.extra = None
 
     def add(self, name, reply):
         """One round's reply."""
@@ -57,6 +59,7 @@ def render(group):
     ours = group.best_of_ours()
     header = ["", group.unit, "ours ahead by"] + (["CPU us a row", "p50 / p99 ms"] if group.cpu else [])
     header += ["share of the floor"] if group.floor else []
+    header += [group.extra[0]] if group.extra else []
     lines = [f"### {group.title}", "", "| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
     for name in group.replies:
         cells = [f"**{name}**" if name.startswith("ours") else name, spread(group.values(name))]
@@ -67,6 +70,8 @@ def render(group):
             cells.append(" / ".join(map(number, late)) if group.values(name, "p50_ms") else "")
         if group.floor:
             cells.append(f"{100 * group.floor[1] / group.median(name):.0f}% of {group.floor[0]}")
+        if group.extra:
+            cells.append(spread(group.values(name, group.extra[1])))
         lines.append("| " + " | ".join(cells) + " |")
     lines += [f"| {name} | not measured: {why} |" + " |" * (len(header) - 2) for name, why in group.refused.items()]
     return "\n".join([*lines, ""])
@@ -82,6 +87,8 @@ BARS = [
     ("Actor: policy and mapping, 256", "PyTorch tuned", 2.3),
     ("Actor: policy and mapping, 1 ", "PyTorch tuned", 12),
     ("Actor: the whole loop", "PyTorch + numpy", 5),
+    ("End to end", "PyTorch + numpy, 1", 3),
+    ("End to end", "PyTorch + numpy, 2", 3),
     ("Replay: insert", "bare tonic, our", 0.8),
     ("Replay: insert", "raw TCP", 1),
     ("Replay: insert", "Reverb", 40),

@@ -15,6 +15,7 @@ use crate::{
         Case, Row, Study, Target, case,
         cluster::{Order, Programs},
         measure::RunFigures,
+        study::SINGLE_NODE,
         tables,
     },
     train::{self, Interrupt},
@@ -24,6 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   learner scale --actors 1,2,4,8 --steps 400000     four clusters, one after the other; table, plot, scaling.json
   learner scale --actors 1,4 --seeds 5 --target 4.5 five seeds each, held to a return of 4.5
+  learner scale --actors 0,2 --shards 2 --seeds 5   does a cluster arrive where the single node (0) does?
   learner scale --out runs/scale                    go on with a study: finished rows are not run again
   learner scale --collect runs/a1 runs/a8 --actors 1,8   the same table from runs elsewhere (Kubernetes)
   learner scale --model                             1 to 4096 actors, from the costs that the study measured
@@ -39,7 +41,7 @@ than 5%, the table says so. A row whose target was not reached says that, and ha
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Actor processes of each row.
+    /// Actor processes of each row; 0 is the single node, `learner train`, that clusters are then held against.
     #[arg(long, value_name = "A,B,..", value_delimiter = ',', default_value = "1,2,4,8")]
     actors: Vec<u64>,
     /// Replay shards of every row (replay.shards).
@@ -88,7 +90,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     }
     ensure!(!args.actors.is_empty(), "--actors names no number");
     for &actors in &args.actors {
-        ensure!((1..=1024).contains(&actors), "--actors {actors} is outside 1 to 1024");
+        ensure!(actors <= 1024, "--actors {actors} is outside 0 to 1024");
     }
     if !args.collect.is_empty() {
         return collect(args);
@@ -113,7 +115,7 @@ pub(super) struct Runs<'a> {
     pub(super) out: &'a Path,
     /// Settings but for the seed.
     pub(super) config: &'a Config,
-    /// Actor processes, ascending.
+    /// Actor processes, ascending; [`SINGLE_NODE`] is one.
     pub(super) actors: &'a [u64],
     /// From the setting on.
     pub(super) seeds: u64,
@@ -136,8 +138,13 @@ impl Runs<'_> {
                 rows.push(row);
             }
         }
-        let first = out.join(format!("actors-{}-seed-{}", actors[0], config.seed));
-        let case = case::of(&first.join("run"), &rows)?;
+        let clusters: Vec<Row> = rows.iter().filter(|row| row.actors != SINGLE_NODE).cloned().collect();
+        let case = match actors.iter().find(|&&actors| actors != SINGLE_NODE) {
+            Some(actors) => {
+                case::of(&out.join(format!("actors-{actors}-seed-{}", config.seed)).join("run"), &clusters)?
+            }
+            None => None,
+        };
         let about = vec![
             format!(
                 "learner {} on {} with {cores} cores, {} {}; {}, {} shards, {} steps, {} updates a step; all processes \
@@ -256,6 +263,9 @@ fn conclude(args: &Args, study: &Study) -> Result<Outcome> {
         None => print_lines("no target: the runs did not end higher than they began; give one by --target"),
     }
     print_lines(&table.text());
+    for line in tables::against_single_node(study) {
+        print_lines(&line);
+    }
     let unfair = study.unfair();
     for reason in &unfair {
         print_lines(&format!("NOT COMPARABLE: {reason}"));

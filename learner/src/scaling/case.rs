@@ -30,7 +30,8 @@ const BANDWIDTH: f64 = 1e9;
 /// Between machines of one place.
 const LATENCY: f64 = 0.0002;
 
-/// The case of the run in `path`, with the costs of all `rows`. `None` if no row has its CPU measured.
+/// The case of the run in `path`, with the costs of all `rows`, which are clusters. `None` if no row has its CPU
+/// measured, or there is no row.
 ///
 /// # Errors
 /// A run directory without settings or policy.

@@ -1,4 +1,4 @@
-//! A real cluster on this machine, for one run.
+//! A real cluster on this machine, for one run; without an actor the single node that clusters are held against.
 //!
 //! In: settings, numbers of actors and shards, a folder; out: a finished run directory and the [`CpuUse`] of its processes.
 //! The programs `replay` and `actor` lie beside this one, which is the learner. Owner of all processes it starts:
@@ -17,7 +17,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use common::config::Config;
 
-use super::cpu::{CpuSample, CpuUse, process_s};
+use super::{
+    cpu::{CpuSample, CpuUse, process_s},
+    study::SINGLE_NODE,
+};
 use crate::{
     run_dir::{RunDir, metrics::TimingRecord, read_lines},
     train::Interrupt,
@@ -117,7 +120,7 @@ impl Processes {
 pub struct Order<'a> {
     /// Settings; addresses are filled in.
     pub config: &'a Config,
-    /// Actor processes.
+    /// Actor processes, or [`SINGLE_NODE`].
     pub actors: u64,
     /// A new folder.
     pub folder: &'a Path,
@@ -144,7 +147,9 @@ impl Order<'_> {
         let (settings, listen) = self.settings()?;
         let begun = Instant::now();
         let mut processes = Processes::default();
-        for (k, address) in listen.iter().enumerate() {
+        let single_node = self.actors == SINGLE_NODE;
+        let shards = if single_node { &[] } else { listen.as_slice() };
+        for (k, address) in shards.iter().enumerate() {
             let listen = format!("cluster.replay_listen={address}");
             let shard = k.to_string();
             let arguments = ["--config", text(&settings)?, "--shard", &shard, "--set", &listen];
@@ -160,8 +165,9 @@ impl Order<'_> {
             processes.actors.push(start(&programs.actor, &arguments, &logs.join(format!("{name}.log")))?);
         }
         let run_path = self.run_path();
-        let arguments =
-            ["train", "--cluster", "--no-table", "--config", text(&settings)?, "--run-dir", text(&run_path)?];
+        let mut arguments =
+            vec!["train", "--no-table", "--config", text(&settings)?, "--run-dir", text(&run_path)?];
+        arguments.extend((!single_node).then_some("--cluster"));
         processes.learner = Some(start(&programs.learner, &arguments, &logs.join("learner.log"))?);
         self.watch(processes, (begun, &logs), interrupt, progress)
     }

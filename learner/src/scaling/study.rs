@@ -1,25 +1,29 @@
-//! The convergence study: runs of different numbers of actors side by side.
+//! The convergence study: runs of different numbers of actors side by side, with the single-node run as their control.
 //!
-//! In: [`Row`]s of runs; out: the return that all are held to, the time and the steps each took to it, and whether the rows
-//! may be compared at all. A run that did not get there has no number.
+//! In: [`Row`]s of runs; out: the return that all are held to, the time and the steps each took to it, whether clusters
+//! arrive where a single node does, and whether the rows may be compared at all. A run that did not get there has no
+//! number.
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::{costs::Case, cpu::CpuUse, measure::RunFigures};
+use crate::evaluation::{Estimate, statistics::together};
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 /// Update ratios that differ by more than this are no fair comparison.
 pub const RATIO_TOLERANCE: f64 = 0.05;
+/// Actors of a row whose one process holds everything, replay and rollouts included: `learner train`.
+pub const SINGLE_NODE: u64 = 0;
 /// `auto`: this share of the way from the first evaluations to the end of the row that ended lowest.
 pub const AUTO_SHARE: f64 = 0.9;
 
 /// One run of the study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// Actor processes.
+    /// Actor processes, or [`SINGLE_NODE`].
     pub actors: u64,
     /// Replay shards.
     pub shards: u64,
@@ -40,7 +44,7 @@ pub struct Study {
     pub about: Vec<String>,
     /// In the order of actors, then seeds.
     pub rows: Vec<Row>,
-    /// Costs and setup for the model, if they were measured; of the row with the fewest actors.
+    /// Costs and setup for the model, if they were measured; of the cluster with the fewest actors.
     pub case: Option<Case>,
 }
 
@@ -65,10 +69,19 @@ impl std::str::FromStr for Target {
     }
 }
 
+/// What a row is called.
+pub fn name(actors: u64) -> String {
+    match actors {
+        SINGLE_NODE => "single node".to_owned(),
+        1 => "1 actor".to_owned(),
+        _ => format!("{actors} actors"),
+    }
+}
+
 /// All seeds of one number of actors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group<'a> {
-    /// Actor processes.
+    /// Actor processes, or [`SINGLE_NODE`].
     pub actors: u64,
     /// Its runs, by seed.
     pub rows: Vec<&'a Row>,
@@ -146,12 +159,38 @@ impl Study {
         (end > first).then_some(first + AUTO_SHARE * (end - first))
     }
 
+    /// What clusters end above the single node, in reward a session: the mean over the seeds that both have of the
+    /// differences of their last evaluations, with Student's interval (95% for all clusters together), and the number
+    /// of those seeds. Empty without a single node, or where fewer than two seeds are shared.
+    pub fn above_single_node(&self) -> Vec<(u64, Estimate, usize)> {
+        let groups = self.groups();
+        let Some((control, clusters)) = groups.split_first().filter(|(first, _)| first.actors == SINGLE_NODE)
+        else {
+            return Vec::new();
+        };
+        let end = |row: &Row| row.run.evaluations.last().map(|e| e.total.value);
+        let differences = |cluster: &Group<'_>| -> Vec<f64> {
+            let control =
+                |seed| control.rows.iter().find(|row| row.run.seed == seed).and_then(|row| end(row));
+            cluster.rows.iter().filter_map(|row| Some(end(row)? - control(row.run.seed)?)).collect()
+        };
+        let all = clusters.iter().map(|cluster| (cluster.actors, differences(cluster)));
+        let all: Vec<_> = all.filter(|(_, values)| values.len() > 1).collect();
+        let comparisons = all.len();
+        all.into_iter()
+            .map(|(actors, values)| {
+                let seeds = values.len();
+                (actors, together::mean(&[values], comparisons), seeds)
+            })
+            .collect()
+    }
+
     /// Why the rows are no fair comparison; empty if they are one.
     pub fn unfair(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         for row in &self.rows {
             let RunFigures { env_steps, budget, asked_ratio, seed, .. } = row.run;
-            let name = format!("{} actors, seed {seed}", row.actors);
+            let name = format!("{}, seed {seed}", name(row.actors));
             // The last record may lie a little before the end.
             if (env_steps as f64) < budget as f64 * (1.0 - RATIO_TOLERANCE) {
                 reasons.push(format!("{name}: ended after {env_steps} of {budget} environment steps"));
@@ -165,14 +204,19 @@ impl Study {
                 ));
             }
         }
-        let differ = |what: &str, of: &dyn Fn(&Row) -> f64, tolerance: f64| {
-            let Spread { low, high, .. } = Spread::of(self.rows.iter().map(of))?;
-            let text = format!("{what} differ between rows, from {low:.3e} to {high:.3e}");
-            (high > low * (1.0 + tolerance)).then_some(text)
+        let differ_in =
+            |rows: &mut dyn Iterator<Item = &Row>, what: &str, of: &dyn Fn(&Row) -> f64, tolerance: f64| {
+                let Spread { low, high, .. } = Spread::of(rows.map(of))?;
+                let text = format!("{what} differ between rows, from {low:.3e} to {high:.3e}");
+                (high > low * (1.0 + tolerance)).then_some(text)
+            };
+        let differ = |what: &str, of: &dyn Fn(&Row) -> f64, tolerance| {
+            differ_in(&mut self.rows.iter(), what, of, tolerance)
         };
         reasons.extend(differ("budgets of environment steps", &|row| row.run.budget as f64, 0.0));
         reasons.extend(differ("updates an environment step", &|row| row.run.update_ratio(), RATIO_TOLERANCE));
-        reasons.extend(differ("shards", &|row| row.shards as f64, 0.0));
+        let mut clusters = self.rows.iter().filter(|row| row.actors != SINGLE_NODE);
+        reasons.extend(differ_in(&mut clusters, "shards", &|row| row.shards as f64, 0.0));
         reasons.extend(differ("cores", &|row| row.cores.unwrap_or(0.0), 0.0));
         reasons.extend(differ("updates between versions", &|row| row.run.publish_every as f64, 0.0));
         reasons

@@ -7,8 +7,9 @@ use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 use super::{
     costs::{Case, Setup},
     model::{Prediction, predict},
-    study::{Group, Row, Spread, Study},
+    study::{Group, Row, SINGLE_NODE, Spread, Study, name},
 };
+use crate::evaluation::Estimate;
 
 /// Numbers of actors of the model's table: 1 to 4096.
 pub const ACTORS: [u64; 13] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096];
@@ -85,7 +86,7 @@ pub fn study(study: &Study, target: Option<f64>) -> Cells {
         };
         let of = |value: &dyn Fn(&Row) -> Option<f64>| spread(group.spread(value), "unknown");
         vec![
-            group.actors.to_string(),
+            if group.actors == SINGLE_NODE { name(SINGLE_NODE) } else { group.actors.to_string() },
             seconds,
             steps,
             of(&|row| row.run.evaluations.last().map(|e| e.total.value)),
@@ -98,6 +99,25 @@ pub fn study(study: &Study, target: Option<f64>) -> Cells {
         ]
     };
     Cells { header, rows: study.groups().iter().map(line).collect() }
+}
+
+/// Whether clusters arrive where the single node does, a sentence a cluster.
+pub fn against_single_node(study: &Study) -> Vec<String> {
+    let sentence = |(actors, difference, seeds): (u64, Estimate, usize)| {
+        let Estimate { value, low, high } = difference;
+        let verdict = if low > 0.0 {
+            "above it, beyond chance"
+        } else if high < 0.0 {
+            "below it, beyond chance"
+        } else {
+            "the same within the interval"
+        };
+        format!(
+            "{} against the single node: last return {value:+.2} ({low:+.2} to {high:+.2}) over {seeds} seeds, {verdict}",
+            name(actors)
+        )
+    };
+    study.above_single_node().into_iter().map(sentence).collect()
 }
 
 /// `scaling.csv`: a line for each run, empty where a figure is not known or the target was not reached.

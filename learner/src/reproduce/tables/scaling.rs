@@ -6,7 +6,7 @@ use super::super::{
 };
 use crate::scaling::{
     Study, Target, predict,
-    study::{Group, Spread},
+    study::{Group, Spread, name},
     tables,
 };
 
@@ -27,10 +27,6 @@ pub(super) fn section(study: &Study) -> (Vec<Table>, Vec<Figure>) {
     let mut figures = vec![curves(study)];
     figures.extend(target.map(|target| seconds(study, target)));
     (vec![table], figures)
-}
-
-fn name(actors: u64) -> String {
-    if actors == 1 { "1 actor".to_owned() } else { format!("{actors} actors") }
 }
 
 /// Sentences: whether the rows may be compared, what more actors brought, what limits them.

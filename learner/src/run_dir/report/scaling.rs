@@ -13,8 +13,8 @@ use super::{
 };
 use crate::scaling::{
     Study,
-    study::{Group, Spread},
-    tables::Cells,
+    study::{Group, Spread, name},
+    tables::{Cells, against_single_node},
 };
 
 /// The time to the target as one picture; `None` if no row reached it.
@@ -33,9 +33,8 @@ fn bars(
 ) -> Bars {
     let bar = |group: &Group<'_>| {
         let reached = target.and_then(|target| group.reached(target)).map(&of);
-        let name = if group.actors == 1 { "1 actor".to_owned() } else { format!("{} actors", group.actors) };
         Bar {
-            name,
+            name: name(group.actors),
             parts: reached.map(|spread| (spread.mean, 1.0)).into_iter().collect(),
             interval: reached.filter(|s| s.high > s.low).map(|s| (s.low, s.high)),
             colour: if id == "seconds" { BLUE } else { GREEN },
@@ -67,7 +66,7 @@ fn curves(study: &Study) -> Plot {
     let groups = study.groups();
     let series = groups.iter().enumerate().flat_map(|(k, group)| {
         group.rows.iter().map(move |row| Series {
-            name: format!("{} actors", row.actors),
+            name: name(row.actors),
             colour: LINES[k % LINES.len()],
             points: row
                 .run
@@ -113,6 +112,7 @@ pub fn page(
         result += &svg.map_or_else(String::new, |svg| format!("<figure class=\"wide\">\n{svg}</figure>\n"));
     }
     result += &table_of_words(&table.header, &table.rows);
+    result.extend(against_single_node(study).iter().map(|line| paragraph(line)));
     let curves = curves(study).svg().map_err(Error::drawing("evaluation reward"))?;
     let curves = curves.map_or_else(
         || paragraph("No run was evaluated."),

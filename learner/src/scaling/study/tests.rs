@@ -88,6 +88,53 @@ fn rows_that_are_no_fair_comparison_say_why() {
 }
 
 #[test]
+fn clusters_are_held_against_the_single_node_seed_by_seed() {
+    let ending = |actors, seed, end| row(actors, seed, 1.0, [1.0, 2.0, 3.0, end]);
+    let mut rows =
+        vec![ending(SINGLE_NODE, 0, 4.0), ending(SINGLE_NODE, 1, 6.0), ending(SINGLE_NODE, 2, 5.0)];
+    // Whatever shards the single node's row names, it has none.
+    rows[0].shards = 9;
+    rows.extend([
+        ending(2, 0, 4.1),
+        ending(2, 1, 5.8),
+        ending(2, 2, 5.4),
+        ending(4, 0, 7.1),
+        ending(4, 1, 8.9),
+    ]);
+    // A seed that the single node has not is no pair.
+    rows.push(ending(4, 7, 99.0));
+    let study = study(rows);
+    let found = study.above_single_node();
+    assert_eq!(
+        found.iter().map(|(actors, _, seeds)| (*actors, *seeds)).collect::<Vec<_>>(),
+        [(2, 3), (4, 2)]
+    );
+    // Differences 0.1, -0.2, 0.4 and Student's t of two degrees of freedom at 98.75%, as there are two clusters: 6.205.
+    let expected = 6.205 * 0.3 / 3.0_f64.sqrt();
+    assert!(
+        (found[0].1.value - 0.1).abs() < 1e-9 && (found[0].1.margin() - expected).abs() < 1e-3,
+        "{found:?}"
+    );
+    let lines = tables::against_single_node(&study);
+    assert!(
+        lines[0]
+            .starts_with("2 actors against the single node: last return +0.10 (-0.97 to +1.17) over 3 seeds")
+    );
+    assert!(lines[0].ends_with("the same within the interval"), "{lines:?}");
+    assert!(study.unfair().is_empty(), "{:?}", study.unfair());
+    assert_eq!(tables::study(&study, None).rows[0][0], "single node");
+}
+
+#[test]
+fn a_cluster_beyond_the_single_node_is_named_so() {
+    let rows = [(SINGLE_NODE, 4.0), (2, 3.0)].into_iter().flat_map(|(actors, end)| {
+        (0..4).map(move |seed| row(actors, seed, 1.0, [1.0, 1.0, 1.0, end + 0.01 * (seed * actors) as f64]))
+    });
+    let below = tables::against_single_node(&study(rows.collect()));
+    assert!(below[0].ends_with("over 4 seeds, below it, beyond chance"), "{below:?}");
+}
+
+#[test]
 fn a_target_is_a_number_or_auto() {
     assert_eq!("auto".parse::<Target>().unwrap(), Target::Auto);
     assert_eq!("-1.5".parse::<Target>().unwrap(), Target::Return(-1.5));
