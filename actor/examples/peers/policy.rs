@@ -1,12 +1,14 @@
-//! Low-level policy and mapping of E sessions: 1,000 candidates each of 10,000 items, full windows, width 64.
+//! Low-level policy and mapping of E sessions: 1,000 candidates each of 10,000 items, full windows, width 64. Every window is
+//! another one at every step, so that no state is there already.
 
 use std::sync::Arc;
 
 use agent::{Guidance, Mapping, MappingScratch, Policy, Scratch, Sessions};
 use anyhow::Result;
 use common::{
-    ItemId, ItemTable, RecallSet,
+    Feedback, ItemId, ItemTable, RecallSet,
     config::{Config, Preset},
+    history::{self, N_WINDOWS},
     seed::Streams,
 };
 use rand::{RngExt, seq::index};
@@ -21,6 +23,7 @@ pub(crate) struct Case {
     policy: Policy,
     mapping: Mapping,
     windows: Vec<ItemId>,
+    n_steps: usize,
     recall: Vec<RecallSet>,
     scratch: Scratch,
     mapping_scratch: MappingScratch,
@@ -42,11 +45,12 @@ impl Case {
             RecallSet::new(drawn.iter().map(|i| ItemId(i as u32)).collect())
         };
         let recall = (0..n_sessions).map(|_| candidates()).collect();
-        let windows = 0..n_sessions * 3 * model.window;
+        let windows = 0..n_sessions * N_WINDOWS * model.window;
         let mut case = Self {
             policy: Policy::random(&model, table.clone(), 0)?,
             mapping: Mapping::new(table),
             windows: windows.map(|_| ItemId(rng.random_range(0..N_ITEMS as u32))).collect(),
+            n_steps: 0,
             recall,
             scratch: Scratch::default(),
             mapping_scratch: MappingScratch::default(),
@@ -60,6 +64,13 @@ impl Case {
     }
 
     fn step(&mut self) -> Result<()> {
+        self.n_steps += 1;
+        let of_session = self.windows.len() / self.items.len();
+        for (i, windows) in self.windows.chunks_exact_mut(of_session).enumerate() {
+            let item = ItemId(((self.n_steps * 7919 + i) % N_ITEMS) as u32);
+            history::push(windows, item, Feedback::Skip);
+            history::push(windows, item, Feedback::Click);
+        }
         let Self { mapping, recall, mapping_scratch, actions, items, .. } = self;
         let sessions = Sessions::all(&self.windows);
         self.policy.virtual_actions(sessions, Guidance::NONE, &mut self.scratch, actions);

@@ -1,14 +1,16 @@
 //! Speed of an actor's step: the low-level forward pass and the mapping, at the paper's sizes.
 //!
 //! `cargo bench -p agent`; the throughput column is session-steps/s of one core. 10,000 items, 1,000 candidates a
-//! session, N = 10, width 64, full windows (the dearest case).
+//! session, N = 10, width 64, full windows, every one of them new at every step (the dearest case: a session's step changes
+//! one or two).
 
 use std::sync::Arc;
 
 use agent::{Guidance, Mapping, MappingScratch, Policy, Scratch, Sessions};
 use common::{
-    ItemId, ItemTable, RecallSet,
+    Feedback, ItemId, ItemTable, RecallSet,
     config::{Config, Preset},
+    history::{self, N_WINDOWS},
     seed::Streams,
 };
 use divan::{Bencher, counter::ItemsCount};
@@ -16,6 +18,7 @@ use rand::{RngExt, seq::index};
 
 const N_ITEMS: usize = 10_000;
 const N_CANDIDATES: usize = 1_000;
+const WINDOW: usize = 10;
 const BATCHES: [usize; 2] = [1, 256];
 
 fn main() {
@@ -26,6 +29,7 @@ struct Case {
     policy: Policy,
     mapping: Mapping,
     windows: Vec<ItemId>,
+    n_steps: usize,
     recall: Vec<RecallSet>,
     scratch: Scratch,
     mapping_scratch: MappingScratch,
@@ -42,7 +46,7 @@ impl Case {
         let table = ItemTable::new(model.n_dims, model.bound, embeddings, categories, prices);
         let table = Arc::new(table.expect("random embeddings are valid"));
         let mut item = || ItemId(rng.random_range(0..N_ITEMS as u32));
-        let windows = (0..n_sessions * 3 * model.window).map(|_| item()).collect();
+        let windows = (0..n_sessions * N_WINDOWS * WINDOW).map(|_| item()).collect();
         let mut candidates = || {
             let drawn = index::sample(&mut rng, N_ITEMS, N_CANDIDATES);
             RecallSet::new(drawn.iter().map(|i| ItemId(i as u32)).collect())
@@ -51,6 +55,7 @@ impl Case {
             policy: Policy::random(&model, table.clone(), 0).expect("random weights fit"),
             mapping: Mapping::new(table),
             windows,
+            n_steps: 0,
             recall: (0..n_sessions).map(|_| candidates()).collect(),
             scratch: Scratch::default(),
             mapping_scratch: MappingScratch::default(),
@@ -60,6 +65,12 @@ impl Case {
     }
 
     fn forward(&mut self) {
+        self.n_steps += 1;
+        for (i, windows) in self.windows.chunks_exact_mut(N_WINDOWS * WINDOW).enumerate() {
+            let item = ItemId(((self.n_steps * 7919 + i) % N_ITEMS) as u32);
+            history::push(windows, item, Feedback::Skip);
+            history::push(windows, item, Feedback::Click);
+        }
         let sessions = Sessions::all(&self.windows);
         self.policy.virtual_actions(sessions, Guidance::NONE, &mut self.scratch, &mut self.actions);
     }

@@ -4,7 +4,7 @@
 
 use std::sync::{
     OnceLock,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use common::{
@@ -28,7 +28,13 @@ const MAX_PROJECTED_BYTES: usize = 64 << 20;
 // Windows are handed to the kernel as they are.
 const _: () = assert!(ItemId::PADDING.0 == kernels::gru::PADDING);
 
+/// Encoders made by this process.
+static ENCODERS: AtomicU64 = AtomicU64::new(0);
+
 pub(crate) struct Encoder {
+    /// No other encoder has it.
+    number: u64,
+    network: Network,
     windows: &'static [Kind],
     /// One a window.
     layers: Vec<Layer>,
@@ -52,6 +58,8 @@ impl Encoder {
             Layer::new(Gru::new(model.n_dims, width, parameters))
         };
         Self {
+            number: ENCODERS.fetch_add(1, Ordering::Relaxed),
+            network,
             windows,
             layers: GRUS[..windows.len()].iter().map(|name| layer(name)).collect(),
             width,
@@ -69,21 +77,34 @@ impl Encoder {
         out: RowMajorMut<'_>,
         scratch: &mut EncoderScratch,
     ) {
-        let (w, all) = (self.width, self.windows.len() * self.width);
-        let joined = sized(&mut scratch.joined, rows.len() * all);
+        let (w, k) = (self.width, self.windows.len());
+        let EncoderScratch { gru, changed, starts, new, joined, memories } = scratch;
+        let memory = &mut memories[self.network as usize];
+        memory.keep((self.number, level), windows.len() / (N_WINDOWS * length) * k, length, w);
+        let joined = sized(joined, rows.len() * k * w);
         for (i, (layer, &kind)) in self.layers.iter().zip(self.windows).enumerate() {
-            scratch.starts.clear();
-            scratch.starts.extend(rows.iter().map(|row| (row * N_WINDOWS + kind as usize) * length));
-            let sequences = Sequences { ids: bytemuck::cast_slice(windows), starts: &scratch.starts, length };
-            let inputs = layer.inputs(level, items, rows.len() * length);
-            // The i-th state starts i w columns in; with no rows there is nothing to write.
-            let data = joined.get_mut(i * w..).unwrap_or_default();
-            layer.gru.forward(level, inputs, sequences, RowMajorMut { data, stride: all }, &mut scratch.gru);
+            let start = |row: usize| (row * N_WINDOWS + kind as usize) * length;
+            changed.clear();
+            changed.extend(
+                rows.iter().filter(|&&row| memory.note(row * k + i, &windows[start(row)..][..length])),
+            );
+            starts.clear();
+            starts.extend(changed.iter().map(|&row| start(row)));
+            let sequences = Sequences { ids: bytemuck::cast_slice(windows), starts, length };
+            let inputs = layer.inputs(level, items, changed.len() * length);
+            let new = sized(new, changed.len() * w);
+            layer.gru.forward(level, inputs, sequences, RowMajorMut { data: new, stride: w }, gru);
+            for (&row, state) in changed.iter().zip(new.chunks_exact(w)) {
+                memory.states[(row * k + i) * w..][..w].copy_from_slice(state);
+            }
+        }
+        for (&row, joined) in rows.iter().zip(joined.chunks_exact_mut(k * w)) {
+            joined.copy_from_slice(&memory.states[row * k * w..][..k * w]);
         }
         // Eqs 3, 6
-        let a = Strided::rows(joined, all);
+        let a = Strided::rows(joined, k * w);
         let b = RowMajor { data: &self.merge_weight, stride: w };
-        gemm(level, (rows.len(), w, all), a, b, out, Init::Bias(&self.merge_bias));
+        gemm(level, (rows.len(), w, k * w), a, b, out, Init::Bias(&self.merge_bias));
     }
 }
 

@@ -4,13 +4,12 @@
 //! A choice compares the items of the groups nearest to the virtual action, exactly, and takes the best that is left. How
 //! often that is the best of all (recall@1) and what it costs: `cargo bench -p agent --bench item_search`.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError, Weak},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use common::{ItemTable, config::ItemSearch};
 use kernels::{InvertedFile, Level};
+
+use crate::per_table::PerTable;
 
 /// Items up to which [`ItemSearch::Auto`] compares all.
 pub const EXACT_ITEMS: usize = 100_000;
@@ -28,31 +27,23 @@ pub fn is_approximate(search: ItemSearch, n_candidates: usize, n_items: usize) -
     wanted && n_candidates == n_items
 }
 
-type Indexes = Vec<(Weak<ItemTable>, Arc<InvertedFile>)>;
-
-/// Those of the tables that live. It grows by one a table.
-static INDEXES: Mutex<Indexes> = Mutex::new(Vec::new());
+static INDEXES: PerTable<InvertedFile> = PerTable::new();
 
 /// The index of a table. Whoever asks first builds it (36 s for a million items on a busy core), the others wait.
 pub fn index(items: &Arc<ItemTable>, level: Level) -> Arc<InvertedFile> {
-    let mut indexes = INDEXES.lock().unwrap_or_else(PoisonError::into_inner);
-    indexes.retain(|(table, _)| table.strong_count() > 0);
-    let same = |table: &Weak<ItemTable>| std::ptr::eq(table.as_ptr(), Arc::as_ptr(items));
-    if let Some((_, index)) = indexes.iter().find(|(table, _)| same(table)) {
-        return Arc::clone(index);
-    }
-    let (n_items, begun, mut told) = (items.n_items(), Instant::now(), 0);
-    tracing::info!(items = n_items, "grouping the items by direction");
-    let progress = |done: usize, total: usize| {
-        let tenths = 10 * done / total.max(1);
-        if tenths > told && tenths < 10 {
-            told = tenths;
-            tracing::info!(items = n_items, percent = 10 * tenths, "grouping the items by direction");
-        }
-    };
-    let index = Arc::new(InvertedFile::new(level, items.unit_embeddings(), items.n_dims(), progress));
-    let (seconds, mb) = (begun.elapsed().as_secs_f32(), index.bytes() / 1_000_000);
-    tracing::info!(items = n_items, seconds, mb, "the items are grouped by direction");
-    indexes.push((Arc::downgrade(items), Arc::clone(&index)));
-    index
+    INDEXES.get(items, || {
+        let (n_items, begun, mut told) = (items.n_items(), Instant::now(), 0);
+        tracing::info!(items = n_items, "grouping the items by direction");
+        let progress = |done: usize, total: usize| {
+            let tenths = 10 * done / total.max(1);
+            if tenths > told && tenths < 10 {
+                told = tenths;
+                tracing::info!(items = n_items, percent = 10 * tenths, "grouping the items by direction");
+            }
+        };
+        let index = InvertedFile::new(level, items.unit_embeddings(), items.n_dims(), progress);
+        let (seconds, mb) = (begun.elapsed().as_secs_f32(), index.bytes() / 1_000_000);
+        tracing::info!(items = n_items, seconds, mb, "the items are grouped by direction");
+        index
+    })
 }

@@ -28,6 +28,7 @@ pub mod weights;
 mod actor_network;
 mod critic_network;
 mod encoder;
+mod per_table;
 mod scratch;
 
 pub use chooser::Chooser;

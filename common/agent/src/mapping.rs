@@ -5,22 +5,32 @@
 //! all candidates. Candidates stand by ascending id, so the first of equals is the lowest id. A direction without
 //! direction (zero, or with a NaN or an infinity) makes every candidate equal: the lowest id that is left wins.
 //!
-//! Each session's candidates are read row by row from the table that all sessions share. Measured with 1,000 candidates
-//! of 10,000 items, n = 50, AVX-512: 1.3 ms for 256 sessions and 4 us for one; a matrix product over the whole
-//! catalogue followed by a gather takes 2.5 ms and 24 us, and loses more as the catalogue grows.
+//! Each session's candidates are read row by row from a table that all sessions share. Where one item is asked for, they are
+//! first compared in 8-bit codes, a cache line an item ([`CodedTable`]): what cannot be the nearest is left out, and the one or
+//! two that are left are compared exactly, so that the choice is that of comparing all. Measured with 1,000 candidates of 10,000
+//! items, n = 50, AVX-512 with VNNI: 1.9 us a session instead of 5.2. A matrix product over the whole catalogue followed by a
+//! gather takes 10 us, and loses more as the catalogue grows.
 //!
 //! Where the candidates are a whole catalogue of more than 100,000 items, they are not all compared ([`item_search`], D28).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use common::{ItemId, ItemTable, RecallSet, config::ItemSearch};
-use kernels::{Found, InvertedFile, Level, search};
+use kernels::{CodedScratch, CodedTable, Found, InvertedFile, Level, search};
 
 use crate::{
     Error,
     item_search::{self, is_approximate},
+    per_table::PerTable,
     scratch::sized,
 };
+
+/// Candidates from which on codes pay.
+const LEAST_CODED: usize = 64;
+/// Largest table of codes that is made, in bytes.
+const MAX_CODED_BYTES: usize = 64 << 20;
+
+static CODED: PerTable<CodedTable> = PerTable::new();
 
 /// Eq 9 over an item table. Shared between threads.
 #[derive(Clone, Debug)]
@@ -28,6 +38,8 @@ pub struct Mapping {
     items: Arc<ItemTable>,
     level: Level,
     search: ItemSearch,
+    /// The codes of the items, once they were needed.
+    coded: OnceLock<Arc<CodedTable>>,
 }
 
 /// Working memory of a thread.
@@ -35,8 +47,11 @@ pub struct Mapping {
 pub struct MappingScratch {
     /// `[|I|]`
     scores: Vec<f32>,
+    coded: CodedScratch,
+    /// Candidates that can be the nearest.
+    contenders: Vec<ItemId>,
     found: Found,
-    /// Of `found`, a bit each that was shown.
+    /// Of `found`, or of `contenders`, a bit each that was shown.
     shown: Vec<u64>,
     /// The catalogue's index, once it was needed.
     index: Option<Arc<InvertedFile>>,
@@ -62,7 +77,7 @@ impl Scored<'_> {
 impl Mapping {
     /// The mapping into a table, which compares all candidates.
     pub fn new(items: Arc<ItemTable>) -> Self {
-        Self { items, level: Level::best(), search: ItemSearch::Exact }
+        Self { items, level: Level::best(), search: ItemSearch::Exact, coded: OnceLock::new() }
     }
 
     /// The same mapping, which looks for the nearest item in this way.
@@ -147,6 +162,7 @@ impl Mapping {
             // Fewer than k left among those found: then all are compared.
             let mut scored = match approximate.then(|| self.found(direction, recall, k, scratch)).flatten() {
                 Some(_) => scratch.scored_found(),
+                None if k == 1 && self.has_codes(recall) => self.contenders(direction, recall, scratch),
                 None => self.all(direction, recall, scratch),
             };
             for _ in 0..k {
@@ -174,6 +190,36 @@ impl Mapping {
         let rows = bytemuck::cast_slice(candidates);
         search::dot_rows(self.level, self.items.unit_embeddings(), rows, direction, scores);
         Scored { candidates, scores, shown: recall.shown_words() }
+    }
+
+    fn has_codes(&self, recall: &RecallSet) -> bool {
+        recall.candidates().len() >= LEAST_CODED
+            && CodedTable::bytes(self.items.n_items(), self.items.n_dims()) <= MAX_CODED_BYTES
+    }
+
+    /// The candidates left that can be the nearest, with their lengths of the direction along them.
+    fn contenders<'a>(
+        &self,
+        direction: &[f32],
+        recall: &RecallSet,
+        scratch: &'a mut MappingScratch,
+    ) -> Scored<'a> {
+        let MappingScratch { scores, coded, contenders, shown, .. } = scratch;
+        let (items, candidates) = (&self.items, recall.candidates());
+        let codes = self
+            .coded
+            .get_or_init(|| CODED.get(items, || CodedTable::new(items.unit_embeddings(), items.n_dims())));
+        let rows = bytemuck::cast_slice(candidates);
+        let positions = codes.contenders(self.level, rows, recall.shown_words(), direction, coded);
+        contenders.clear();
+        contenders.reserve(candidates.len());
+        contenders.extend(positions.iter().map(|&position| candidates[position as usize]));
+        shown.clear();
+        shown.reserve(candidates.len().div_ceil(64));
+        shown.resize(contenders.len().div_ceil(64), 0);
+        let (rows, scores) = (bytemuck::cast_slice(contenders), sized(scores, contenders.len()));
+        search::dot_rows(self.level, items.unit_embeddings(), rows, direction, scores);
+        Scored { candidates: contenders, scores, shown }
     }
 
     /// Looks up candidates near a direction; `None` if fewer than k of them are left.

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use agent::{Error, Guidance, NO_GOAL, Network, Policy, Scratch, Sessions, Weights};
 use common::{
-    ItemId, ItemTable,
+    Feedback, ItemId, ItemTable,
     config::{Config, CriticAction, CriticOutput, GoalConditioning, History, ModelConfig, Preset},
-    history::N_WINDOWS,
+    history::{self, N_WINDOWS},
     seed::{Rng, Streams},
 };
 use kernels::Level;
 use naive::Naive;
-use proptest::prelude::*;
+use proptest::{collection::vec, prelude::*};
 use rand::RngExt;
 
 const N_ITEMS: usize = 60;
@@ -179,18 +179,39 @@ proptest! {
     #[test]
     fn a_session_has_the_same_bits_in_any_batch(model in any_model(), n_sessions in 1usize..70, seed: u64) {
         let case = Case::new(model, n_sessions, seed);
-        let mut scratch = Scratch::default();
         for level in Level::available() {
             let policy = case.policy(level);
-            let together = case.run(&policy, &mut scratch);
+            let together = case.run(&policy, &mut Scratch::default());
             for row in [0, n_sessions / 2, n_sessions - 1] {
-                let alone = case.run_selected(&policy, Some(&[row]), &mut scratch);
+                // Working memory of its own: nothing is there already.
+                let alone = case.run_selected(&policy, Some(&[row]), &mut Scratch::default());
                 prop_assert_eq!(alone.row(row, n_sessions), together.row(row, n_sessions));
                 let others = (0..n_sessions).filter(|other| *other != row);
                 for other in others {
                     prop_assert!(alone.row(other, n_sessions).iter().flatten().all(|x| *x == 99.0), "untouched");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn windows_that_stay_change_no_bit(
+        model in any_model(), n_sessions in 1usize..20, turns in vec((any::<u8>(), 0u32..60, 0usize..4), 1..60), seed: u64,
+    ) {
+        let mut case = Case::new(model, n_sessions, seed);
+        let policies = [case.policy(Level::best()), case.policy(Level::PORTABLE), case.policy(Level::best())];
+        let mut scratch = Scratch::default();
+        for (session, item, which) in turns {
+            // Some sessions go on, the policy or its instructions may be other ones, and a pass may be of one session only.
+            let of_session = case.windows.len() / n_sessions;
+            let session = session as usize % n_sessions;
+            let windows = &mut case.windows[session * of_session..][..of_session];
+            history::push(windows, ItemId(item % N_ITEMS as u32), [Feedback::Skip, Feedback::Click][which % 2]);
+            let policy = &policies[which % 3];
+            let selected = [session];
+            let selected = (which == 3).then_some(&selected[..]);
+            let found = case.run_selected(policy, selected, &mut scratch);
+            prop_assert_eq!(found, case.run_selected(policy, selected, &mut Scratch::default()));
         }
     }
 
@@ -215,11 +236,10 @@ proptest! {
 fn projecting_the_catalogue_changes_no_bit() {
     let case = Case::new(model(6, 16, 8, 2, 5), 4, 1);
     let policy = case.policy(Level::best());
-    let mut scratch = Scratch::default();
-    let first = case.run(&policy, &mut scratch);
+    let first = case.run(&policy, &mut Scratch::default());
     // 4 sessions of 5 items a pass: the table of 60 is projected at the fourth.
     for _ in 0..8 {
-        assert_eq!(case.run(&policy, &mut scratch), first);
+        assert_eq!(case.run(&policy, &mut Scratch::default()), first);
     }
 }
 

@@ -59,7 +59,11 @@ proptest! {
         let best = left(&recall).map(|i| cosine(&direction, items.embedding(i))).fold(-2.0, f64::max);
         for level in Level::available() {
             let mapping = Mapping::new(items.clone()).with_level(level);
-            let chosen = mapping.choose_one(&direction, &recall, &mut MappingScratch::default()).unwrap();
+            let mut scratch = MappingScratch::default();
+            let chosen = mapping.choose_one(&direction, &recall, &mut scratch).unwrap();
+            let mut nearest = Vec::new();
+            mapping.nearest(&direction, &recall, 2, &mut scratch, &mut nearest);
+            prop_assert_eq!(chosen, nearest[0], "from codes as from all");
             prop_assert!(left(&recall).any(|item| item == chosen), "{level}: {chosen} was shown or is no candidate");
             let found = cosine(&direction, items.embedding(chosen));
             prop_assert!(found > best - 1e-6, "{level}: {found}, best {best}");

@@ -6,7 +6,7 @@
 
 use crate::{
     level::{Kind, Level},
-    simd::{Portable, Simd},
+    simd::{Portable, Simd, bytes::Bytes},
 };
 
 /// Work written once for every vector type.
@@ -51,4 +51,52 @@ unsafe fn avx2<K: Kernel>(kernel: K) -> K::Output {
 unsafe fn avx512<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: the features of this function are those of `Avx512`; the rest is the caller's promise.
     unsafe { kernel.run::<crate::simd::Avx512>() }
+}
+
+/// Work on bytes, written once for every kind of [`Bytes`].
+pub(crate) trait ByteKernel {
+    /// What the work returns.
+    type Output;
+
+    /// Does the work. Must be `#[inline(always)]`.
+    ///
+    /// # Safety
+    /// The CPU has the instructions of `B`; the kernel's own pointers are valid.
+    unsafe fn run<B: Bytes>(self) -> Self::Output;
+}
+
+/// Runs a kernel on bytes at a level.
+///
+/// # Safety
+/// As [`dispatch`].
+#[inline]
+pub(crate) unsafe fn dispatch_bytes<K: ByteKernel>(level: Level, kernel: K) -> K::Output {
+    // SAFETY: as in `dispatch`; VNNI, which AVX-512 may lack, is asked for.
+    unsafe {
+        match level.0 {
+            Kind::Portable => kernel.run::<Portable>(),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512
+                if is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512bw") =>
+            {
+                vnni(kernel)
+            }
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 | Kind::Avx512 => avx2_bytes(kernel),
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2_bytes<K: ByteKernel>(kernel: K) -> K::Output {
+    // SAFETY: the features of this function are those of `Avx2`; the rest is the caller's promise.
+    unsafe { kernel.run::<crate::simd::Avx2>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma")]
+unsafe fn vnni<K: ByteKernel>(kernel: K) -> K::Output {
+    // SAFETY: the features of this function are those of `Vnni`; the rest is the caller's promise.
+    unsafe { kernel.run::<crate::simd::bytes::Vnni>() }
 }

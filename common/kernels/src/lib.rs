@@ -4,13 +4,14 @@
 //! |---|---|
 //! | [`level`] | which instructions to use: AVX-512, AVX2 with FMA, or portable code; picked once at run time |
 //! | [`gemm`](mod@gemm) | C = init + A B for any sizes |
-//! | [`math`] | sigmoid and tanh with bounded relative error |
+//! | [`math`] | sigmoid and tanh with bounded error |
 //! | [`gru`] | a GRU layer over ragged sequences of table rows |
 //! | [`gru::training`] | its step for training, forward and backward |
 //! | [`critic`] | the last layer of a critic's head, forward and backward |
 //! | [`reduce`] | sums over rows, of squares; the transpose; the way back through tanh |
 //! | [`adam`](mod@adam) | Adam and the soft update behind it, in one pass |
 //! | [`search`] | dot products with chosen rows of a table, argmax over what is not masked |
+//! | [`coded`] | which rows can have the largest product at all, from 8-bit codes |
 //! | [`inverted_file`] | the nearest rows of a large table without reading all of them |
 //!
 //! Every kernel is written once, generic over the vector type (`simd`), and compiled once a level (`dispatch`).
@@ -21,6 +22,7 @@
 #![allow(clippy::needless_range_loop)]
 
 pub mod adam;
+pub mod coded;
 pub mod critic;
 mod dispatch;
 pub mod gemm;
@@ -33,6 +35,7 @@ pub mod search;
 mod simd;
 
 pub use adam::{AdamState, AdamStep, adam};
+pub use coded::{CodedScratch, CodedTable};
 pub use gemm::{Init, RowMajor, RowMajorMut, Strided, gemm, transpose};
 pub use gru::{Gru, GruParameters, GruScratch, Inputs, Sequences};
 pub use inverted_file::{Found, InvertedFile};

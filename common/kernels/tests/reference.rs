@@ -3,8 +3,8 @@
 mod support;
 
 use kernels::{
-    Gru, GruParameters, GruScratch, Init, Inputs, Level, RowMajor, RowMajorMut, Sequences, Strided, gemm,
-    gru::PADDING, search,
+    CodedScratch, CodedTable, Gru, GruParameters, GruScratch, Init, Inputs, Level, RowMajor, RowMajorMut,
+    Sequences, Strided, gemm, gru::PADDING, search,
 };
 use proptest::{collection::vec, prelude::*};
 use support::{close, numbers};
@@ -131,6 +131,34 @@ proptest! {
     }
 
     #[test]
+    fn contenders_hold_every_largest_product(
+        n in 1usize..140, rows in vec(0u32..40, 0..90), masked in vec(any::<bool>(), 90), size in -30i32..30, seed: u64,
+    ) {
+        let scale = 2.0_f32.powi(size);
+        // Twenty rows twice, so that the largest product often has two of them; one is zero.
+        let mut table = numbers(seed, 20 * n).repeat(2);
+        table[..n].fill(0.0);
+        let query: Vec<f32> = numbers(seed ^ 1, n).iter().map(|x| x * scale).collect();
+        let coded = CodedTable::new(&table, n);
+        let mut words = vec![0u64; rows.len().div_ceil(64)];
+        (0..rows.len()).for_each(|i| words[i / 64] |= u64::from(masked[i]) << (i % 64));
+        let (mut scratch, mut all) = (CodedScratch::default(), Vec::new());
+        for level in Level::available() {
+            let found = coded.contenders(level, &rows, &words, &query, &mut scratch).to_vec();
+            prop_assert!(found.is_sorted() && found.iter().all(|&position| !masked[position as usize]));
+            let mut products = vec![0.0; rows.len()];
+            search::dot_rows(level, &table, &rows, &query, &mut products);
+            let unmasked = || (0..rows.len()).filter(|&i| !masked[i]);
+            let largest = unmasked().map(|i| products[i]).fold(f32::NEG_INFINITY, f32::max);
+            for position in unmasked().filter(|&i| products[i] == largest) {
+                prop_assert!(found.contains(&(position as u32)), "{level}: {position} is not in {found:?}");
+            }
+            all.push(found);
+        }
+        prop_assert!(all.windows(2).all(|pair| pair[0] == pair[1]), "whole numbers are the same at every level");
+    }
+
+    #[test]
     fn relu_dot_equals_the_naive_sum(n in 0usize..70, seed: u64) {
         let (x, weights) = (numbers(seed, n), numbers(seed ^ 1, n));
         let expected: f64 = x.iter().zip(&weights).map(|(x, w)| f64::from(x.max(0.0)) * f64::from(*w)).sum();
@@ -210,4 +238,17 @@ fn a_matrix_that_is_too_short_is_refused() {
     let (a, b, mut c) = (vec![0.0; 6], vec![0.0; 14], vec![0.0; 10]);
     let out = RowMajorMut { data: &mut c, stride: 5 };
     gemm(Level::best(), (2, 5, 3), Strided::rows(&a, 3), RowMajor { data: &b, stride: 5 }, out, Init::Zero);
+}
+
+#[test]
+fn few_rows_of_many_are_contenders() {
+    const N: usize = 50;
+    let table = numbers(1, 1_000 * N);
+    let coded = CodedTable::new(&table, N);
+    let rows: Vec<u32> = (0..1_000).collect();
+    let mut scratch = CodedScratch::default();
+    let mut of_query =
+        |seed: u64| coded.contenders(Level::best(), &rows, &[0; 16], &numbers(seed, N), &mut scratch).len();
+    let total: usize = (2..102).map(&mut of_query).sum();
+    assert!(total < 1_000, "{total} contenders of 100 queries");
 }

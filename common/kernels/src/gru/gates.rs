@@ -3,7 +3,7 @@
 
 use crate::{
     dispatch::Kernel,
-    math::{sigmoid_v, tanh_v},
+    math::{tanh_v, two_sigmoids},
     simd::{Simd, load, store},
 };
 
@@ -87,8 +87,7 @@ unsafe fn gates<S: Simd, const MASKED: bool>(
         let u_z = load::<S, MASKED>(u.add(w), tail);
         let u_n = load::<S, MASKED>(u.add(2 * w), tail);
         let before = load::<S, MASKED>(h, tail);
-        let reset = sigmoid_v::<S>(S::add(x_r, u_r));
-        let update = sigmoid_v::<S>(S::add(x_z, u_z));
+        let [reset, update] = two_sigmoids::<S>([S::add(x_r, u_r), S::add(x_z, u_z)]);
         let new = tanh_v::<S>(S::mul_add(reset, u_n, x_n));
         // (1 - z) n + z h
         let after = S::mul_add(update, S::sub(before, new), new);

@@ -7,7 +7,7 @@ use crate::{
     dispatch::{Kernel, dispatch},
     gemm::RowMajorMut,
     level::Level,
-    math::{sigmoid_v, tanh_v},
+    math::{tanh_v, two_sigmoids},
     simd::{Simd, load, store},
 };
 
@@ -126,8 +126,8 @@ impl Step for Forward {
         let w = self.width;
         // SAFETY: the caller gives places of a vector, or of its masked lanes.
         unsafe {
-            let reset = sigmoid_v::<S>(load::<S, MASKED>(gates, tail));
-            let update = sigmoid_v::<S>(load::<S, MASKED>(gates.add(w), tail));
+            let before_sigmoid = [load::<S, MASKED>(gates, tail), load::<S, MASKED>(gates.add(w), tail)];
+            let [reset, update] = two_sigmoids::<S>(before_sigmoid);
             let from_hidden = load::<S, MASKED>(gates.add(2 * w), tail);
             let from_input = load::<S, MASKED>(gates.add(3 * w), tail);
             let new = tanh_v::<S>(S::mul_add(reset, from_hidden, from_input));

@@ -127,13 +127,6 @@ impl Simd for Avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn exp2_whole(a: __m256) -> __m256 {
-        let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(a), _mm256_set1_epi32(127));
-        _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
     unsafe fn sum_eight(v: [__m256; 8]) -> [f32; 8] {
         // Three rounds of adding neighbours leave, in each 128-bit half, that half's sums of four vectors.
         let low = _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));

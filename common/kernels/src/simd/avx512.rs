@@ -126,12 +126,6 @@ impl Simd for Avx512 {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn exp2_whole(a: __m512) -> __m512 {
-        _mm512_scalef_ps(_mm512_set1_ps(1.0), a)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
     unsafe fn sum_eight(v: [__m512; 8]) -> [f32; 8] {
         let mut halves = [_mm256_setzero_ps(); 8];
         for i in 0..8 {

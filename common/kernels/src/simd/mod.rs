@@ -4,6 +4,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(crate) mod bytes;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
@@ -61,8 +62,6 @@ pub(crate) trait Simd: Copy {
     unsafe fn keep_positive(test: Self::V, value: Self::V) -> Self::V;
     /// `1 / a` within 2 units in the last place, for `1e-37 <= |a| <= 8e37`.
     unsafe fn reciprocal(a: Self::V) -> Self::V;
-    /// `2^a` for whole `a` in -126..=126 (anything but NaN or infinity where `a` is neither whole nor in range).
-    unsafe fn exp2_whole(a: Self::V) -> Self::V;
     /// The sum of the lanes of each of eight vectors, every one added in the same order.
     unsafe fn sum_eight(v: [Self::V; 8]) -> [f32; 8];
     /// The largest lane of a vector without NaN.

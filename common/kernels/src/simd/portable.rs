@@ -120,11 +120,6 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn exp2_whole(a: Self::V) -> Self::V {
-        map2(a, a, |a, _| f32::from_bits(((a as i32 + 127) as u32) << 23))
-    }
-
-    #[inline(always)]
     unsafe fn sum_eight(v: [Self::V; 8]) -> [f32; 8] {
         let mut out = [0.0; 8];
         for (sum, v) in out.iter_mut().zip(v) {
