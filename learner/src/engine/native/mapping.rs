@@ -20,6 +20,12 @@ pub struct Mapping {
     embeddings: Vec<f32>,
     /// `[ceil(K / BLOCK), n, BLOCK]` their directions; the last block is as narrow as what is left.
     directions: Vec<f32>,
+}
+
+/// Working memory of a mapping; one a thread.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    /// `[CHUNK, BLOCK]`
     scores: Vec<f32>,
     /// `[CHUNK]` the largest product of each row so far, and whose it is.
     best: Vec<(f32, usize)>,
@@ -39,26 +45,25 @@ impl Mapping {
             n,
             embeddings: chosen.iter().flat_map(|&item| items.embedding(item)).copied().collect(),
             directions,
-            scores: vec![0.0; CHUNK * BLOCK],
-            best: Vec::with_capacity(CHUNK),
         }
     }
 
     /// Puts the embedding of the item nearest in direction in the place of each action; ties go to the first item.
-    pub fn map(&mut self, level: Level, actions: &mut [f32]) {
-        let n = self.n;
+    pub fn map(&self, level: Level, actions: &mut [f32], scratch: &mut Scratch) {
+        let (n, Scratch { scores, best }) = (self.n, scratch);
+        scores.resize(CHUNK * BLOCK, 0.0);
         for actions in actions.chunks_mut(CHUNK * n) {
             let n_rows = actions.len() / n;
-            self.best.clear();
-            self.best.resize(n_rows, (f32::NEG_INFINITY, 0));
+            best.clear();
+            best.resize(n_rows, (f32::NEG_INFINITY, 0));
             for (block, directions) in self.directions.chunks(BLOCK * n).enumerate() {
                 let width = directions.len() / n;
                 let b = RowMajor { data: directions, stride: width };
-                let c = RowMajorMut { data: &mut self.scores, stride: width };
+                let c = RowMajorMut { data: scores, stride: width };
                 // Eq 9: argmax cos(a^, a_i); the length of a^ changes no order within a row.
                 gemm(level, (n_rows, width, n), Strided::rows(actions, n), b, c, Init::Zero);
                 let unmasked = &[0; BLOCK / 64][..width.div_ceil(64)];
-                for (scores, best) in self.scores.chunks_exact_mut(width).zip(&mut self.best) {
+                for (scores, best) in scores.chunks_exact_mut(width).zip(best.iter_mut()) {
                     if let Some(i) = search::argmax_masked(level, scores, unmasked)
                         && scores[i] > best.0
                     {
@@ -66,7 +71,7 @@ impl Mapping {
                     }
                 }
             }
-            for (action, &(_, item)) in actions.chunks_exact_mut(n).zip(&self.best) {
+            for (action, &(_, item)) in actions.chunks_exact_mut(n).zip(best.iter()) {
                 action.copy_from_slice(&self.embeddings[item * n..][..n]);
             }
         }
@@ -82,7 +87,7 @@ mod tests {
         let table = ItemTable::new(2, 5.0, items.concat(), vec![0; n], vec![0.0; n]).unwrap();
         let all: Vec<ItemId> = (0..n as u32).map(ItemId).collect();
         let mut out = actions.concat();
-        Mapping::new(&table, &all).map(Level::best(), &mut out);
+        Mapping::new(&table, &all).map(Level::best(), &mut out, &mut Scratch::default());
         out
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Forward and backward passes are written by hand, chunk by chunk of a batch, so that a chunk's activations stay in the L2
 //! cache; docs/adr/0005-native-engine.md says why, and what it gains. An update allocates nothing but its metrics once the
-//! largest batch has come, and is bitwise reproducible on one CPU, with one thread or two.
+//! largest batch has come, and is bitwise reproducible on one CPU, with one thread or two: levels of about as many rows take a
+//! thread each; where one has many more, the rows of each level are shared out.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -12,9 +13,9 @@
 //! | [`network`] | the parameters of a network, its target and its optimiser |
 //! | [`encoder`], [`heads`] | Eqs 3 to 8, forward and backward |
 //! | [`mapping`] | Eq 9, for the targets |
-//! | [`level`], [`steps`], [`scratch`] | one DDPG pair: the steps of an update, and their memory |
+//! | [`level`], [`steps`], [`scratch`] | one DDPG pair: the steps of an update, what a part of a batch adds to them, its memory |
 //! | [`state`] | networks and optimisers by name, to and from plain memory |
-//! | [`worker`] | the second thread |
+//! | [`threads`] | two threads, if there are |
 
 pub mod batch;
 pub mod encoder;
@@ -26,8 +27,8 @@ pub mod plan;
 pub mod scratch;
 pub mod state;
 pub mod steps;
+pub mod threads;
 pub mod window;
-pub mod worker;
 
 use common::{
     ItemId, ItemTable,
@@ -40,8 +41,8 @@ use self::{
     batch::{Batch, NextGoals, Source},
     level::Level,
     mapping::Mapping,
-    window::Windows,
-    worker::Worker,
+    threads::Threads,
+    window::{Windows, chunks},
 };
 use super::{Engine, Error, LevelMetrics, LowStates, UpdateMetrics, checks::Checks};
 use crate::{
@@ -55,17 +56,16 @@ pub struct Side {
     level: Level,
     batch: Batch,
     actor_moves: bool,
-    metrics: Option<LevelMetrics>,
 }
 
 impl Side {
-    fn new(settings: &Settings, kind: LevelKind, streams: &Streams, level: kernels::Level) -> Box<Self> {
+    fn new(settings: &Settings, kind: LevelKind, streams: &Streams, level: kernels::Level) -> Self {
         let level = Level::new(settings, kind, streams, level);
-        Box::new(Self { level, batch: Batch::default(), actor_moves: false, metrics: None })
+        Self { level, batch: Batch::default(), actor_moves: false }
     }
 
-    fn run(&mut self, mapping: Option<&mut Mapping>) {
-        self.metrics = Some(self.level.update(&self.batch, mapping, self.actor_moves));
+    fn update(&mut self, mapping: Option<&Mapping>, parts: (usize, Option<&Threads>)) -> LevelMetrics {
+        self.level.update(&self.batch, mapping, self.actor_moves, parts)
     }
 }
 
@@ -73,15 +73,23 @@ impl Side {
 #[derive(Debug)]
 pub struct NativeEngine {
     source: Source,
-    /// `None` without goals, and while the second thread has it.
-    high: Option<Box<Side>>,
-    low: Box<Side>,
+    /// `None` without goals.
+    high: Option<Side>,
+    low: Side,
     /// Set with `target_action = mapped`.
     mapping: Option<Mapping>,
     next_goals: NextGoals,
     updates: u64,
-    /// The second thread, if there is one.
-    worker: Option<Worker>,
+    /// Two threads, if there are.
+    threads: Option<Threads>,
+}
+
+/// Parts of each level's batch, given the rows of both. One level a thread costs least, as long as both have about as much
+/// to do; else each level is shared out, if it has more than one chunk.
+fn n_parts(rows: [usize; 2]) -> [usize; 2] {
+    let [fewer, more] = [rows[0].min(rows[1]), rows[0].max(rows[1])];
+    let alike = 3 * fewer > 2 * more;
+    rows.map(|rows| if alike || chunks(rows).nth(1).is_none() { 1 } else { 2 })
 }
 
 /// Threads of an update: `train.learner_threads`, or if that is 0 two where the machine has a core that nobody else in the
@@ -123,8 +131,8 @@ impl NativeEngine {
         let all: Vec<ItemId> = (0..items.n_items() as u32).map(ItemId).collect();
         let mapped = settings.algorithm.target_action == TargetAction::Mapped;
         let has_high = settings.model.has_high_level();
-        let worker = if has_high && n_threads > 1 {
-            Worker::start()
+        let threads = if n_threads > 1 {
+            Threads::start()
                 .inspect_err(|error| tracing::warn!(%error, "no second learner thread: going on with one"))
                 .ok()
         } else {
@@ -137,7 +145,7 @@ impl NativeEngine {
             next_goals: NextGoals::default(),
             updates: 0,
             source: Source::new(settings, items.clone(), smoothing),
-            worker,
+            threads,
         })
     }
 
@@ -186,44 +194,35 @@ impl Engine for NativeEngine {
         }
         let ahead = if has_low { self.checks().low(low)? } else { None };
         self.updates += 1;
-        let Self { source, high: high_side, low: low_side, next_goals, updates, .. } = self;
+        let Self { source, high: high_side, low: low_side, mapping, next_goals, updates, threads } = self;
         let actor_moves = updates.is_multiple_of(source.settings.algorithm.actor_delay);
         let mut mean_internal_reward = 0.0;
         if has_low {
             // Before the high level moves: its target actor sets the goals behind the low level's rows.
             let goals = (high_side.as_mut().map(|side| &mut side.level), next_goals);
-            let Side { level, batch, .. } = &mut **low_side;
+            let Side { level, batch, .. } = &mut *low_side;
             mean_internal_reward = batch.low((low, ahead.as_ref()), source, level.plan(), *updates, goals);
             low_side.actor_moves = actor_moves;
         }
-        let mut handed_over = false;
-        if has_high && let Some(mut side) = high_side.take() {
-            let Side { level, batch, .. } = &mut *side;
+        let mut high_side = high_side.as_mut().filter(|_| has_high);
+        if let Some(Side { level, batch, actor_moves: moves }) = &mut high_side {
             batch.high(high, source, level.plan(), *updates);
-            side.actor_moves = actor_moves;
-            match &self.worker {
-                Some(worker) => {
-                    worker.begin(side);
-                    handed_over = true;
-                }
-                None => {
-                    side.run(None);
-                    *high_side = Some(side);
-                }
-            }
+            *moves = actor_moves;
         }
-        if has_low {
-            low_side.run(self.mapping.as_mut());
+        let low_side = has_low.then_some(low_side);
+        let (mapping, threads) = (mapping.as_ref(), threads.as_ref());
+        let parts = n_parts([high.len(), low.len()]);
+        let mut metrics = UpdateMetrics { update: *updates, high: None, low: None, mean_internal_reward };
+        if parts == [1; 2] {
+            threads::both(
+                threads,
+                || metrics.high = high_side.map(|side| side.update(None, (1, None))),
+                || metrics.low = low_side.map(|side| side.update(mapping, (1, None))),
+            );
+        } else {
+            metrics.high = high_side.map(|side| side.update(None, (parts[0], threads)));
+            metrics.low = low_side.map(|side| side.update(mapping, (parts[1], threads)));
         }
-        if let Some(worker) = self.worker.as_ref().filter(|_| handed_over) {
-            *high_side = Some(worker.end());
-        }
-        let metrics = UpdateMetrics {
-            update: *updates,
-            high: high_side.as_mut().and_then(|side| side.metrics.take()),
-            low: low_side.metrics.take(),
-            mean_internal_reward,
-        };
         metrics.check_finite()?;
         Ok(metrics)
     }

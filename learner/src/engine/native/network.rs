@@ -165,14 +165,13 @@ impl Network {
     }
 }
 
-/// An online network, its target, its gradient and its optimiser.
+/// An online network, its target and its optimiser.
 #[derive(Debug)]
 pub struct Trained {
     network: Network,
     target: Network,
     /// The weights that a way back reads, in the layout's form, in their places.
     turned: Vec<f32>,
-    gradient: Vec<f32>,
     mean: Vec<f32>,
     square: Vec<f32>,
     groups: Vec<Vec<Range<usize>>>,
@@ -210,7 +209,6 @@ impl Trained {
             target: network.clone(),
             network,
             turned: vec![0.0; n],
-            gradient: vec![0.0; n],
             mean: vec![0.0; n],
             square: vec![0.0; n],
             steps: vec![0; groups.len()],
@@ -238,9 +236,9 @@ impl Trained {
         &self.turned[place.clone()]
     }
 
-    /// Parts for the way back.
-    pub fn back(&mut self) -> Back<'_> {
-        Back { network: &self.network, turned: &self.turned, gradient: &mut self.gradient }
+    /// The way back, adding to a gradient in our form.
+    pub fn back<'a>(&'a self, gradient: &'a mut [f32]) -> Back<'a> {
+        Back { network: &self.network, turned: &self.turned, gradient }
     }
 
     /// From now on the learning rate is this share of the one given at the start.
@@ -269,17 +267,17 @@ impl Trained {
         self.turn();
     }
 
-    /// Moves the groups along the gradient, of at most `clip` (0: any), which is zero afterwards; returns its norm before
-    /// clipping. The targets of the groups `follow` says move by tau behind them.
+    /// Moves the groups along the gradient, in our form, of at most `clip` (0: any), which is zero there afterwards; returns
+    /// its norm before clipping. The targets of the groups `follow` says move by tau behind them.
     pub fn step(
         &mut self,
+        gradient: &mut [f32],
         groups: &[usize],
         clip: f64,
         tau: Option<f32>,
         follow: impl Fn(usize) -> bool,
     ) -> f64 {
-        let squares =
-            |range: &Range<usize>| reduce::sum_of_squares(self.level, &self.gradient[range.clone()]);
+        let squares = |range: &Range<usize>| reduce::sum_of_squares(self.level, &gradient[range.clone()]);
         let of_group = |&group: &usize| self.groups[group].iter().map(squares).sum::<f64>();
         let norm = groups.iter().map(of_group).sum::<f64>().sqrt();
         let scale = if clip > 0.0 { (clip / (norm + 1e-12)).min(1.0) } else { 1.0 };
@@ -298,7 +296,7 @@ impl Trained {
             for range in &self.groups[group] {
                 let state = AdamState {
                     parameters: &mut self.network.values[range.clone()],
-                    gradient: &mut self.gradient[range.clone()],
+                    gradient: &mut gradient[range.clone()],
                     mean: &mut self.mean[range.clone()],
                     square: &mut self.square[range.clone()],
                 };

@@ -1,17 +1,29 @@
-//! Working memory of a level, and the passes that fill it. In: a chunk of a batch; out: states, actions.
+//! Working memory of a part of a batch, and the passes that fill it. In: a chunk of the part; out: states, actions.
 
 use std::ops::Range;
 
 use super::{
-    encoder, heads,
+    encoder, heads, mapping,
     network::{Network, Trained},
     plan::Plan,
-    window::{CHUNK, Window},
+    window::{CHUNK, Window, Windows, chunks},
 };
 
-/// Working memory of a level: a chunk's, and what is kept of the whole batch.
+/// Working memory of a part of a batch: a chunk's, and what is kept of all b of its rows. One thread at a time.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
+    /// The part's chunks of the batch.
+    pub chunks: Range<usize>,
+    /// The part's rows of the batch.
+    pub rows: Range<usize>,
+    /// What the part adds to the gradient of the network that is trained; zero between its steps.
+    pub gradient: Vec<f32>,
+    /// `[H]` what the part adds to the loss.
+    pub loss: Vec<f64>,
+    /// Saturated numbers of the part's actions.
+    pub saturated: usize,
+    /// Of the mapping.
+    pub mapping: mapping::Scratch,
     /// Of the encoders.
     pub encoder: encoder::Scratch,
     /// Of the critics' heads.
@@ -36,20 +48,22 @@ pub struct Scratch {
     pub slope: Vec<f32>,
     /// `[b]` their gradient.
     pub d_q: Vec<f32>,
-    /// `[H, B]` targets.
+    /// `[H, b]` targets.
     pub y: Vec<f32>,
-    /// `[H, B]` values before the step.
+    /// `[H, b]` values before the step.
     pub first_q: Vec<f32>,
-    /// `[B, D]` the critic's states at the actor's step.
+    /// `[b, D]` the critic's states at the actor's step.
     pub critic_state: Vec<f32>,
 }
 
 impl Scratch {
-    /// Memory for chunks; that for batches grows when they come.
-    pub fn new(plan: &Plan) -> Self {
+    /// Memory for chunks, and for gradients of networks of at most so many parameters; that for batches grows when they come.
+    pub fn new(plan: &Plan, n_parameters: usize) -> Self {
         let rows = |columns: usize| vec![0.0; CHUNK * columns];
         let actions = || rows(plan.actions());
         Self {
+            gradient: vec![0.0; n_parameters],
+            loss: vec![0.0; plan.heads],
             encoder: encoder::Scratch::new(plan),
             head: heads::Scratch::new(plan),
             state: rows(plan.d),
@@ -64,6 +78,26 @@ impl Scratch {
             d_q: rows(1),
             ..Self::default()
         }
+    }
+
+    /// Takes over a part of a batch of so many rows.
+    pub fn begin(&mut self, plan: &Plan, n_rows: usize, of_part: Range<usize>) {
+        let first = |chunk: usize| chunks(n_rows).nth(chunk).map_or(n_rows, |rows| rows.start);
+        (self.rows, self.chunks) = (first(of_part.start)..first(of_part.end), of_part);
+        let n_rows = self.rows.len();
+        self.y.resize(plan.heads * n_rows, 0.0);
+        self.first_q.resize(plan.heads * n_rows, 0.0);
+        self.critic_state.resize(n_rows * plan.d, 0.0);
+    }
+
+    /// The part's chunks of a batch of so many rows, with their windows.
+    pub fn chunks_of<'a>(
+        &self,
+        n_rows: usize,
+        windows: &'a Windows,
+    ) -> impl Iterator<Item = (Range<usize>, &'a [Window])> + use<'a> {
+        let Range { start, end } = self.chunks;
+        chunks(n_rows).zip(windows.chunks()).skip(start).take(end - start)
     }
 
     /// The state of a chunk by one network, its features behind s.
@@ -94,8 +128,9 @@ impl Scratch {
     }
 
     /// The way back of a kept chunk through the encoder of the network that gave the state.
-    pub fn encoder_backward(&mut self, plan: &Plan, network: &mut Trained, windows: &[Window]) {
-        encoder::backward(plan, network.back(), windows, &mut self.encoder, &self.d_s);
+    pub fn encoder_backward(&mut self, plan: &Plan, network: &Trained, windows: &[Window]) {
+        let back = network.back(&mut self.gradient);
+        encoder::backward(plan, back, windows, &mut self.encoder, &self.d_s);
     }
 }
 

@@ -29,6 +29,12 @@ pub fn chunks(n_rows: usize) -> impl Iterator<Item = Range<usize>> {
     (0..n_rows).step_by(rows.max(1)).map(move |start| start..n_rows.min(start + rows))
 }
 
+/// The chunks of each part of a batch that is updated in so many parts, alike as far as there are chunks.
+pub fn parts(n_rows: usize, n_parts: usize) -> impl Iterator<Item = Range<usize>> {
+    let n_chunks = chunks(n_rows).count();
+    (0..n_parts).map(move |part| part * n_chunks / n_parts..(part + 1) * n_chunks / n_parts)
+}
+
 /// One window of a chunk. B rows.
 #[derive(Clone, Debug, Default)]
 pub struct Window {
