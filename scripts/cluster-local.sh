@@ -8,14 +8,16 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly ACTORS=${ACTORS:-4} SHARDS=${SHARDS:-3} RUN=${RUN:-local} PROFILE=${PROFILE:-release}
-readonly DIR=runs/$RUN BIN=target/${PROFILE/dev/debug}
+readonly DIR=runs/$RUN BIN=${CARGO_TARGET_DIR:-target}/${PROFILE/dev/debug}
 
 say() { printf 'cluster-local: %s\n' "$*" >&2; }
 
-if ! command -v redis-server >/dev/null; then
-  say 'redis-server is missing: apt-get install redis-server (the cluster finds its processes through it)'
-  exit 1
-fi
+for program in redis-server python3; do
+  if ! command -v "$program" >/dev/null; then
+    say "$program is missing: apt-get install $program"
+    exit 1
+  fi
+done
 say "building replay, actor and learner ($PROFILE)"
 # The whole workspace, as every other target: features do not change, nothing is built twice.
 cargo build --workspace --bins --profile "$PROFILE" ${CARGO_FLAGS:-}
@@ -48,7 +50,7 @@ while True:
 PY
 }
 
-# keep NAME COMMAND...: runs a process, and again whenever it is killed.
+# keep NAME COMMAND...: runs a process, and again whenever it is killed; ends everything if it cannot even start.
 keep() {
   local name=$1
   shift
@@ -56,7 +58,9 @@ keep() {
   (
     child=''
     trap '[ -z "$child" ] || kill -TERM "$child" 2>/dev/null; wait; exit 0' TERM
+    quick=0
     while true; do
+      began=$SECONDS
       "$@" >>"$DIR/logs/$name.log" 2>&1 &
       child=$!
       printf '%s %s\n' "$name" "$child" >>"$DIR/logs/pids"
@@ -64,6 +68,13 @@ keep() {
       wait "$child" || status=$?
       # 0: the run is over, or it was asked to end.
       [ "$status" -ne 0 ] || exit 0
+      if [ "$status" -lt 128 ] && ((SECONDS - began < 5)); then quick=$((quick + 1)); else quick=0; fi
+      if ((quick == 5)); then
+        say "$name does not start; the end of $DIR/logs/$name.log:"
+        tail -n 3 "$DIR/logs/$name.log" >&2
+        kill -TERM "$$"
+        exit 1
+      fi
       say "$name ended with status $status; starting it again"
       sleep 1
     done

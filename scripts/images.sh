@@ -33,7 +33,7 @@ fi
 layout() {
   local name programs=${PROGRAMS:-}
   if [ -z "$programs" ]; then
-    programs=target/release
+    programs=${CARGO_TARGET_DIR:-target}/release
     say 'building the programs'
     MAHRL_COMMIT=$COMMIT cargo build --workspace --bins --release ${CARGO_FLAGS:-}
   fi
@@ -68,6 +68,8 @@ for target in "${targets[@]}"; do
   cuda=0
   [ "$target" != learner-cuda ] || cuda=1
   "$engine" build --target "$target" --tag "$name" "${arguments[@]}" --build-arg "CUDA=$cuda" .
+  # What was built against a newer C library than the base's would fail in the cluster only.
+  [ "$target" = learner-cuda ] || "$engine" run --rm --network none "$name" --version >&2
   bytes=$("$engine" image inspect --format '{{.Size}}' "$name")
   say "$name: $((bytes / 1000000)) MB"
 done

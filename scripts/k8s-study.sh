@@ -2,13 +2,14 @@
 # A convergence study on the cluster of kubectl's current context: the same run with different numbers of actors, one after
 # the other, and the table and plots of `learner scale` over them (docs/scaling.md).
 #
-# In: ACTORS ("8 16 32"), OUT (runs/study), NAMESPACE (mahrl), k8s/ applied; kubectl, cargo. Out: OUT/actors-N, the run
+# In: ACTORS ("8 16 32"), STEPS of a row (3000000), OUT (runs/study), NAMESPACE (mahrl), PATIENCE (seconds for a row,
+# 86400), k8s/ applied; kubectl, cargo. Out: OUT/actors-N, the run
 # directory of each; OUT/scaling.html and the rest. Rows that are there are not run again. Afterwards the settings and the
 # number of actors are what they were; the study's runs stay in the volumes under runs/study-N.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly OUT=${OUT:-runs/study} NAMESPACE=${NAMESPACE:-mahrl}
+readonly OUT=${OUT:-runs/study} NAMESPACE=${NAMESPACE:-mahrl} STEPS=${STEPS:-3000000} PATIENCE=${PATIENCE:-86400}
 read -r -a counts <<<"${ACTORS:-8 16 32}"
 
 say() { printf 'study: %s\n' "$*" >&2; }
@@ -36,8 +37,9 @@ end() {
   local status=$?
   trap - EXIT INT TERM
   say "putting the settings and $replicas actors back"
-  configure "$before"
-  begin "$replicas"
+  configure "$before" || true
+  # Whatever does not become ready: the actors come back.
+  begin "$replicas" || k scale deployment/actor --replicas="$replicas" >/dev/null || true
   exit "$status"
 }
 
@@ -53,10 +55,18 @@ if [ ${#missing[@]} -gt 0 ]; then
   for n in "${missing[@]}"; do
     run=study-$n
     say "$n actors, run $run"
-    configure "$(sed -E "s|^run = .*|run = \"$run\"|; s|^data_dir = .*|data_dir = \"/data/$run\"|" <<<"$before")"
+    configure "$(sed -E "s|^run = .*|run = \"$run\"|; s|^data_dir = .*|data_dir = \"/data/$run\"|
+      s|^steps = .*|steps = $STEPS|" <<<"$before")"
     begin "$n"
     # The learner says so once the last step is learned from and its table is written.
-    until k logs deployment/learner -c learner --tail=50 | grep -q 'waiting for SIGTERM'; do sleep 15; done
+    begun=$SECONDS
+    until k logs deployment/learner -c learner --tail=50 2>/dev/null | grep -q 'waiting for SIGTERM'; do
+      if ((SECONDS - begun > PATIENCE)); then
+        say "$run is not over after $PATIENCE s (PATIENCE): kubectl -n $NAMESPACE logs deployment/learner"
+        exit 1
+      fi
+      sleep 15
+    done
     pod=$(k get pods -l app.kubernetes.io/name=learner -o 'jsonpath={.items[0].metadata.name}')
     rm -rf "$OUT/.copy"
     kubectl cp -c learner "$NAMESPACE/$pod:/data/runs/$run" "$OUT/.copy" >/dev/null

@@ -154,7 +154,7 @@ fn process(cluster: &mut Cluster, victim: Victim, k: usize) -> &mut Process {
 #[test]
 fn training_goes_on_by_itself_whoever_is_killed() {
     if redis::is_installed() {
-        rounds("cluster", 6, started(2, 2, 1), true);
+        rounds("cluster", VICTIMS.len(), started(2, 2, 1), true);
     }
 }
 

@@ -9,6 +9,7 @@ mod clock;
 mod cluster;
 mod crowd;
 mod disk;
+mod finish;
 mod hostile;
 mod load;
 mod replay;

@@ -1,7 +1,8 @@
 //! The manifests' pods as containers: images of the Dockerfile, commands, environment, files, user ids, limits and read-only
 //! roots of the manifests, on a private network; killed, cut off, and seen to go on.
 //!
-//! Needs a Docker engine, or root and dockerd to start one (scripts/container-engine.sh); says so where there is none.
+//! Needs root, and a Docker engine or dockerd to start one (scripts/container-engine.sh); says so where there is none. Images
+//! are tagged `:test`; those of the same name that are there stay.
 
 use std::{
     io::Write,
@@ -23,6 +24,8 @@ const READY: Duration = Duration::from_secs(120);
 const GOES_ON: Duration = Duration::from_secs(240);
 /// Between two looks: each asks the engine.
 const LOOK: Duration = Duration::from_millis(500);
+/// Of the images that this builds.
+const TAG: &str = "test";
 const SUBNET: &str = "10.177.66";
 /// What is smaller than in the manifests, so that learning begins within seconds.
 const SMALLER: [(&str, &str); 4] = [
@@ -37,11 +40,18 @@ struct Engine {
     host: String,
     folder: tempfile::TempDir,
     files: PathBuf,
+    /// Whether its kernel can hold containers to shares of cores.
+    limits_cpu: bool,
 }
 
 impl Engine {
     /// `None`, saying why, where there is none.
     fn start() -> Option<Self> {
+        // Volumes are given to the pods' user.
+        if !rustix::process::getuid().is_root() {
+            let _ = writeln!(std::io::stderr(), "NOT TESTED in containers: only root can give volumes away");
+            return None;
+        }
         let files = Path::new(env!("CARGO_TARGET_TMPDIR")).join("engine");
         let script = root().join("scripts/container-engine.sh");
         let started = Command::new(script).arg(&files).output().unwrap();
@@ -54,7 +64,14 @@ impl Engine {
         assert!(started.status.success(), "{reason}");
         let said = String::from_utf8(started.stdout).unwrap();
         let host = said.trim().strip_prefix("DOCKER_HOST=").unwrap().to_owned();
-        let engine = Self { host, folder: tempfile::tempdir().unwrap(), files };
+        let mut engine = Self { host, folder: tempfile::tempdir().unwrap(), files, limits_cpu: false };
+        engine.limits_cpu = engine.docker(&["info", "--format", "{{.CPUCfsQuota}}"]).trim() == "true";
+        if !engine.limits_cpu {
+            let _ = writeln!(
+                std::io::stderr(),
+                "NOT TESTED in containers: limits of CPU, which this kernel has not"
+            );
+        }
         engine.images();
         engine.remove();
         engine.docker(&[
@@ -71,7 +88,7 @@ impl Engine {
     /// Builds the images of the programs beside this test.
     fn images(&self) {
         let mut command = Command::new(root().join("scripts/images.sh"));
-        command.env("PROGRAMS", programs()).env("ENGINE", "docker").env("COMMIT", "test");
+        command.env("PROGRAMS", programs()).env("ENGINE", "docker").env("COMMIT", "test").env("VERSION", TAG);
         let built = self.with_host(&mut command).output().unwrap();
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     }
@@ -124,6 +141,24 @@ fn volume(path: &Path) -> PathBuf {
     path.to_owned()
 }
 
+/// The image of a container; of ours, those that this test has built.
+fn image(container: &Value) -> String {
+    let named = container["image"].as_str().unwrap();
+    match named.strip_prefix("mahrl/") {
+        Some(ours) => format!("mahrl/{}:{TAG}", ours.split(':').next().unwrap()),
+        None => named.to_owned(),
+    }
+}
+
+/// Cores that a limit names, as far as this machine has them.
+fn cores(limit: &str) -> f64 {
+    let cores = match limit.strip_suffix('m') {
+        Some(thousandths) => thousandths.parse::<f64>().unwrap() / 1000.0,
+        None => limit.parse().unwrap(),
+    };
+    cores.min(std::thread::available_parallelism().unwrap().get() as f64)
+}
+
 /// A pod as a container.
 struct Pod<'a> {
     engine: &'a Engine,
@@ -153,6 +188,10 @@ impl<'a> Pod<'a> {
             "--memory",
             container["resources"]["limits"]["memory"].as_str().unwrap().to_lowercase().replace("i", ""),
         );
+        if engine.limits_cpu {
+            let limit = container["resources"]["limits"]["cpu"].as_str().unwrap();
+            flag("--cpus", cores(limit).to_string());
+        }
         for variable in container["env"].as_array().into_iter().flatten() {
             let value = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
                 Some("metadata.name") => name.clone(),
@@ -187,7 +226,7 @@ impl<'a> Pod<'a> {
         words.push("--read-only".into());
         let command = strings(&container["command"]);
         words.extend(["--entrypoint".into(), command[0].clone()]);
-        words.push(container["image"].as_str().unwrap().into());
+        words.push(image(&container));
         words.extend(command[1..].iter().cloned().chain(strings(&container["args"])));
         engine.docker(&words.iter().map(String::as_str).collect::<Vec<_>>());
         Self { engine, name, container, address }
@@ -257,7 +296,7 @@ fn files(engine: &Engine) {
     write("redis-config", "redis.conf", &redis);
     // As the Job makes them, by its image.
     let made = volume(&engine.path().join("made"));
-    let image = find("Job", "secrets").pod().unwrap()["containers"][0]["image"].as_str().unwrap().to_owned();
+    let image = image(&find("Job", "secrets").pod().unwrap()["containers"][0]);
     let mount = format!("{}:/made", made.display());
     engine.docker(&[
         "run",
@@ -278,7 +317,7 @@ fn the_pods_train_in_containers_whoever_is_killed_or_cut_off() {
     let _alone = alone();
     let Some(engine) = Engine::start() else { return };
     for target in ["replay", "actor", "learner"] {
-        let image = format!("mahrl/{target}:{}", env!("CARGO_PKG_VERSION"));
+        let image = format!("mahrl/{target}:{TAG}");
         let said = engine.docker(&["run", "--rm", "--read-only", &image, "--version"]);
         assert!(said.starts_with(&format!("{target} {}", env!("CARGO_PKG_VERSION"))), "{said}");
         let user = engine.docker(&["image", "inspect", "--format", "{{.Config.User}}", &image]);

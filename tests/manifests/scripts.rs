@@ -62,7 +62,8 @@ fn the_study_plays_a_run_for_each_number_once_and_puts_everything_back() {
     esac"#;
     let stubs = Stubs::new(kubectl, "");
     let out = stubs.path("study");
-    let environment: [(&str, &Path); 2] = [("ACTORS", Path::new("2 4")), ("OUT", &out)];
+    let environment: [(&str, &Path); 3] =
+        [("ACTORS", Path::new("2 4")), ("OUT", &out), ("STEPS", Path::new("70000"))];
     let done = stubs.run("k8s-study.sh", &environment);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let calls = stubs.calls();
@@ -86,12 +87,30 @@ fn the_study_plays_a_run_for_each_number_once_and_puts_everything_back() {
         (settings[0].parse().unwrap(), settings[2].parse().unwrap());
     assert_eq!(first["cluster"]["run"].as_str(), Some("study-2"));
     assert_eq!(first["replay"]["data_dir"].as_str(), Some("/data/study-2"));
-    assert_eq!(first["train"], ours["train"], "the same run");
+    let mut expected = ours["train"].clone();
+    expected["steps"] = 70_000.into();
+    assert_eq!(first["train"], expected, "the same run, as long as a row is");
     assert_eq!((settings.len(), last), (3, ours), "the settings are put back");
 
     // All rows are there: nothing is played again.
     assert!(stubs.run("k8s-study.sh", &environment).status.success());
     assert!(!stubs.calls().contains("scale deployment/actor"), "a finished row was run again");
+}
+
+#[test]
+fn a_study_that_breaks_off_brings_the_actors_back() {
+    let kubectl = r#"case "$*" in
+      *'get configmap'*) cat $D/mahrl.toml ;;
+      *'get deployment actor'*) echo 3 ;;
+      *'rollout status'*) exit 1 ;;
+    esac"#;
+    let stubs = Stubs::new(kubectl, "");
+    let out = stubs.path("study");
+    let done = stubs.run("k8s-study.sh", &[("ACTORS", Path::new("2")), ("OUT", &out)]);
+    assert_eq!(done.status.code(), Some(1));
+    let calls = stubs.calls();
+    let scaled: Vec<&str> = calls.lines().filter(|line| line.contains("scale deployment/actor")).collect();
+    assert!(scaled.last().unwrap().ends_with("--replicas=3"), "{calls}");
 }
 
 #[test]

@@ -158,6 +158,11 @@ impl Process {
         self.largest_file = blocks;
     }
 
+    /// One more flag, from the next start on.
+    pub fn push_flag(&mut self, flag: &str) {
+        self.arguments.push(flag.into());
+    }
+
     /// One more flag with its value, from the next start on.
     pub fn push_argument(&mut self, flag: &str, value: &str) {
         self.arguments.extend([flag.into(), value.into()]);

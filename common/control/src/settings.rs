@@ -15,6 +15,8 @@ const MAY_DIFFER: &[&str] = &[
     "replay.memory_mib",
     "replay.shards",
     "train.device",
+    "train.engine",
+    "train.learner_threads",
     "train.steps",
     "train.evaluate_every",
     "train.evaluation_sessions",

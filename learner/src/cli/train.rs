@@ -62,7 +62,8 @@ pub(super) struct Args {
     /// With --cluster: serve gRPC health here, for probes, from the start; ready once this learner leads.
     #[arg(long, value_name = "HOST:PORT", env = "MAHRL_HEALTH_LISTEN")]
     health: Option<String>,
-    /// With --cluster: when the run is over, wait for SIGTERM instead of ending.
+    /// With --cluster: when the run is over, wait for SIGTERM instead of ending; whoever comes meanwhile gets the last
+    /// weights.
     #[arg(long)]
     stay: bool,
     /// A TOML file of settings (docs/configuration.md).
@@ -156,10 +157,13 @@ fn lead(args: &Args, config: &Config) -> Result<Outcome> {
     let ended = train::run_cluster(config, &world, &path, &interrupt, probes.transpose()?)?;
     let train::Ended { run_dir, finished } = ended;
     let Some(run_dir) = run_dir else { return Ok(Outcome::Interrupted) };
-    let outcome = conclude(args, (config, &run_dir), finished, &interrupt, "the same command")?;
-    if args.stay && outcome == Outcome::Done {
+    let is_finished = finished.is_some();
+    // With --stay the run is served on, the final table's time included; without, it is over.
+    let served = finished.filter(|_| args.stay);
+    let outcome = conclude(args, (config, &run_dir), is_finished, &interrupt, "the same command")?;
+    if served.is_some() && outcome == Outcome::Done {
         tracing::info!("waiting for SIGTERM, as --stay says");
-        // Nothing is left to save: the signal ends the process.
+        // Nothing is left to save: the signal ends the process, and the lease runs out.
         loop {
             std::thread::park();
         }

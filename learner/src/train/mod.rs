@@ -38,7 +38,7 @@ pub mod warm_start;
 use anyhow::{Context, Result};
 use common::config::{Config, Mode};
 
-pub use cluster::{Ended, run_cluster};
+pub use cluster::{Ended, Finished, run_cluster};
 pub use interrupt::Interrupt;
 pub use resume::may_change;
 

@@ -22,14 +22,24 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{checkpoint::Checkpoint, run_dir::metrics::TimingRecord};
 
-/// Whether a setting may change when a run goes on: how far it goes, the device and the engine, how processes meet, and
-/// without lockstep how the work is shared out. Of the first two and the last, each may change what is learned: learning
+/// Whether a setting may change when a run goes on: how far it goes, when it is evaluated and saved, the device and the
+/// engine, how processes meet, where shards keep what they have and how much of it, and without lockstep how the work is
+/// shared out. Of the length, the device and the last, each may change what is learned: learning
 /// rates that fall over a run (`learning_rate_final`) do so over all of its steps, and devices and engines round
 /// differently.
 pub fn may_change(mode: Mode, key: &str) -> bool {
     let shared_out = ["actor.actors", "actor.sessions", "replay.shards"];
-    let never_learned_from =
-        ["actor.weights", "actor.max_staleness_seconds", "replay.data_dir", "replay.sync"];
+    let never_learned_from = [
+        "actor.weights",
+        "actor.max_staleness_seconds",
+        "replay.data_dir",
+        "replay.sync",
+        "replay.memory_mib",
+        "train.evaluate_every",
+        "train.evaluation_sessions",
+        "train.checkpoint_every",
+        "train.keep_checkpoints",
+    ];
     ["train.steps", "train.device", "train.engine", "train.learner_threads"].contains(&key)
         || key.starts_with("cluster.")
         || never_learned_from.contains(&key)

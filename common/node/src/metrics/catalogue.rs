@@ -91,6 +91,8 @@ catalogue! {
     LEARNER_SAMPLE_WAIT_SECONDS: Histogram = "mahrl_learner_sample_wait_seconds" [];
     /// 1 if this process leads, 0 if it stands by
     LEARNER_LEADER: Gauge = "mahrl_learner_leader" [];
+    /// 1 if all steps of the run are done and learned from
+    LEARNER_FINISHED: Gauge = "mahrl_learner_finished" [];
     /// actors that hold a stream of weights
     LEARNER_ACTORS: Gauge = "mahrl_learner_actors" [];
     /// shards by state (`live`, `down`)

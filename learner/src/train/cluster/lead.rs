@@ -25,6 +25,8 @@ use crate::{
 
 /// Between two looks at the interrupt, or at a lock.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
+/// Between two lines of the log about Redis being away.
+const REPORT: Duration = Duration::from_secs(5);
 /// How long shards may take to name the highest token they have seen.
 const SHARDS_ANSWER: Duration = Duration::from_secs(2);
 
@@ -56,7 +58,9 @@ impl Lead {
         let (lease, fence) = if config.cluster.redis.is_empty() {
             (None, floor.max(highest_of(shards, runtime)) + 1)
         } else {
-            runtime.block_on(control.ping()).context("cannot use cluster.redis")?;
+            if !runtime.block_on(redis_answers(control, interrupt)).context("cannot use cluster.redis")? {
+                return Ok(None);
+            }
             let lease = Duration::from_secs_f64(config.cluster.lease_seconds);
             let won = runtime.block_on(async {
                 tokio::select! {
@@ -109,6 +113,25 @@ impl Lead {
             runtime.block_on(leadership.release());
         }
     }
+}
+
+/// Waits until Redis answers, as everything may be started at once; false if interrupted before. What waiting does not
+/// help against, a wrong password say, is an error.
+async fn redis_answers(control: &Control, interrupt: &Interrupt) -> Result<bool, control::Error> {
+    let mut reported = None::<Instant>;
+    while !interrupt.raised() {
+        match control.ping().await {
+            Err(error @ control::Error::Unreachable { .. }) => {
+                if reported.is_none_or(|at| at.elapsed() >= REPORT) {
+                    tracing::warn!(%error, "waiting for Redis");
+                    reported = Some(Instant::now());
+                }
+                tokio::time::sleep(LOOK_AROUND).await;
+            }
+            answered => return answered.map(|()| true),
+        }
+    }
+    Ok(false)
 }
 
 /// The highest fencing token that any shard has seen, as far as they answer.

@@ -48,8 +48,9 @@ struct Standing {
     pacer: Vec<u8>,
     /// What the shards had stored, as far as it is in the averages.
     seen: Counts,
-    /// All steps were done, and all that there was to learn from them.
-    finished: bool,
+    /// `train.steps`, once all of them were done, and all that there was to learn from them; 0 before. A run that is
+    /// made longer goes on.
+    finished: u64,
 }
 
 /// How a learner's time in a cluster ended.
@@ -57,8 +58,34 @@ struct Standing {
 pub struct Ended {
     /// The run that it led; `None`: it was interrupted while it stood by.
     pub run_dir: Option<RunDir>,
-    /// Whether all environment steps are done.
-    pub finished: bool,
+    /// All environment steps are done, and this still says so to whoever asks; drop it to end.
+    pub finished: Option<Finished>,
+}
+
+/// A run that is over, still served: actors and evaluators that come get the last weights and hear that no others follow;
+/// probes find this learner ready.
+pub struct Finished {
+    // In the order in which they are dropped.
+    services: Option<Services>,
+    lead: Option<Lead>,
+    runtime: Runtime,
+}
+
+impl std::fmt::Debug for Finished {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Finished").field("lead", &self.lead).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Finished {
+    fn drop(&mut self) {
+        if let Some(services) = self.services.take() {
+            services.stop(&self.runtime);
+        }
+        if let Some(lead) = self.lead.take() {
+            lead.resign(&self.runtime);
+        }
+    }
 }
 
 /// Stands by until this learner may lead, then trains until all environment steps are done or until interrupted. The run
@@ -84,11 +111,11 @@ pub fn run_cluster(
     tracing::info!("run {}: waiting for the lead, at {address}", config.cluster.run);
     let parts = (&links.control, &links.shards);
     let Some(lead) = Lead::campaign(config, path, parts, &address, interrupt, &runtime)? else {
-        return Ok(Ended { run_dir: None, finished: false });
+        return Ok(Ended { run_dir: None, finished: None });
     };
     let (run_dir, fence) = (lead.run_dir.clone(), lead.fence);
     tracing::info!(fence, shards = config.replay.shards, "leading; waiting for the replay shards");
-    let finished = train(config, world, (links, lead), interrupt, &runtime)?;
+    let finished = train(config, world, (links, lead), interrupt, runtime)?;
     Ok(Ended { run_dir: Some(run_dir), finished })
 }
 
@@ -97,21 +124,25 @@ fn train(
     world: &World,
     (links, mut lead): (Links, Lead),
     interrupt: &Interrupt,
-    runtime: &Runtime,
-) -> Result<bool> {
+    runtime: Runtime,
+) -> Result<Option<Finished>> {
     let run_dir = lead.run_dir.clone();
     let (mut trainer, resumed) = Trainer::new(config, world, &run_dir, interrupt, lead.resumes)?;
     let standing = match resumed {
         Some(mut resumed) => resumed.decode::<Standing>(STANDING)?,
         None => Standing::default(),
     };
-    let mut services = Services::start(&trainer, runtime, links, &mut lead, &standing.pacer)?;
-    let learned = learn(&mut trainer, runtime, &mut services, &lead, standing);
-    services.stop(runtime, matches!(learned, Ok(true)));
-    lead.resign(runtime);
-    let finished = learned?;
+    let mut services = Services::start(&trainer, &runtime, links, &mut lead, &standing.pacer)?;
+    let learned = learn(&mut trainer, &runtime, &mut services, &lead, standing);
+    let finished = matches!(learned, Ok(true));
+    if finished {
+        services.finish();
+    }
+    // Ends everything on the way out, whatever is wrong.
+    let all = Finished { services: Some(services), lead: Some(lead), runtime };
+    learned?;
     trainer.finish()?;
-    Ok(finished)
+    Ok(finished.then_some(all))
 }
 
 /// Waits for the shards, then updates and broadcasts until all steps are stored and nothing is left to learn from (true),
@@ -124,7 +155,8 @@ fn learn(
     standing: Standing,
 ) -> Result<bool> {
     publish(trainer, services)?;
-    if standing.finished {
+    if standing.finished >= trainer.config.train.steps {
+        services.ready();
         return Ok(true);
     }
     let contact = services.pacer.clone();
@@ -166,7 +198,7 @@ fn learn(
 /// One update, if a minibatch comes in time.
 fn take_and_update(trainer: &mut Trainer<'_>, runtime: &Runtime, services: &mut Services) -> Result<bool> {
     let begun = Instant::now();
-    let taken = trainer.timed(Part::Sample, |_| services.prefetch.take(LOOK_AROUND));
+    let taken = trainer.timed(Part::Sample, |_| services.take(LOOK_AROUND));
     metrics::LEARNER_SAMPLE_WAIT_SECONDS.record(begun.elapsed().as_secs_f64(), []);
     let batch = match taken {
         Ok(batch) => batch,
@@ -209,6 +241,7 @@ fn checkpoint(
     lead.check()?;
     services.admission.numbers().check_lead()?;
     let mut extra = BTreeMap::new();
+    let finished = if finished { trainer.config.train.steps } else { 0 };
     put(&mut extra, STANDING, &Standing { pacer: services.pacer.save(), seen, finished });
     let begun = Instant::now();
     let path = trainer.checkpoint(extra).inspect_err(|_| metrics::CHECKPOINT_FAILURES.increment(1, []))?;

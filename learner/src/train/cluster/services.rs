@@ -15,7 +15,7 @@ use node::{Health, Limits, Security, Server, Shutdown, metrics};
 use proto::v1::control_server::ControlServer;
 use replay::{
     Settings, Shards,
-    client::{Pace, Pacer, Prefetch, Sampler, Totals},
+    client::{Minibatch, Pace, Pacer, Prefetch, Sampler, Totals},
 };
 use sha2::{Digest, Sha256};
 use tokio::{runtime::Runtime, task::JoinHandle};
@@ -78,7 +78,7 @@ impl Links {
 
 /// Everything that runs beside the learner's thread.
 pub(super) struct Services {
-    pub(super) prefetch: Prefetch,
+    prefetch: Option<Prefetch>,
     pub(super) pacer: Pacer,
     pub(super) admission: Arc<Admission>,
     pub(super) sampler: Sampler,
@@ -125,7 +125,7 @@ impl Services {
         let (requests, first) = (config.clone(), trainer.engine.updates());
         let prefetch = sampler.clone().prefetch(first, PREFETCH, move |number| request(&requests, number));
         Ok(Self {
-            prefetch,
+            prefetch: Some(prefetch),
             pacer,
             admission,
             sampler,
@@ -147,6 +147,7 @@ impl Services {
             probes.set_ready(true);
         }
         metrics::LEARNER_LEADER.set(1.0, []);
+        metrics::LEARNER_FINISHED.set(0.0, []);
     }
 
     pub(super) fn publish(&self, version: u64, updates: u64, weights: Vec<u8>) -> Result<()> {
@@ -155,6 +156,14 @@ impl Services {
         metrics::WEIGHTS_VERSION.set(version as f64, []);
         metrics::WEIGHTS_PUBLISHED.increment(1, []);
         Ok(())
+    }
+
+    /// The next minibatch, as [`Prefetch::take`] gives it.
+    pub(super) fn take(&mut self, wait: Duration) -> Result<Minibatch, replay::Error> {
+        match &mut self.prefetch {
+            Some(prefetch) => prefetch.take(wait),
+            None => Err(replay::Error::Closed("the run".into())),
+        }
     }
 
     /// What the shards have stored.
@@ -204,21 +213,25 @@ impl Services {
         }
     }
 
-    /// Ends everything; subscribers hear whether the run is over.
-    pub(super) fn stop(self, runtime: &Runtime, finished: bool) {
+    /// The run is over: subscribers hear so, now and later, and nothing is sampled any more.
+    pub(super) fn finish(&mut self) {
+        self.prefetch = None;
+        metrics::LEARNER_FINISHED.set(1.0, []);
+        self.publisher.finish();
+        let begun = Instant::now();
+        while self.publisher.n_subscribers() > 0 && begun.elapsed() < FAREWELL {
+            std::thread::sleep(LOOK_AROUND);
+        }
+    }
+
+    /// Ends everything.
+    pub(super) fn stop(self, runtime: &Runtime) {
         self.health.set_ready(false);
-        if let Some(probes) = self.probes.filter(|_| !finished) {
+        if let Some(probes) = self.probes {
             probes.set_ready(false);
         }
         metrics::LEARNER_LEADER.set(0.0, []);
         drop(self.prefetch);
-        if finished {
-            self.publisher.finish();
-            let begun = Instant::now();
-            while self.publisher.n_subscribers() > 0 && begun.elapsed() < FAREWELL {
-                std::thread::sleep(LOOK_AROUND);
-            }
-        }
         // Ends the streams.
         drop(self.publisher);
         self.shutdown.begin();
