@@ -33,13 +33,13 @@ Examples:
   learner reproduce all --out runs/reproduce   go on: cells that are there are not run again
 
 Every method has the same environment steps to learn from and is judged on the same test users; training is in lockstep on
-one thread, so that equal seeds give equal tables.";
+one thread, so that equal seeds give equal tables (but for fig7-seconds and scaling, which are the clock's).";
 
 /// The paper's tables and figures.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Which: `all`, or some of table1, table2, fig6, fig7, fig8, fig9, controls, scaling, ablation (the last is not in `all`).
+    /// Which: `all`, or some of table1, table2, fig6, fig7, fig8, fig9, caveats, controls, scaling, ablation (the last is not in `all`).
     #[arg(value_name = "WHAT", required = true)]
     what: Vec<String>,
     /// `shopworld[:VARIANT]`, or the folder of an imported log with fitted simulators.
@@ -94,10 +94,15 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         .map(|&experiment| (experiment, experiment::variants(experiment, args.budget, &args.methods)))
         .map(|(experiment, variants)| Ok((experiment, known_to(&args.env, variants)?)))
         .collect::<Result<_>>()?;
-    let cells: Vec<Cell> = plan
-        .iter()
-        .flat_map(|(_, variants)| variants.iter().flat_map(|variant| variant.cells(&args.env, &budget)))
-        .collect();
+    let mut cells: Vec<Cell> = Vec::new();
+    for variant in plan.iter().flat_map(|(_, variants)| variants) {
+        for cell in variant.cells(&args.env, &budget) {
+            // Several tables and figures show the same one.
+            if !cells.contains(&cell) {
+                cells.push(cell);
+            }
+        }
+    }
     // Whatever is wrong with a setting is said now, not by a process.
     for cell in &cells {
         cell.config().with_context(|| format!("the settings of {} are refused", cell.name()))?;

@@ -9,10 +9,12 @@
 //! | [`seeds`] | a method over training seeds and tasks: interquartile mean, probability of improvement |
 //! | [`paired`] | differences of two methods, resampled by user, with a p-value |
 //! | [`together`] | means whose intervals hold all at once, with few seeds too |
+//! | [`ranks`] | how far two orders agree |
 //! | [`holm`] | p-values of a table's comparisons, corrected for their number |
 
 pub mod holm;
 pub mod paired;
+pub mod ranks;
 pub mod seeds;
 pub mod together;
 

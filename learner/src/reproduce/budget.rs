@@ -26,7 +26,7 @@ pub struct Budget {
     /// Updates of a run at most. A method that takes more of them a step gets fewer steps, and its row says so: one
     /// update a step, as in the paper, costs five hundred times what `tuned` does.
     pub updates: u64,
-    /// Test sessions of each length.
+    /// Test sessions of each length, and validation sessions of an evaluation on the way at most.
     pub sessions: usize,
     /// Lengths of the test sessions.
     pub lengths: Vec<usize>,
@@ -67,6 +67,7 @@ impl Budget {
         }
         config.train.warm_start_sessions = share(config.train.warm_start_sessions);
         config.train.steps = steps;
+        config.train.evaluation_sessions = config.train.evaluation_sessions.min(self.sessions);
         config.train.evaluate_every = (steps / CURVE_POINTS).max(1);
         config.train.checkpoint_every = steps;
     }

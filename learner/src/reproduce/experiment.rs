@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use common::config::{Config, Preset, dotted};
 
 use super::{
-    Budget, Cell, Scale, controls,
+    Budget, Cell, Scale, caveats, controls,
     methods::{self, How, Method, SUBJECT},
 };
 
@@ -27,6 +27,8 @@ pub enum Experiment {
     Fig8,
     /// Sensitivity to M, the number of goals, with periods of 10 and of 12 steps.
     Fig9,
+    /// Ours: what the paper's comparisons leave open: average Q, encoder updates, the remainder of a period.
+    Caveats,
     /// Ours: the preset `best` without each of its settings. Not part of `all`.
     Ablation,
     /// Ours: negative controls, where nothing must be found.
@@ -37,13 +39,14 @@ pub enum Experiment {
 
 impl Experiment {
     /// Every one, in the order of the report.
-    pub const EVERY: [Self; 9] = [
+    pub const EVERY: [Self; 10] = [
         Self::Table1,
         Self::Table2,
         Self::Fig6,
         Self::Fig7,
         Self::Fig8,
         Self::Fig9,
+        Self::Caveats,
         Self::Ablation,
         Self::Controls,
         Self::Scaling,
@@ -63,6 +66,7 @@ impl Experiment {
             Self::Fig7 => "fig7",
             Self::Fig8 => "fig8",
             Self::Fig9 => "fig9",
+            Self::Caveats => "caveats",
             Self::Ablation => "ablation",
             Self::Controls => "controls",
             Self::Scaling => "scaling",
@@ -78,6 +82,7 @@ impl Experiment {
             Self::Fig7 => "Fig 7: rewards online, all methods",
             Self::Fig8 => "Fig 8: sensitivity to alpha",
             Self::Fig9 => "Fig 9: sensitivity to the number of goals M",
+            Self::Caveats => "Caveats: average Q, encoder updates, the remainder",
             Self::Ablation => "Ablation: the preset `best` without each of its settings",
             Self::Controls => "Negative controls: what must not be found",
             Self::Scaling => "Scaling: time to a return against the number of actors",
@@ -98,13 +103,15 @@ pub struct Variant {
     pub env: Option<&'static str>,
     /// How many seeds it takes: the budget's, but no fewer and no more than these. What is not trained takes one.
     pub seeds: RangeInclusive<u64>,
+    /// Its most updates, in those of the budget.
+    pub updates: u64,
 }
 
 impl Variant {
     /// The method as it is, in the report's world.
     pub(super) fn of(method: Method) -> Self {
         let name = method.name.to_owned();
-        Self { name, method, settings: Vec::new(), env: None, seeds: 1..=u64::MAX }
+        Self { name, method, settings: Vec::new(), env: None, seeds: 1..=u64::MAX, updates: 1 }
     }
 
     /// Its cells, one a seed.
@@ -116,7 +123,7 @@ impl Variant {
             settings: self.settings.clone(),
             env: self.env.unwrap_or(env).to_owned(),
             seed,
-            budget: Budget { seeds: 0, ..budget.clone() },
+            budget: Budget { seeds: 0, updates: self.updates * budget.updates, ..budget.clone() },
         };
         (0..seeds).map(cell).collect()
     }
@@ -193,6 +200,7 @@ pub fn variants(experiment: Experiment, scale: Scale, only: &[String]) -> Vec<Va
         // Of sessions and of clusters; no cells.
         Experiment::Table1 | Experiment::Scaling => Vec::new(),
         Experiment::Controls => controls::variants(scale),
+        Experiment::Caveats => caveats::variants(scale),
         Experiment::Ablation => ablation(),
         Experiment::Table2 | Experiment::Fig7 => methods::all()
             .into_iter()

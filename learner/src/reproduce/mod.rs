@@ -3,7 +3,7 @@
 //! In: experiments, a world, a [`Budget`]; out: a folder of cells (one method, one seed, trained and judged once), and the
 //! tables and figures over them. A cell is a process of its own, so that as many run at once as there are cores; one that
 //! is there already is not run again, so that the same command goes on where it stopped. All training is in lockstep:
-//! equal seeds give equal tables.
+//! equal seeds give equal tables, but for seconds and the scaling study.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -12,15 +12,17 @@
 //! | [`methods`] | the compared methods, and how each is trained |
 //! | [`experiment`] | which cells a table or figure needs |
 //! | [`controls`] | where nothing must be found: which cells, and whether anything was |
+//! | [`caveats`] | what the paper's comparisons leave open: which cells, and what they say |
 //! | [`cell`] | one method and seed: trained, judged, written down |
 //! | [`pool`] | cells over the cores |
 //! | [`summary`] | a method over its seeds, and the differences of two |
 //! | [`figure`] | curves and bars as plain data |
-//! | [`paper`] | what the paper claims, and whether it holds here |
+//! | [`paper`] | what is known of the paper's numbers, and how ours stand beside them |
 //! | [`table`] | rows of words as Markdown, CSV and JSON |
 //! | [`tables`] | the tables and figures of each experiment |
 
 pub mod budget;
+pub mod caveats;
 pub mod cell;
 pub mod controls;
 pub mod experiment;
@@ -32,6 +34,8 @@ pub mod pool;
 pub mod summary;
 pub mod table;
 pub mod tables;
+#[cfg(test)]
+mod test_summary;
 
 pub use budget::{Budget, Scale};
 pub use cell::{Cell, CellResult};

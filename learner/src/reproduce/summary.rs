@@ -67,13 +67,22 @@ impl Summary {
         crossed(&self.differences(other, length, reward))
     }
 
+    /// Mean of this minus so many times another: above zero where the ratio of the two is above `times`.
+    pub fn minus_times(&self, other: &Self, times: f64, length: usize, reward: Reward) -> Estimate {
+        crossed(&self.contrasts(other, times, length, reward))
+    }
+
     /// `[seeds, sessions]` of this minus another, paired by user, and by seed where both are trained.
     pub fn differences(&self, other: &Self, length: usize, reward: Reward) -> Vec<Vec<f64>> {
+        self.contrasts(other, 1.0, length, reward)
+    }
+
+    fn contrasts(&self, other: &Self, times: f64, length: usize, reward: Reward) -> Vec<Vec<f64>> {
         let (ours, theirs) = (self.rewards(length, reward), other.rewards(length, reward));
         let rows = ours.len().max(theirs.len());
         let difference = |k: usize| {
             let (a, b) = (&ours[k % ours.len()], &theirs[k % theirs.len()]);
-            a.iter().zip(b).map(|(a, b)| a - b).collect()
+            a.iter().zip(b).map(|(a, b)| a - times * b).collect()
         };
         (0..rows).map(difference).collect()
     }

@@ -8,13 +8,14 @@ use super::{
     Budget, Experiment, Summary, Table,
     figure::{Bar, Figure},
     methods::SUBJECT,
-    paper,
     summary::Reward,
 };
 use crate::{baselines::InteractionLog, evaluation::Estimate, scaling::Study};
 
+mod caveats;
 mod controls;
 mod logged;
+mod paper;
 mod scaling;
 mod training;
 
@@ -36,16 +37,17 @@ pub fn section(experiment: Experiment, summaries: &[Summary], budget: &Budget) -
         Experiment::Table2 => logged::ranking(summaries),
         Experiment::Fig6 => training::section(summaries),
         Experiment::Fig7 => online(summaries, budget),
-        Experiment::Fig8 => sensitivity(experiment, summaries, budget, "The paper takes alpha = 0.5."),
+        Experiment::Fig8 | Experiment::Fig9 => sensitivity(experiment, summaries, budget),
+        Experiment::Caveats => (caveats::tables(summaries, budget), Vec::new()),
         Experiment::Ablation => ablation(summaries, budget),
-        Experiment::Fig9 => sensitivity(experiment, summaries, budget, "The paper takes M = 2 and c = 10."),
     };
     Section { experiment, tables, figures }
 }
 
 /// Table 1, which needs no cell.
 pub fn statistics(train: &InteractionLog, test: &InteractionLog) -> Section {
-    let tables = vec![logged::statistics(train, test)];
+    let tables =
+        [Some(logged::statistics(train, test)), paper::rates(train, test)].into_iter().flatten().collect();
     Section { experiment: Experiment::Table1, tables, figures: Vec::new() }
 }
 
@@ -109,7 +111,7 @@ fn online(summaries: &[Summary], budget: &Budget) -> (Vec<Table>, Vec<Figure>) {
                 .map(str::to_owned)
                 .into();
         header.extend(subject.map(|subject| format!("{} minus it", subject.name)));
-        header.extend(["steps", "updates", "seconds"].map(str::to_owned));
+        header.extend(["steps", "updates"].map(str::to_owned));
         let row = |summary: &Summary| {
             let share = |of: &dyn Fn(&crate::evaluation::EvaluationResult) -> f64| {
                 summary.over_seeds(|result| of(&result.online[k]))
@@ -140,7 +142,6 @@ fn online(summaries: &[Summary], budget: &Budget) -> (Vec<Table>, Vec<Figure>) {
             row.extend([
                 format!("{:.0}", summary.over_seeds(|result| result.env_steps as f64)),
                 format!("{:.0}", summary.over_seeds(|result| result.updates as f64)),
-                format!("{:.0}", summary.over_seeds(|result| result.seconds)),
             ]);
             row
         };
@@ -158,23 +159,23 @@ fn online(summaries: &[Summary], budget: &Budget) -> (Vec<Table>, Vec<Figure>) {
         figures.push(bars(Experiment::Fig7, summaries, (k, length)));
         figures.push(cumulative_orders(summaries, (k, length)));
     }
-    let claims = paper::online(summaries, &budget.lengths);
-    if !claims.is_empty() {
-        tables.push(Table {
-            id: "fig7-claims".to_owned(),
-            title: "The paper's claims".to_owned(),
-            header: ["the paper", "here", "verdict"].map(str::to_owned).into(),
-            rows: claims
-                .iter()
-                .map(|claim| vec![claim.paper.clone(), claim.ours.clone(), claim.verdict().to_owned()])
-                .collect(),
-            notes: vec![
-                "`undecided`: the 95% interval of the paired difference covers zero. Rewards of the paper are of another \
-                 world, so only signs and relative gains are compared."
-                    .to_owned(),
-            ],
-        });
-    }
+    tables.extend(
+        budget.lengths.iter().copied().enumerate().filter_map(|length| paper::ranks(summaries, length)),
+    );
+    tables.extend(paper::claims(summaries, &budget.lengths));
+    tables.push(Table {
+        id: "fig7-seconds".to_owned(),
+        title: "Seconds of training".to_owned(),
+        header: ["method", "seconds"].map(str::to_owned).into(),
+        rows: summaries
+            .iter()
+            .map(|summary| vec![summary.name.clone(), format!("{:.0}", summary.over_seeds(|r| r.seconds))])
+            .collect(),
+        notes: vec![
+            "By the clock, beside whatever else ran: the only table of cells that another run changes."
+                .to_owned(),
+        ],
+    });
     (tables, figures)
 }
 
@@ -215,12 +216,7 @@ fn ablation(summaries: &[Summary], budget: &Budget) -> (Vec<Table>, Vec<Figure>)
     (vec![table], figures)
 }
 
-fn sensitivity(
-    experiment: Experiment,
-    summaries: &[Summary],
-    budget: &Budget,
-    note: &str,
-) -> (Vec<Table>, Vec<Figure>) {
+fn sensitivity(experiment: Experiment, summaries: &[Summary], budget: &Budget) -> (Vec<Table>, Vec<Figure>) {
     let mut header = vec!["setting".to_owned()];
     for length in &budget.lengths {
         header.extend(["total", "order"].map(|reward| format!("{reward}, {length} steps")));
@@ -232,24 +228,12 @@ fn sensitivity(
         }
         row
     };
-    let best = |k: usize| {
-        summaries
-            .iter()
-            .max_by(|a, b| a.mean(k, Reward::Total).value.total_cmp(&b.mean(k, Reward::Total).value))
-            .map_or("", |summary| &summary.name)
-    };
-    let found: Vec<String> = budget
-        .lengths
-        .iter()
-        .enumerate()
-        .map(|(k, length)| format!("The best mean total in sessions of {length} steps here: {}.", best(k)))
-        .collect();
     let table = Table {
         id: experiment.id().to_owned(),
         title: experiment.title().to_owned(),
         header,
         rows: summaries.iter().map(row).collect(),
-        notes: [vec![note.to_owned()], found].concat(),
+        notes: paper::choice(experiment, summaries, &budget.lengths),
     };
     let figures = budget
         .lengths

@@ -1,19 +1,40 @@
 //! Means of several comparisons whose 95% intervals hold all at once (Bonferroni), with few seeds too.
 //!
-//! In: `[seeds, users]` values, the number of comparisons; out: the mean with its interval. A resampled interval of two or
-//! three seeds is hardly wider than the seeds lie apart; where an effect that is *not* there is to be shown that
-//! would find one too often. So the variances of the seeds' and of the users' means are added up (which counts what the two have in
-//! common twice, on the safe side), and Student's t has the degrees of freedom of Welch and Satterthwaite.
+//! In: `[seeds, users]` values, the number of comparisons; out: the mean with its interval, and what could have been
+//! found. A resampled interval of two or three seeds is hardly wider than the seeds lie apart; where an effect that is
+//! *not* there is to be shown that would find one too often. So the variances of the seeds' and of the users' means are
+//! added up (which counts what the two have in common twice, on the safe side), and Student's t has the degrees of freedom
+//! of Welch and Satterthwaite.
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use super::Estimate;
+
+/// Chance that [`detectable`] is found.
+const POWER: f64 = 0.8;
 
 /// The mean of `values` `[seeds, users]`, one of `comparisons`. Rows are equally long, with at least two users.
 ///
 /// # Panics
 /// Without values.
 pub fn mean(values: &[Vec<f64>], comparisons: usize) -> Estimate {
+    let (value, error) = spread(values);
+    let margin =
+        error.map_or(0.0, |(standard, t)| t.inverse_cdf(1.0 - 0.025 / comparisons as f64) * standard);
+    Estimate { value, low: value - margin, high: value + margin }
+}
+
+/// The smallest true mean whose interval would lie above zero four times in five, were another sample as wide as `values`.
+///
+/// # Panics
+/// As for [`mean`].
+pub fn detectable(values: &[Vec<f64>], comparisons: usize) -> f64 {
+    let beyond = |t: StudentsT| t.inverse_cdf(1.0 - 0.025 / comparisons as f64) + t.inverse_cdf(POWER);
+    spread(values).1.map_or(0.0, |(standard, t)| beyond(t) * standard)
+}
+
+/// The mean; its standard error with the distribution of errors in units of it, `None` where nothing varies.
+fn spread(values: &[Vec<f64>]) -> (f64, Option<(f64, StudentsT)>) {
     let (seeds, users) = (values.len(), values[0].len());
     let of_seeds: Vec<f64> = values.iter().map(|row| row.iter().sum::<f64>() / users as f64).collect();
     let of_users: Vec<f64> =
@@ -27,7 +48,7 @@ pub fn mean(values: &[Vec<f64>], comparisons: usize) -> Estimate {
     });
     let variance: f64 = parts.iter().map(|(variance, _)| variance).sum();
     if variance <= 0.0 {
-        return Estimate { value, low: value, high: value };
+        return (value, None);
     }
     let weights: f64 = parts
         .iter()
@@ -36,8 +57,7 @@ pub fn mean(values: &[Vec<f64>], comparisons: usize) -> Estimate {
         .sum();
     let t = StudentsT::new(0.0, 1.0, variance * variance / weights)
         .expect("a variance above zero has degrees of freedom above zero");
-    let margin = t.inverse_cdf(1.0 - 0.025 / comparisons as f64) * variance.sqrt();
-    Estimate { value, low: value - margin, high: value + margin }
+    (value, Some((variance.sqrt(), t)))
 }
 
 #[cfg(test)]
@@ -56,6 +76,15 @@ mod tests {
         // 99.75%, of ten comparisons: 3.690.
         let ten = mean(&[(0..10).map(f64::from).collect()], 10);
         assert!((ten.margin() / estimate.margin() - 3.690 / 2.262).abs() < 1e-3, "{ten:?}");
+    }
+
+    #[test]
+    fn what_can_be_found_four_times_in_five_is_wider_than_the_interval() {
+        let values: Vec<f64> = (0..10).map(f64::from).collect();
+        // t of 9 degrees of freedom, 97.5% and 80%: 2.262 and 0.883.
+        let found = detectable(&[values], 1);
+        assert!((found - (2.262 + 0.883) * (82.5_f64 / 90.0).sqrt()).abs() < 2e-3, "{found}");
+        assert_eq!(detectable(&[vec![1.0; 50]], 1), 0.0, "nothing varies");
     }
 
     #[test]

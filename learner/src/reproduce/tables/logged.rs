@@ -2,12 +2,15 @@
 
 use std::collections::HashSet;
 
-use super::super::{
-    Summary, Table,
-    cell::{Ranked, Ranks},
-    figure::{Bar, Figure},
-    methods::SUBJECT,
-    summary::crossed,
+use super::{
+    super::{
+        Summary, Table,
+        cell::{Ranked, Ranks},
+        figure::{Bar, Figure},
+        methods::SUBJECT,
+        summary::crossed,
+    },
+    paper,
 };
 use crate::{baselines::InteractionLog, evaluation::Estimate};
 
@@ -55,7 +58,10 @@ const MEASURES: [Measure; 3] =
 /// A table a mode, and MAP of the headline mode as bars.
 pub(super) fn ranking(summaries: &[Summary]) -> (Vec<Table>, Vec<Figure>) {
     let modes = summaries.first().map_or(0, |summary| summary.results[0].ranked.len());
-    let tables = (0..modes).map(|mode| table(summaries, mode)).collect();
+    let mut tables: Vec<Table> = (0..modes).map(|mode| table(summaries, mode)).collect();
+    if let Some(headline) = tables.first_mut() {
+        headline.notes.extend(paper::of_ranking(summaries, |summary| mean(summary, 0, MEASURES[0].1).value));
+    }
     let bars = summaries.iter().map(|summary| {
         let estimate = mean(summary, 0, MEASURES[0].1);
         Bar {

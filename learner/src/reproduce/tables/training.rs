@@ -53,7 +53,8 @@ pub(super) fn section(summaries: &[Summary]) -> (Vec<Table>, Vec<Figure>) {
         rows: summaries.iter().map(row).collect(),
         notes: vec![
             "Settled: from there on every evaluation is within 5% of the last. Mean over seeds. Average Q of different M is \
-             not comparable (Eq 13 adds up sub-periods), so that the error against the Monte-Carlo return stands beside it."
+             not comparable (Eq 13 adds up sub-periods), so that the error against the Monte-Carlo return stands beside it; \
+             the section on caveats says whether its order is that of the rewards. The values of the paper's curves are not known here."
                 .to_owned(),
         ],
     };
