@@ -118,18 +118,37 @@ impl Kernel for Squares<'_> {
 ///
 /// # Panics
 /// If a slice is not `[rows, columns]`.
-pub fn transpose_into((rows, columns): (usize, usize), a: &[f32], out: &mut [f32]) {
-    /// Rows and columns of a block: the lines of both sides stay in the L1 cache.
-    const BLOCK: usize = 16;
+pub fn transpose_into(level: Level, (rows, columns): (usize, usize), a: &[f32], out: &mut [f32]) {
     assert_eq!(a.len(), rows * columns, "A is [{rows}, {columns}]");
     assert_eq!(out.len(), rows * columns, "out is [{columns}, {rows}]");
-    for i in (0..rows).step_by(BLOCK) {
-        for j in (0..columns).step_by(BLOCK) {
-            for column in j..columns.min(j + BLOCK) {
-                let height = BLOCK.min(rows - i);
-                let out = &mut out[column * rows + i..][..height];
-                for (k, out) in out.iter_mut().enumerate() {
-                    *out = a[(i + k) * columns + column];
+    // SAFETY: checked above.
+    unsafe { dispatch(level, Transpose { rows, columns, a: a.as_ptr(), out: out.as_mut_ptr() }) }
+}
+
+struct Transpose {
+    rows: usize,
+    columns: usize,
+    a: *const f32,
+    out: *mut f32,
+}
+
+impl Kernel for Transpose {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { rows, columns, a, out } = self;
+        let whole = |n: usize| n - n % S::LANES;
+        // SAFETY: tiles end before `whole`; what is left is copied element by element.
+        unsafe {
+            for i in (0..whole(rows)).step_by(S::LANES) {
+                for j in (0..whole(columns)).step_by(S::LANES) {
+                    S::transpose_tile((a.add(i * columns + j), columns), (out.add(j * rows + i), rows));
+                }
+            }
+            for i in 0..rows {
+                for j in if i < whole(rows) { whole(columns) } else { 0 }..columns {
+                    *out.add(j * rows + i) = *a.add(i * columns + j);
                 }
             }
         }

@@ -120,11 +120,13 @@ proptest! {
             let squares: f64 = a.iter().map(|x| f64::from(*x).powi(2)).sum();
             prop_assert!((reduce::sum_of_squares(level, &a) - squares).abs() <= 2e-6 * (1.0 + squares));
         }
-        let mut out = vec![0.0; m * stride];
-        reduce::transpose_into((m, stride), &a, &mut out);
-        for i in 0..m {
-            for j in 0..stride {
-                prop_assert_eq!(out[j * m + i], a[i * stride + j]);
+        for level in Level::available() {
+            let mut out = vec![0.0; m * stride];
+            reduce::transpose_into(level, (m, stride), &a, &mut out);
+            for i in 0..m {
+                for j in 0..stride {
+                    prop_assert_eq!(out[j * m + i], a[i * stride + j]);
+                }
             }
         }
     }

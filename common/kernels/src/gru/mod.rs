@@ -15,6 +15,7 @@ use crate::{
     dispatch::dispatch,
     gemm::{Init, RowMajor, RowMajorMut, Strided, gemm, transpose},
     level::Level,
+    simd::prefetch,
 };
 use gates::{FromHidden, FromInput, Gates};
 
@@ -158,13 +159,14 @@ impl Gru {
             scratch.gather(sequences, rows.clone(), table_rows);
             scratch.hidden.fill(0.0);
             let longest = scratch.lengths[scratch.order[rows.start] as usize] as usize;
-            let mut active = rows.len();
+            let mut active = scratch.active(rows.clone(), 0);
+            scratch.prefetch(table, columns, 0, active);
             for step in 0..longest {
-                // Sorted: those that have ended are at the end.
-                let has_item =
-                    |i: &usize| scratch.lengths[scratch.order[rows.start + i - 1] as usize] as usize > step;
-                active = (1..=active).rev().find(has_item).unwrap_or(0);
+                let next = scratch.active(rows.start..rows.start + active, step + 1);
+                // The table is larger than the caches: what the next step reads is on its way while this one computes.
+                scratch.prefetch(table, columns, step + 1, next);
                 self.step(level, inputs, step, active, scratch);
+                active = next;
             }
             for (i, &row) in scratch.order[rows].iter().enumerate() {
                 out.data[row as usize * out.stride..][..self.width]
@@ -236,6 +238,19 @@ impl GruScratch {
             let position = &mut self.counts[length as usize];
             self.order[*position] = row as u32;
             *position += 1;
+        }
+    }
+
+    /// Rows of a block, or of its first ones, that have an item at a step: sorted, those that have ended are at the end.
+    fn active(&self, rows: std::ops::Range<usize>, step: usize) -> usize {
+        let has_item = |&row: &u32| self.lengths[row as usize] as usize > step;
+        self.order[rows].iter().rposition(has_item).map_or(0, |last| last + 1)
+    }
+
+    /// Asks for the table's rows of a step of the first `active` rows of a block.
+    fn prefetch(&self, table: &[f32], columns: usize, step: usize, active: usize) {
+        for &item in self.items.iter().skip(step * BLOCK).take(active) {
+            prefetch(&table[item as usize * columns..][..columns]);
         }
     }
 

@@ -147,4 +147,43 @@ impl Simd for Avx512 {
     unsafe fn equal_bits(a: __m512, b: __m512) -> u32 {
         u32::from(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b))
     }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn transpose_tile(from: (*const f32, usize), to: (*mut f32, usize)) {
+        let pd = |x: __m512| _mm512_castps_pd(x);
+        let zero = _mm512_setzero_ps();
+        let (mut rows, mut pairs, mut fours) = ([zero; 16], [zero; 16], [zero; 16]);
+        for i in 0..16 {
+            // SAFETY: the caller gives sixteen rows, each valid for a vector.
+            rows[i] = unsafe { _mm512_loadu_ps(from.0.add(i * from.1)) };
+        }
+        for i in 0..8 {
+            let (a, b) = (rows[2 * i], rows[2 * i + 1]);
+            (pairs[2 * i], pairs[2 * i + 1]) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+        }
+        // Then lane l of `fours[4 i + j]` holds column 4 l + j of rows 4 i to 4 i + 3.
+        for i in 0..4 {
+            for j in 0..2 {
+                let (a, b) = (pd(pairs[4 * i + j]), pd(pairs[4 * i + 2 + j]));
+                fours[4 * i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+                fours[4 * i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+            }
+        }
+        for j in 0..4 {
+            let [a, b, c, d] = [fours[j], fours[4 + j], fours[8 + j], fours[12 + j]];
+            let even = [_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0x88>(c, d)];
+            let odd = [_mm512_shuffle_f32x4::<0xDD>(a, b), _mm512_shuffle_f32x4::<0xDD>(c, d)];
+            let columns = [
+                _mm512_shuffle_f32x4::<0x88>(even[0], even[1]),
+                _mm512_shuffle_f32x4::<0x88>(odd[0], odd[1]),
+                _mm512_shuffle_f32x4::<0xDD>(even[0], even[1]),
+                _mm512_shuffle_f32x4::<0xDD>(odd[0], odd[1]),
+            ];
+            for l in 0..4 {
+                // SAFETY: the caller gives room for sixteen columns, each valid for a vector.
+                unsafe { _mm512_storeu_ps(to.0.add((4 * l + j) * to.1), columns[l]) };
+            }
+        }
+    }
 }

@@ -68,6 +68,35 @@ pub(crate) trait Simd: Copy {
     unsafe fn largest(v: Self::V) -> f32;
     /// Bit i is set where lane i of both is equal.
     unsafe fn equal_bits(a: Self::V, b: Self::V) -> u32;
+
+    /// Writes a tile of as many rows as a vector has lanes with rows and columns exchanged; rows are `stride` apart.
+    #[inline(always)]
+    unsafe fn transpose_tile(from: (*const f32, usize), to: (*mut f32, usize)) {
+        for i in 0..Self::LANES {
+            for j in 0..Self::LANES {
+                // SAFETY: the caller gives tiles of `LANES` rows, each valid for a vector.
+                unsafe { *to.0.add(j * to.1 + i) = *from.0.add(i * from.1 + j) };
+            }
+        }
+    }
+}
+
+/// Asks for numbers that will be read soon, into the L2 cache.
+#[inline(always)]
+pub(crate) fn prefetch(x: &[f32]) {
+    /// Numbers of a cache line.
+    const LINE: usize = 16;
+    // The last number lies in a line of its own where the first is not at the beginning of one.
+    for line in x.chunks(LINE).chain(x.last().map(std::slice::from_ref)) {
+        // SAFETY: every x86-64 has the instruction, which reads nothing.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = line;
+    }
 }
 
 /// Reads a vector, or its masked lanes.

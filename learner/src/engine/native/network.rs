@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use common::config::EncoderUpdate;
-use kernels::{AdamState, AdamStep, adam, reduce};
+use kernels::{AdamState, AdamStep, Level, adam, reduce};
 
 use crate::algorithm::{
     groups::{self, BETA_1, BETA_2, EPSILON},
@@ -150,7 +150,12 @@ impl Network {
         let values: Vec<f32> = values.iter().map(|&x| x as f32).collect();
         let mut out = values.clone();
         for (range, [n_out, n_in]) in &self.places.matrices {
-            reduce::transpose_into((*n_out, *n_in), &values[range.clone()], &mut out[range.clone()]);
+            reduce::transpose_into(
+                Level::best(),
+                (*n_out, *n_in),
+                &values[range.clone()],
+                &mut out[range.clone()],
+            );
         }
         out
     }
@@ -159,7 +164,12 @@ impl Network {
     fn outer(&self, values: &[f32]) -> Vec<f32> {
         let mut out = values.to_vec();
         for (range, [n_out, n_in]) in &self.places.matrices {
-            reduce::transpose_into((*n_in, *n_out), &values[range.clone()], &mut out[range.clone()]);
+            reduce::transpose_into(
+                Level::best(),
+                (*n_in, *n_out),
+                &values[range.clone()],
+                &mut out[range.clone()],
+            );
         }
         out
     }
@@ -179,7 +189,7 @@ pub struct Trained {
     learning_rate: f64,
     /// Share of the learning rate in force.
     scale: f64,
-    level: kernels::Level,
+    level: Level,
 }
 
 /// What the way back through a network reads and writes.
@@ -200,7 +210,7 @@ impl Trained {
         values: &[f64],
         update: EncoderUpdate,
         learning_rate: f64,
-        level: kernels::Level,
+        level: Level,
     ) -> Self {
         let groups = groups::of(&layout, update);
         let network = Network::new(layout, values);
@@ -320,7 +330,7 @@ impl Trained {
         for (range, [n_out, n_in]) in &self.network.places.matrices {
             if read(range) {
                 let (from, to) = (&self.network.values[range.clone()], &mut self.turned[range.clone()]);
-                reduce::transpose_into((*n_in, *n_out), from, to);
+                reduce::transpose_into(self.level, (*n_in, *n_out), from, to);
             }
         }
     }

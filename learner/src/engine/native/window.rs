@@ -15,24 +15,30 @@ use common::{
 /// tile height of the matrix product.
 pub const CHUNK: usize = 48;
 
-/// Rows of a chunk of a batch: as many chunks as [`CHUNK`] asks for, all but the last alike.
-pub fn chunk_rows(n_rows: usize) -> usize {
-    /// Rows of a register tile.
-    const TILE: usize = 6;
-    let chunks = n_rows.div_ceil(CHUNK).max(1);
-    n_rows.div_ceil(chunks).next_multiple_of(TILE)
+/// Rows of a register tile.
+const TILE: usize = 6;
+
+/// The chunks of some rows: as few as [`CHUNK`] allows, all but the last alike.
+fn alike(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let n_chunks = rows.len().div_ceil(CHUNK).max(1);
+    let size = rows.len().div_ceil(n_chunks).next_multiple_of(TILE).max(1);
+    rows.clone().step_by(size).map(move |start| start..rows.end.min(start + size))
 }
 
-/// The chunks of a batch.
+/// Where the second half of a batch begins: its end, if the batch is one chunk.
+fn half(n_rows: usize) -> usize {
+    if n_rows <= CHUNK { n_rows } else { (n_rows / 2).next_multiple_of(TILE) }
+}
+
+/// The chunks of a batch: those of its first half, then those of its second one.
 pub fn chunks(n_rows: usize) -> impl Iterator<Item = Range<usize>> {
-    let rows = chunk_rows(n_rows);
-    (0..n_rows).step_by(rows.max(1)).map(move |start| start..n_rows.min(start + rows))
+    alike(0..half(n_rows)).chain(alike(half(n_rows)..n_rows))
 }
 
-/// The chunks of each part of a batch that is updated in so many parts, alike as far as there are chunks.
+/// The chunks of each part of a batch that is updated in one part, or in two halves.
 pub fn parts(n_rows: usize, n_parts: usize) -> impl Iterator<Item = Range<usize>> {
-    let n_chunks = chunks(n_rows).count();
-    (0..n_parts).map(move |part| part * n_chunks / n_parts..(part + 1) * n_chunks / n_parts)
+    let (first, all) = (alike(0..half(n_rows)).count(), chunks(n_rows).count());
+    [0..if n_parts == 1 { all } else { first }, first..all].into_iter().take(n_parts)
 }
 
 /// One window of a chunk. B rows.
@@ -158,11 +164,17 @@ mod tests {
     #[test]
     fn chunks_are_alike_and_cover_the_batch() {
         assert!(chunks(40).eq(std::iter::once(0..40)));
-        assert_eq!(chunks(100).collect::<Vec<_>>(), [0..36, 36..72, 72..100]);
+        assert_eq!(chunks(100).collect::<Vec<_>>(), [0..30, 30..54, 54..100]);
+        assert_eq!(parts(100, 2).collect::<Vec<_>>(), [0..2, 2..3]);
         assert_eq!(chunks(0).count(), 0);
         for n_rows in 1..500 {
-            assert!(chunk_rows(n_rows) <= CHUNK);
-            assert_eq!(chunks(n_rows).map(|rows| rows.len()).sum::<usize>(), n_rows);
+            let mut end = 0;
+            for rows in chunks(n_rows) {
+                assert!(rows.start == end && (1..=CHUNK).contains(&rows.len()), "{rows:?} of {n_rows}");
+                end = rows.end;
+            }
+            assert_eq!(end, n_rows);
+            assert!(parts(n_rows, 1).eq(std::iter::once(0..chunks(n_rows).count())));
         }
     }
 }
