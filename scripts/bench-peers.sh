@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Measures ours against peers from PyPI, turn by turn in one run (docs/benchmarks.md).
-# PROFILE=dev measures binaries of the profile `dev` instead of `release`; PEERS_VENV and PEERS_VENV_REVERB name venvs that
-# are there already; ROUNDS, TURN_SECONDS, TRAIN_STEPS, UPDATE_DOCS=1 as in scripts/peers/run.py.
+# `--only learner`, `actor`, `training` or `replay` measures that part. PROFILE=dev measures binaries of the profile `dev` instead
+# of `release`; PEERS_VENV and PEERS_VENV_REVERB name venvs that are there already; ROUNDS, TURN_SECONDS, TRAIN_STEPS, UPDATE_DOCS=1
+# as in scripts/peers/run.py.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,4 +32,4 @@ echo "bench-peers: building the learner and the examples of profile $profile" >&
 cargo build ${CARGO_FLAGS:-} --workspace --profile "$profile" --bin learner --example peers --example peer_update
 # Compiled kernels of torch.compile are kept: the first run takes minutes longer.
 export TORCHINDUCTOR_CACHE_DIR=${TORCHINDUCTOR_CACHE_DIR:-$PWD/target/peers-inductor}
-exec python3 scripts/peers/run.py "${CARGO_TARGET_DIR:-$PWD/target}/$folder/examples" "$python" "$reverb"
+exec python3 scripts/peers/run.py "${CARGO_TARGET_DIR:-$PWD/target}/$folder/examples" "$python" "$reverb" "$@"

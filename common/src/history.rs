@@ -46,6 +46,37 @@ pub fn push(windows: &mut [ItemId], item: ItemId, feedback: Feedback) {
     }
 }
 
+/// Appends the `[3, N]` windows that `windows` become when all `steps` are pushed into them ([`push`]), at the cost of one
+/// copy.
+pub fn extend_after(
+    out: &mut Vec<ItemId>,
+    windows: &[ItemId],
+    steps: impl Iterator<Item = (ItemId, Feedback)> + Clone,
+) {
+    let (n, begin) = (windows.len() / N_WINDOWS, out.len());
+    debug_assert_eq!(windows.len(), n * N_WINDOWS, "windows are [3, N]");
+    let enters = |kind: usize, feedback: Feedback| match feedback {
+        Feedback::Skip => kind == Kind::Skipped as usize,
+        Feedback::Click => kind == Kind::Clicked as usize,
+        Feedback::Order => kind != Kind::Skipped as usize,
+    };
+    let mut pushed = [0; N_WINDOWS];
+    for (_, feedback) in steps.clone() {
+        (0..N_WINDOWS).for_each(|kind| pushed[kind] += usize::from(enters(kind, feedback)));
+    }
+    out.extend_from_slice(windows);
+    for (kind, n_pushed) in pushed.into_iter().enumerate().filter(|(_, n_pushed)| *n_pushed > 0) {
+        let window = &mut out[begin + kind * n..][..n];
+        window.copy_within(n_pushed.min(n).., 0);
+        // Those that have fallen out again are passed over.
+        let items = steps.clone().filter(|(_, feedback)| enters(kind, *feedback));
+        let first = n - n_pushed.min(n);
+        for (place, (item, _)) in window[first..].iter_mut().zip(items.skip(n_pushed.saturating_sub(n))) {
+            *place = item;
+        }
+    }
+}
+
 /// Number of real items of a window (padding is on the left).
 pub fn length(window: &[ItemId]) -> usize {
     window.iter().rev().take_while(|item| !item.is_padding()).count()
@@ -54,6 +85,23 @@ pub fn length(window: &[ItemId]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn all_steps_at_once_are_the_same_as_one_after_the_other(
+            n in 1_usize..5,
+            steps in proptest::collection::vec((0_u32..50, 0_u8..3), 0..12),
+        ) {
+            let steps: Vec<_> =
+                steps.into_iter().map(|(item, code)| (ItemId(item), Feedback::from_code(code).unwrap())).collect();
+            let start: Vec<_> = (0..(N_WINDOWS * n) as u32).map(|item| ItemId(100 + item)).collect();
+            let mut pushed = start.clone();
+            steps.iter().for_each(|(item, feedback)| push(&mut pushed, *item, *feedback));
+            let mut out = vec![ItemId(7)];
+            extend_after(&mut out, &start, steps.iter().copied());
+            proptest::prop_assert_eq!(&out[1..], pushed);
+        }
+    }
 
     #[test]
     fn an_order_enters_two_windows_and_the_oldest_falls_out() {

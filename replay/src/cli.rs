@@ -106,7 +106,10 @@ pub fn run(cli: &Cli) -> Result<()> {
     if !config.cluster.metrics_listen.is_empty() {
         metrics::serve(&config.cluster.metrics_listen, "replay")?;
     }
+    // A shard's work is done under one lock. With more threads than one they spend their time waking each other: who has more
+    // cores gives them more shards.
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .thread_name("replay")
         .enable_all()
         .build()

@@ -11,6 +11,7 @@
 //! | [`table`] | table, selector (sampler and remover), rate limiter |
 //! | [`journal`] | what a shard keeps on disk |
 //! | `storage` | periods in flat columns, windows not repeated |
+//! | `piece` | a part of a shard that an image shares until either changes |
 //! | `shard` | periods, tables and writers under one lock; minibatches; snapshots |
 //! | `service` | `mahrl.v1.Replay` over a shard; who waits for what |
 //! | [`wire`] | packed records, their limits and validation |
@@ -25,6 +26,7 @@ mod error;
 mod fuzz;
 pub mod journal;
 pub mod local;
+mod piece;
 pub mod server;
 mod service;
 pub mod settings;

@@ -5,16 +5,17 @@
 //! slots as it is first needed and is kept: nothing is allocated a step once the tables are full. Owner: one shard,
 //! under its lock.
 
-use std::sync::Arc;
-
 use common::{
-    ItemId,
+    Feedback, ItemId,
     history::{self, N_WINDOWS},
-    transition::{Shape, Step},
+    transition::{Ending, Shape, Step},
 };
 use serde::{Deserialize, Serialize};
 
-use crate::wire::{PeriodRecord, step_code, step_of_code};
+use crate::{
+    piece::Piece,
+    wire::{PeriodRecord, feedback_of_code, step_code, step_of_code},
+};
 
 /// Slots of a chunk.
 const CHUNK: usize = 256;
@@ -23,7 +24,7 @@ const CHUNK: usize = 256;
 pub(crate) type Slot = u32;
 
 /// Columns of [`CHUNK`] slots.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Chunk {
     /// `[CHUNK, 3, N]` at the start of the period.
     windows: Vec<ItemId>,
@@ -61,30 +62,49 @@ impl Chunk {
     }
 }
 
-/// Chunks in serde's form of plain ones.
-mod shared {
-    use std::sync::Arc;
+/// What lies in a slot.
+#[derive(Clone, Copy)]
+pub(crate) struct Period<'a> {
+    /// `[3, N]` at the start.
+    pub(crate) windows: &'a [ItemId],
+    /// `[M, n]`.
+    pub(crate) goals: &'a [f32],
+    /// The items of the steps so far.
+    pub(crate) items: &'a [ItemId],
+    codes: &'a [u8],
+    /// Of the weights that set the goals.
+    pub(crate) policy_version: u64,
+}
 
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use super::Chunk;
-
-    pub(super) fn serialize<S: Serializer>(chunks: &[Arc<Chunk>], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(chunks.iter().map(|chunk| &**chunk))
+impl<'a> Period<'a> {
+    /// Feedback of the steps so far.
+    pub(crate) fn feedback(&self) -> impl Iterator<Item = Feedback> + Clone + use<'a> {
+        self.codes.iter().map(|&code| feedback_of_code(code))
     }
 
-    pub(super) fn deserialize<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Vec<Arc<Chunk>>, D::Error> {
-        Ok(Vec::<Chunk>::deserialize(deserializer)?.into_iter().map(Arc::new).collect())
+    /// Feedback of the step at a position.
+    pub(crate) fn feedback_at(&self, position: usize) -> Feedback {
+        feedback_of_code(self.codes[position])
+    }
+
+    /// Whether the user left with the step at a position.
+    pub(crate) fn terminates(&self, position: usize) -> bool {
+        self.codes[position] >> 2 == Ending::Terminated as u8
+    }
+
+    /// Appends the `[3, N]` windows before the step at a position.
+    pub(crate) fn windows_before(&self, position: usize, out: &mut Vec<ItemId>) {
+        let steps = self.items[..position].iter().copied().zip(self.feedback());
+        history::extend_after(out, self.windows, steps);
     }
 }
 
-/// Every period of a shard. A clone shares its chunks until either changes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Every period of a shard.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Periods {
     shape: Shape,
     /// Shared with images of the shard that are being written: a chunk is copied when it changes meanwhile.
-    #[serde(with = "shared")]
-    chunks: Vec<Arc<Chunk>>,
+    chunks: Vec<Piece<Chunk>>,
     /// Free slots; the last is taken next.
     free: Vec<Slot>,
 }
@@ -95,13 +115,19 @@ impl Periods {
     }
 
     /// Chunks and free slots, in the order of [`Self::from_parts`].
-    pub(crate) fn into_parts(self) -> (Vec<Arc<Chunk>>, Vec<Slot>) {
+    pub(crate) fn into_parts(self) -> (Vec<Piece<Chunk>>, Vec<Slot>) {
         (self.chunks, self.free)
     }
 
     /// What [`Self::into_parts`] gave. Unchecked: see [`Self::check`].
-    pub(crate) fn from_parts(shape: Shape, chunks: Vec<Arc<Chunk>>, free: Vec<Slot>) -> Self {
+    pub(crate) fn from_parts(shape: Shape, chunks: Vec<Piece<Chunk>>, free: Vec<Slot>) -> Self {
         Self { shape, chunks, free }
+    }
+
+    /// The periods as they are now, in microseconds.
+    pub(crate) fn share(&mut self) -> Self {
+        let chunks = self.chunks.iter_mut().map(Piece::share).collect();
+        Self { shape: self.shape, chunks, free: self.free.clone() }
     }
 
     /// Whether a period can be opened without more memory.
@@ -122,15 +148,19 @@ impl Periods {
             + size_of::<Slot>()
     }
 
-    fn chunk(&mut self, slot: Slot) -> &mut Chunk {
-        Arc::make_mut(&mut self.chunks[slot as usize / CHUNK])
+    fn chunk(&self, slot: Slot) -> (&Chunk, usize) {
+        (self.chunks[slot as usize / CHUNK].get(), slot as usize % CHUNK)
+    }
+
+    fn chunk_mut(&mut self, slot: Slot) -> (&mut Chunk, usize) {
+        (self.chunks[slot as usize / CHUNK].get_mut(), slot as usize % CHUNK)
     }
 
     /// Stores a period start, held once: by its writer.
     pub(crate) fn open(&mut self, record: &PeriodRecord<'_>) -> Slot {
         let slot = self.free.pop().unwrap_or_else(|| self.grow());
-        let (shape, k) = (self.shape, slot as usize % CHUNK);
-        let chunk = self.chunk(slot);
+        let shape = self.shape;
+        let (chunk, k) = self.chunk_mut(slot);
         let windows = N_WINDOWS * shape.window;
         bytemuck::cast_slice_mut(&mut chunk.windows[k * windows..][..windows])
             .copy_from_slice(record.windows);
@@ -146,15 +176,15 @@ impl Periods {
 
     fn grow(&mut self) -> Slot {
         let first = self.n_slots() as Slot;
-        self.chunks.push(Arc::new(Chunk::new(&self.shape)));
+        self.chunks.push(Piece::Own(Chunk::new(&self.shape)));
         self.free.extend((first + 1..first + CHUNK as Slot).rev());
         first
     }
 
     /// Appends a step to a period of fewer than c steps.
     pub(crate) fn push(&mut self, slot: Slot, step: Step) {
-        let (c, k) = (self.shape.n_steps, slot as usize % CHUNK);
-        let chunk = self.chunk(slot);
+        let c = self.shape.n_steps;
+        let (chunk, k) = self.chunk_mut(slot);
         let position = usize::from(chunk.lengths[k]);
         assert!(position < c, "a period has at most {c} steps");
         chunk.items[k * c + position] = step.item;
@@ -168,9 +198,9 @@ impl Periods {
             lane: 0,
             period: from.period(slot),
             session: from.session(slot),
-            policy_version: from.policy_version(slot),
-            windows: bytemuck::cast_slice(from.windows(slot)),
-            goals: bytemuck::cast_slice(from.goals(slot)),
+            policy_version: from.get(slot).policy_version,
+            windows: bytemuck::cast_slice(from.get(slot).windows),
+            goals: bytemuck::cast_slice(from.get(slot).goals),
         });
         (0..from.length(slot)).for_each(|position| self.push(copy, from.step(slot, position)));
         copy
@@ -178,68 +208,64 @@ impl Periods {
 
     /// How many hold a slot.
     pub(crate) fn n_holders(&self, slot: Slot) -> u16 {
-        self.chunks[slot as usize / CHUNK].holders[slot as usize % CHUNK]
+        let (chunk, k) = self.chunk(slot);
+        chunk.holders[k]
     }
 
     /// One more holder.
     pub(crate) fn hold(&mut self, slot: Slot) {
-        self.chunk(slot).holders[slot as usize % CHUNK] += 1;
+        let (chunk, k) = self.chunk_mut(slot);
+        chunk.holders[k] += 1;
     }
 
     /// One holder less; the last one frees the slot.
     pub(crate) fn release(&mut self, slot: Slot) {
-        let holders = &mut self.chunk(slot).holders[slot as usize % CHUNK];
-        *holders -= 1;
-        if *holders == 0 {
+        let (chunk, k) = self.chunk_mut(slot);
+        chunk.holders[k] -= 1;
+        if chunk.holders[k] == 0 {
             self.free.push(slot);
         }
     }
 
-    /// `[3, N]` windows at the start.
-    pub(crate) fn windows(&self, slot: Slot) -> &[ItemId] {
-        let size = N_WINDOWS * self.shape.window;
-        &self.chunks[slot as usize / CHUNK].windows[slot as usize % CHUNK * size..][..size]
-    }
-
-    /// `[M, n]` goals.
-    pub(crate) fn goals(&self, slot: Slot) -> &[f32] {
-        let size = self.shape.n_goals * self.shape.n_dims;
-        &self.chunks[slot as usize / CHUNK].goals[slot as usize % CHUNK * size..][..size]
-    }
-
-    /// Version of the weights that set the goals.
-    pub(crate) fn policy_version(&self, slot: Slot) -> u64 {
-        self.chunks[slot as usize / CHUNK].policy_versions[slot as usize % CHUNK]
+    /// What lies in a slot that is held.
+    pub(crate) fn get(&self, slot: Slot) -> Period<'_> {
+        let (chunk, k) = self.chunk(slot);
+        let windows = N_WINDOWS * self.shape.window;
+        let goals = self.shape.n_goals * self.shape.n_dims;
+        let (steps, length) = (k * self.shape.n_steps, usize::from(chunk.lengths[k]));
+        Period {
+            windows: &chunk.windows[k * windows..][..windows],
+            goals: &chunk.goals[k * goals..][..goals],
+            items: &chunk.items[steps..][..length],
+            codes: &chunk.codes[steps..][..length],
+            policy_version: chunk.policy_versions[k],
+        }
     }
 
     /// The session it belongs to.
     pub(crate) fn session(&self, slot: Slot) -> u64 {
-        self.chunks[slot as usize / CHUNK].sessions[slot as usize % CHUNK]
+        let (chunk, k) = self.chunk(slot);
+        chunk.sessions[k]
     }
 
     /// Its number in the session.
     pub(crate) fn period(&self, slot: Slot) -> u32 {
-        self.chunks[slot as usize / CHUNK].periods[slot as usize % CHUNK]
+        let (chunk, k) = self.chunk(slot);
+        chunk.periods[k]
     }
 
     /// Steps stored.
     pub(crate) fn length(&self, slot: Slot) -> usize {
-        usize::from(self.chunks[slot as usize / CHUNK].lengths[slot as usize % CHUNK])
+        let (chunk, k) = self.chunk(slot);
+        usize::from(chunk.lengths[k])
     }
 
     /// The step at a position below [`Self::length`].
     pub(crate) fn step(&self, slot: Slot, position: usize) -> Step {
-        let (chunk, at) = (&self.chunks[slot as usize / CHUNK], slot as usize % CHUNK * self.shape.n_steps);
-        step_of_code(chunk.codes[at + position], chunk.items[at + position])
+        let (chunk, k) = self.chunk(slot);
+        let at = k * self.shape.n_steps + position;
+        step_of_code(chunk.codes[at], chunk.items[at])
             .expect("only codes of steps are stored")
-    }
-
-    /// Pushes the steps of `positions` into `[3, N]` windows.
-    pub(crate) fn advance(&self, windows: &mut [ItemId], slot: Slot, positions: std::ops::Range<usize>) {
-        for position in positions {
-            let step = self.step(slot, position);
-            history::push(windows, step.item, step.feedback);
-        }
     }
 
     /// Slots there is memory for.
@@ -264,7 +290,7 @@ impl Periods {
         if self.shape != *shape || holders.len() != self.n_slots() {
             return Err("the periods have another shape".into());
         }
-        for (index, chunk) in self.chunks.iter().enumerate() {
+        for (index, chunk) in self.chunks.iter().map(Piece::get).enumerate() {
             let sizes = |c: &Chunk| {
                 let ids = [c.lengths.len(), c.holders.len(), c.policy_versions.len(), c.sessions.len()];
                 (ids, [c.windows.len(), c.goals.len(), c.items.len(), c.codes.len(), c.periods.len()])
@@ -292,8 +318,6 @@ impl Periods {
 
 #[cfg(test)]
 mod tests {
-    use common::{Feedback, transition::Ending};
-
     use super::*;
     use crate::{
         testing::{SHAPE, period_start, step},

@@ -1,10 +1,13 @@
 """Peers against ours, turn by turn in one run. See docs/benchmarks.md.
 
-`run.py OURS_FOLDER PYTHON PYTHON_OF_REVERB`: the folder of our built examples, the interpreters of the peers (`-`: none).
+`run.py OURS_FOLDER PYTHON PYTHON_OF_REVERB [--only PART]`: the folder of our built examples, the interpreters of the peers
+(`-`: none), and `learner`, `actor`, `training` or `replay` if only that is wanted.
 ROUNDS (5), TURN_SECONDS of a measurement (0.5) and the environment steps of a whole training TRAIN_STEPS (300,000; 0: leave it
-out) come from the environment; with UPDATE_DOCS=1 the tables go into docs/benchmarks.md as well. What cannot be measured is a line that says why.
+out) come from the environment; with UPDATE_DOCS=1 the tables go into docs/benchmarks.md as well, if they are whole. What cannot
+be measured is a line that says why.
 """
 
+import argparse
 import json
 import os
 import pathlib
@@ -19,7 +22,12 @@ from tables import Group, bars, docs, render
 HERE = pathlib.Path(__file__).parent
 ROUNDS, SECONDS = int(os.environ.get("ROUNDS", 5)), float(os.environ.get("TURN_SECONDS", 0.5))
 TRAIN_STEPS = int(os.environ.get("TRAIN_STEPS", 300_000))
-OURS, PYTHON, PYTHON_OF_REVERB = sys.argv[1:4]
+arguments = argparse.ArgumentParser()
+for place in ("ours", "python", "python_of_reverb"):
+    arguments.add_argument(place)
+arguments.add_argument("--only", choices=["learner", "actor", "training", "replay"])
+arguments = arguments.parse_args()
+OURS, PYTHON, PYTHON_OF_REVERB = arguments.ours, arguments.python, arguments.python_of_reverb
 ONE_CORE = ["taskset", "-c", "0"]
 ROW = 769
 
@@ -113,6 +121,11 @@ def update_gflop(batch):
     return 2 * (2 * (5 * forward + 2 * (forward + hidden)) + heads) / 1e9
 
 
+def wanted(part):
+    """Whether a part is to be measured."""
+    return arguments.only in (None, part)
+
+
 def main():
     """Everything, group by group."""
     begun, load = time.time(), os.getloadavg()
@@ -133,8 +146,8 @@ def main():
                 floors.add(name, {"value": next(iter(reply.values()))})
     groups.append(floors)
 
-    engines = engine.ask("engines")
-    for batch in (40, 256, 1024):
+    engines = engine.ask("engines") if wanted("learner") else []
+    for batch in (40, 256, 1024) if wanted("learner") else ():
         group = Group(f"Learner: an update of both levels, batch {batch} + {batch}", "ms", "ms", smaller=True)
         forms = ("naive", "tuned", "stacked", "compiled")
         entrants = [(f"PyTorch {form}", torch, f"update {form} {batch} {SECONDS}") for form in forms]
@@ -143,7 +156,7 @@ def main():
         group.floor = ("product", update_gflop(batch) / floors.median("product, GFLOP/s") * 1e3)
         groups.append(group)
 
-    for sessions in (256, 1):
+    for sessions in (256, 1) if wanted("actor") else ():
         group = Group(f"Actor: policy and mapping, {sessions} session(s)", "us", "us", smaller=True)
         line = f"act {sessions} {SECONDS}"
         measure(group, [("PyTorch tuned", acting, line), ("ours", ours, line)])
@@ -152,11 +165,12 @@ def main():
         group.floor = ("product", 1e-3 * flop / floors.median("product, GFLOP/s"))
         groups.append(group)
 
-    group = Group("Actor: the whole loop in ShopWorld, 256 sessions", "environment steps/s", "steps_per_s")
-    line = f"rollout {2 * SECONDS}"
-    groups.append(measure(group, [("PyTorch + numpy", acting, line), ("ours", ours, line)]))
+    if wanted("actor"):
+        group = Group("Actor: the whole loop in ShopWorld, 256 sessions", "environment steps/s", "steps_per_s")
+        line = f"rollout {2 * SECONDS}"
+        groups.append(measure(group, [("PyTorch + numpy", acting, line), ("ours", ours, line)]))
 
-    if TRAIN_STEPS:
+    if TRAIN_STEPS and wanted("training"):
         # Seeds instead of rounds, three at most: whole trainings on all cores.
         group = Group(f"End to end: a training of {TRAIN_STEPS:,} environment steps, preset tuned", "s", "seconds", smaller=True)
         group.extra = ("reward of a session behind it", "return")
@@ -172,15 +186,17 @@ def main():
         training.stop()
         groups.append(group)
 
-    probe = services.ask(f"insert {SECONDS}")
+    probe = services.ask(f"insert {SECONDS}") if wanted("replay") else ""
     step_bytes = 70 if isinstance(probe, str) else int(probe["row_bytes"])
-    for what in ("insert", "sample"):
+    for what in ("insert", "sample") if wanted("replay") else ():
         group = Group(f"Replay: {what} 256 rows a call", "rows/s", "rows_per_s", cpu=True)
         entrants = [
             ("ours, 2 shards", services, f"{what} {SECONDS}"),
             (f"raw TCP, {ROW} B", services, f"tcp-{what} {ROW} {SECONDS}"),
             (f"bare tonic, {ROW} B", services, f"tonic-{what} {ROW} {SECONDS}"),
         ]
+        if what == "sample":
+            entrants.insert(1, ("ours, 2 shards, 2 ahead", services, f"prefetch {SECONDS}"))
         if what == "insert":
             entrants.append((f"bare tonic, our {step_bytes} B", services, f"tonic-insert {step_bytes} {SECONDS}"))
         entrants += [
@@ -192,10 +208,12 @@ def main():
         groups.append(measure(group, entrants))
     services.stop()
 
-    memory = Group("Actor: resident memory, 10,000 items, 256 sessions, streaming into 2 shards", "MB", "resident_mb", smaller=True)
     fresh = Program([f"{OURS}/peers"])
-    memory.add("ours", fresh.ask(f"stream {SECONDS}"))
-    groups.append(memory)
+    if wanted("actor"):
+        title = "Actor: resident memory, 10,000 items, 256 sessions, streaming into 2 shards"
+        memory = Group(title, "MB", "resident_mb", smaller=True)
+        memory.add("ours", fresh.ask(f"stream {SECONDS}"))
+        groups.append(memory)
     for program in (fresh, ours, torch, engine, acting, replays, reverb):
         program.stop()
 
@@ -207,7 +225,7 @@ def main():
     )
     text = "\n".join([machine + ".", "", *(render(group) for group in groups), bars(groups)])
     print(text)
-    if os.environ.get("UPDATE_DOCS") == "1":
+    if os.environ.get("UPDATE_DOCS") == "1" and arguments.only is None:
         docs(HERE.parents[1] / "docs/benchmarks.md", text)
 
 

@@ -13,8 +13,8 @@ use std::{
 
 use bytemuck::pod_collect_to_vec as cast;
 use common::{
-    ItemId,
-    history::N_WINDOWS,
+    Feedback, ItemId,
+    history::{self, N_WINDOWS},
     transition::{HighBatch, LowBatch},
 };
 use proto::v1::{self, SampleResponse};
@@ -160,6 +160,20 @@ fn items(bytes: &[u8]) -> Vec<ItemId> {
     cast::<u8, u32>(bytes).into_iter().map(ItemId).collect()
 }
 
+/// What the windows of every row become by the steps that are shown with it.
+fn next_windows(answer: &SampleResponse) -> Vec<ItemId> {
+    let (mut windows, shown) = (items(&answer.windows), items(&answer.items));
+    let (width, n_steps) = (N_WINDOWS * SHAPE.window, shown.len() / answer.rows as usize);
+    for (row, windows) in windows.chunks_exact_mut(width).enumerate() {
+        for step in row * n_steps..(row + 1) * n_steps {
+            if let Some(feedback) = Feedback::from_code(answer.feedback[step]) {
+                history::push(windows, shown[step], feedback);
+            }
+        }
+    }
+    windows
+}
+
 fn low_batch(answer: &SampleResponse) -> LowBatch {
     let n = answer.rows as usize;
     assert_eq!(
@@ -169,7 +183,7 @@ fn low_batch(answer: &SampleResponse) -> LowBatch {
     );
     LowBatch {
         windows: items(&answer.windows),
-        next_windows: items(&answer.next_windows),
+        next_windows: next_windows(answer),
         goals: cast(&answer.goals[..]),
         items: items(&answer.items),
         feedback: answer.feedback.to_vec(),
@@ -183,7 +197,7 @@ fn low_batch(answer: &SampleResponse) -> LowBatch {
 fn high_batch(answer: &SampleResponse) -> HighBatch {
     HighBatch {
         windows: items(&answer.windows),
-        next_windows: items(&answer.next_windows),
+        next_windows: next_windows(answer),
         goals: cast(&answer.goals[..]),
         feedback: answer.feedback.to_vec(),
         terminated: answer.terminated.to_vec(),

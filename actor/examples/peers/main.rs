@@ -9,6 +9,7 @@
 //! | `rollout SECONDS` | environment steps a second of the whole loop into columns in memory |
 //! | `stream SECONDS` | the same into two shards over loopback, and this process's resident memory |
 //! | `insert SECONDS`, `sample SECONDS` | low-level rows a second into and from two shards, CPU of all processes a row |
+//! | `prefetch SECONDS` | the same as `sample`, two minibatches ahead as a learner has them |
 //! | `tonic-insert`, `tonic-sample`, `tcp-insert`, `tcp-sample` `BYTES SECONDS` | rows of so many bytes, 256 a frame |
 //! | `copy`, `loopback` | GB/s of this machine |
 
@@ -78,6 +79,7 @@ fn answer(line: &str, state: &mut Kept) -> Result<Reply> {
         }
         "insert" => kept(&mut state.shards, shards::Case::start)?.insert(seconds),
         "sample" => kept(&mut state.shards, shards::Case::start)?.sample(seconds),
+        "prefetch" => kept(&mut state.shards, shards::Case::start)?.prefetch(seconds),
         "tonic-insert" => entry(&mut state.tonic, size()?, || bare::Case::start(size()?))?.insert(seconds),
         "tonic-sample" => entry(&mut state.tonic, size()?, || bare::Case::start(size()?))?.sample(seconds),
         "tcp-insert" => entry(&mut state.tcp, size()?, || socket::Case::start(size()?))?.insert(seconds),

@@ -6,10 +6,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use node::{Security, connect, health};
-use proto::v1::{PaceRequest, RunHeader, replay_client::ReplayClient};
-use replay::{Shards, Writer, WriterSettings};
-use tokio::runtime::Runtime;
+use common::config::{Batch, PartialPeriods};
+use node::{Security, connect};
+use replay::{
+    Sampling, Settings, Shards, TableSettings, Writer, WriterSettings,
+    client::{Pace, Pacer, Prefetch, Request, Sampler},
+};
+use tokio::{runtime::Runtime, sync::watch};
 
 use crate::{
     ROWS, Reply,
@@ -27,29 +30,35 @@ const ITEMS: usize = 10_000;
 const CAPACITY: u64 = 200_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Shards that let writers go on, full.
+/// Minibatches that a learner has sampled ahead.
+const PREFETCH: usize = 2;
+
+/// Shards that a learner paces, full.
 pub(crate) struct Case {
     servers: Vec<Server>,
     runtime: Runtime,
     shards: Shards,
+    sampler: Sampler,
+    prefetch: Option<Prefetch>,
     writer: Writer,
     rows: Rows,
     n_writers: u64,
     key: u64,
+    _addresses: watch::Sender<Vec<String>>,
 }
 
 impl Case {
     /// Starts and fills them.
     pub(crate) fn start() -> Result<Self> {
         let addresses = [free_address()?, free_address()?];
-        let settings = format!(
+        let file = format!(
             "[cluster]\nrun = \"{RUN}\"\nshards = {addresses:?}\n[replay]\nshards = 2\nsampling = \"uniform\"\ndata_dir = \"\"\n\
              low = {{ capacity = {CAPACITY}, min_size = 1 }}\nhigh = {{ capacity = {}, min_size = 1 }}\n",
             CAPACITY / 10
         );
         let folder = tempfile::tempdir()?;
         let config = folder.path().join("peers.toml");
-        fs::write(&config, settings)?;
+        fs::write(&config, file)?;
         let mut servers = Vec::new();
         for (k, address) in addresses.iter().enumerate() {
             let args = [
@@ -63,28 +72,21 @@ impl Case {
             ];
             servers.push(Server::start(&args.map(str::to_owned))?);
         }
-        let (runtime, security, begun) = (Runtime::new()?, Security::default(), Instant::now());
+        let (runtime, security) = (Runtime::new()?, Security::default());
         let guard = runtime.enter();
-        let mut connections = Vec::new();
-        for address in &addresses {
-            while runtime.block_on(health::ready(address, &security, PATIENCE)).is_err() {
-                ensure!(begun.elapsed() < PATIENCE, "the shard at {address} does not listen");
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            let connection = connect(address, &security)?;
-            let run = Some(RunHeader::current(RUN));
-            let pace = PaceRequest { run, fence: 1, insert_until: u64::MAX / 2, ..PaceRequest::default() };
-            runtime
-                .block_on(ReplayClient::new(connection.clone()).pace(pace))
-                .context("the shard is not paced")?;
-            connections.push(connection);
-        }
-        let shards = Shards::new(connections, RUN, SHAPE, ITEMS, runtime.handle().clone());
-        drop(guard);
+        let (sender, listed) = watch::channel(addresses.to_vec());
+        let connect = move |address: &str| connect(address, &security);
+        let shards = Shards::discover(listed, connect, &settings(), runtime.handle().clone());
+        let pace = Pace { budget: u64::MAX / 4, fence: 1, expected_shards: addresses.len() };
+        let pacer = Pacer::start(&shards, &settings(), pace, None)?;
+        let contact = async { tokio::time::timeout(PATIENCE, pacer.contact()).await };
+        runtime.block_on(contact).context("the shards do not answer")??;
         let mut writer = runtime.block_on(shards.writer(settings_of(0)))?;
         let mut rows = Rows::from_round(0);
         rows.store(&mut writer, CAPACITY + ROUND);
-        Ok(Self { servers, runtime, shards, writer, rows, n_writers: 1, key: 0 })
+        let sampler = pacer.sampler(PATIENCE, 1.0);
+        drop(guard);
+        Ok(Self { servers, runtime, shards, sampler, prefetch: None, writer, rows, n_writers: 1, key: 0, _addresses: sender })
     }
 
     /// A writer more.
@@ -113,14 +115,45 @@ impl Case {
 
     /// One minibatch of materialised low-level rows after the other.
     pub(crate) fn sample(&mut self, seconds: f64) -> Result<Reply> {
-        let (cpu, sampler) = (self.cpu_s(), self.shards.sampler(PATIENCE));
+        let cpu = self.cpu_s();
         let times = repeat(seconds, || {
             self.key += 1;
-            let batch = self.runtime.block_on(sampler.sample_low(ROWS, self.key))?;
+            let batch = self.runtime.block_on(self.sampler.sample_low(ROWS, self.key))?;
             ensure!(batch.len() == ROWS, "a minibatch of {} rows", batch.len());
             Ok(())
         })?;
         Ok(sampled(&times, self.cpu_s() - cpu))
+    }
+
+    /// The same as a learner takes them, some ahead.
+    pub(crate) fn prefetch(&mut self, seconds: f64) -> Result<Reply> {
+        let request = |key| Request { low: Some(Batch::Rows(ROWS)), high: None, key };
+        let start = || self.sampler.clone().prefetch(0, PREFETCH, request);
+        let mut prefetch = self.prefetch.take().unwrap_or_else(start);
+        let cpu = self.cpu_s();
+        let times = repeat(seconds, || {
+            let minibatch = prefetch.take(PATIENCE)?;
+            ensure!(minibatch.low.len() == ROWS, "a minibatch of {} rows", minibatch.low.len());
+            Ok(())
+        })?;
+        self.prefetch = Some(prefetch);
+        Ok(sampled(&times, self.cpu_s() - cpu))
+    }
+}
+
+/// What a learner knows of the shards.
+fn settings() -> Settings {
+    let table = |capacity| TableSettings { capacity, min_size: 1 };
+    Settings {
+        run_id: RUN.into(),
+        shape: SHAPE,
+        n_items: ITEMS,
+        partial_periods: PartialPeriods::Keep,
+        low: table(CAPACITY as usize),
+        high: table(CAPACITY as usize / 10),
+        ratio: None,
+        sampling: Sampling::Uniform,
+        memory_bytes: 0,
     }
 }
 

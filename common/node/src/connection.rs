@@ -15,7 +15,7 @@ use tonic::{
 use crate::{
     Error, Security,
     security::host,
-    server::{CONNECTION_WINDOW, PING_INTERVAL, PING_TIMEOUT, STREAM_WINDOW},
+    server::{CONNECTION_WINDOW, FRAME, PING_INTERVAL, PING_TIMEOUT, STREAM_WINDOW},
 };
 
 /// How long a server may take to accept a connection; TLS included.
@@ -70,7 +70,8 @@ pub fn connect(address: &str, security: &Security) -> Result<Connection, Error> 
         .keep_alive_timeout(PING_TIMEOUT)
         .keep_alive_while_idle(true)
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW);
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME);
     if let Some(tls) = tls {
         endpoint = endpoint.tls_config(tls.timeout(CONNECT_TIMEOUT)).map_err(Error::Tls)?;
     }

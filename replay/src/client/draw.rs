@@ -11,7 +11,7 @@ use futures::future::join_all;
 use proto::v1;
 use rand::RngExt;
 use tokio::time::{Instant, sleep, timeout};
-use tonic::{Code, Status};
+use tonic::{Code, Response, Status};
 
 use super::{
     Member, Sampler, millis, shard_error,
@@ -191,21 +191,25 @@ impl Sampler {
             fence: self.pacer.as_ref().map_or(0, super::Pacer::fence),
             whole_periods: self.whole_periods && level == Level::Low,
         };
-        let mut client = member.client.clone();
+        let asked = member.minibatches.ask(request.clone(), &self.shards.inner.runtime);
         let answer = match paced {
-            true => timeout(patience, client.sample(request))
+            true => timeout(patience, asked)
                 .await
                 .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer"))),
-            false => client.sample(request).await,
-        };
-        let part = answer
-            .map_err(|status| match status.code() {
-                Code::FailedPrecondition if status.message().contains("learner") => {
-                    Error::Fenced(status.message().to_owned())
+            false => match asked.await {
+                // The stream does not wait for the rate limiter, a call does.
+                Err(status) if status.code() == Code::DeadlineExceeded => {
+                    member.client.clone().sample(request).await.map(Response::into_inner)
                 }
-                _ => shard_error(&member.address, begun, status),
-            })?
-            .into_inner();
+                answer => answer,
+            },
+        };
+        let part = answer.map_err(|status| match status.code() {
+            Code::FailedPrecondition if status.message().contains("learner") => {
+                Error::Fenced(status.message().to_owned())
+            }
+            _ => shard_error(&member.address, begun, status),
+        })?;
         if part.rows as usize != rows {
             let problem = format!("replay shard {} sent {} for {rows}", member.address, part.rows);
             return Err(Error::invalid("rows", problem));

@@ -149,8 +149,8 @@ impl Feed {
     }
 
     fn send(&mut self) {
-        // A little more than a full frame, so that it does not grow.
-        let next = Vec::with_capacity(self.frame_bytes + self.frame_bytes / 8);
+        // A little more than this one, so that it does not grow.
+        let next = Vec::with_capacity(self.frame.len() + self.frame.len() / 8);
         let records = Bytes::from(std::mem::replace(&mut self.frame, next));
         self.steps = 0;
         self.sequence += 1;

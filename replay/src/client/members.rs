@@ -23,6 +23,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
+use super::minibatches::Minibatches;
 use crate::wire;
 
 /// How long a shard that does not answer stays a member.
@@ -47,6 +48,14 @@ pub struct Member {
     /// Whether it answered when it was last asked.
     pub up: bool,
     pub(crate) client: ReplayClient<Connection>,
+    pub(super) minibatches: Minibatches,
+}
+
+impl Member {
+    /// A shard that has just answered through a client.
+    fn new(uid: u64, address: String, client: ReplayClient<Connection>) -> Self {
+        Self { uid, address, up: true, minibatches: Minibatches::of(client.clone()), client }
+    }
 }
 
 /// All members, ascending by uid. Cheap to clone.
@@ -61,12 +70,7 @@ pub(super) fn client(connection: Connection) -> ReplayClient<Connection> {
 
 /// The shards of a process: always these, always up.
 pub(super) fn fixed(connections: Vec<Connection>) -> Members {
-    let member = |(k, connection): (usize, _)| Member {
-        uid: k as u64 + 1,
-        address: k.to_string(),
-        up: true,
-        client: client(connection),
-    };
+    let member = |(k, connection): (usize, _)| Member::new(k as u64 + 1, k.to_string(), client(connection));
     watch::channel(connections.into_iter().enumerate().map(member).collect()).1
 }
 
@@ -233,14 +237,13 @@ impl Directory {
                         to = address,
                         "a replay shard has moved"
                     );
-                    entry.member.client = client;
-                    entry.member.address = address.to_owned();
+                    entry.member = Member::new(uid, address.to_owned(), client);
                 }
                 (entry.member.up, entry.answered, entry.listed) = (true, now, true);
             }
             None => {
                 tracing::info!(uid, address, "a replay shard joins");
-                let member = Member { uid, address: address.to_owned(), up: true, client };
+                let member = Member::new(uid, address.to_owned(), client);
                 books.shards.insert(uid, Entry { member, place: name.place.0, answered: now, listed: true });
                 changed = true;
             }

@@ -9,6 +9,7 @@ mod feed;
 mod importance;
 mod link;
 pub mod members;
+mod minibatches;
 mod pacer;
 mod picture;
 mod prefetch;

@@ -10,6 +10,7 @@ use common::{
     transition::{HighBatch, LowBatch},
 };
 use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
+use futures::{StreamExt, stream::FuturesOrdered};
 use tokio::{sync::Semaphore, task::JoinHandle};
 
 use super::{Sampler, Sizes};
@@ -69,9 +70,9 @@ impl Sampler {
         Ok(Minibatch { number, low, high })
     }
 
-    /// Samples minibatches `first`, `first + 1`, ... ahead, until `depth` (at least 1) wait to be taken. After an
-    /// error has been taken the same minibatch is tried again. The sampler's own wait should be long: where a part of a
-    /// minibatch comes too late, what the other shards have granted counts as sampled, and nobody learns from it.
+    /// Samples minibatches `first`, `first + 1`, ... ahead: `depth` (at least 1) of them are under way or wait to be taken.
+    /// After an error has been taken the same minibatch is tried again. The sampler's own wait should be long: where a part
+    /// of a minibatch comes too late, what the other shards have granted counts as sampled, and nobody learns from it.
     pub fn prefetch(
         self,
         first: u64,
@@ -81,15 +82,34 @@ impl Sampler {
         let (sender, receiver) = bounded(depth.max(1));
         let places = Arc::new(Semaphore::new(depth.max(1)));
         let free = Arc::clone(&places);
-        let task = self.runtime().spawn(async move {
-            let mut number = first;
-            while let Ok(place) = free.acquire().await {
-                place.forget();
-                let minibatch = self.minibatch(number, request(number)).await;
-                number += u64::from(minibatch.is_ok());
-                if sender.try_send(minibatch).is_err() {
-                    // Never full: it has a place. The learner is gone.
-                    return;
+        let runtime = self.runtime();
+        let task = runtime.spawn(async move {
+            let draw = move |number| {
+                let (sampler, asked) = (self.clone(), request(number));
+                async move { (number, sampler.minibatch(number, asked).await) }
+            };
+            let (mut under_way, mut next, mut again) = (FuturesOrdered::new(), first, None);
+            loop {
+                tokio::select! {
+                    place = free.acquire() => {
+                        let Ok(place) = place else { return };
+                        place.forget();
+                        match again.take() {
+                            Some(number) => under_way.push_front(draw(number)),
+                            None => {
+                                under_way.push_back(draw(next));
+                                next += 1;
+                            }
+                        }
+                    }
+                    // Those behind one that failed wait for it to be tried again.
+                    Some((number, minibatch)) = under_way.next(), if again.is_none() => {
+                        again = minibatch.is_err().then_some(number);
+                        if sender.try_send(minibatch).is_err() {
+                            // Never full: it has a place. The learner is gone.
+                            return;
+                        }
+                    }
                 }
             }
         });

@@ -106,8 +106,9 @@ impl Sampler {
 
     /// A minibatch of low-level transitions.
     pub async fn sample_low(&self, rows: usize, key: u64) -> Result<LowBatch, Error> {
-        let (mut batch, shape) = (LowBatch::default(), self.shards.shape());
+        let shape = self.shards.shape();
         let (parts, n_rows) = self.sample(Level::Low, rows, key).await?;
+        let mut batch = columns::low_of(rows, &shape);
         for part in &parts {
             columns::extend_low(&mut batch, &part.rows, &shape)?;
             if self.whole_periods {
@@ -120,8 +121,9 @@ impl Sampler {
 
     /// A minibatch of high-level transitions.
     pub async fn sample_high(&self, rows: usize, key: u64) -> Result<HighBatch, Error> {
-        let (mut batch, shape) = (HighBatch::default(), self.shards.shape());
+        let shape = self.shards.shape();
         let (parts, n_rows) = self.sample(Level::High, rows, key).await?;
+        let mut batch = columns::high_of(rows, &shape);
         for part in &parts {
             columns::extend_high(&mut batch, &part.rows, &shape)?;
         }

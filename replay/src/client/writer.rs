@@ -10,7 +10,7 @@
 //! is left to tell, so a flush is no error then; a warning is logged.
 
 use std::{
-    collections::{BTreeSet, HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
@@ -19,6 +19,7 @@ use common::{
     history::N_WINDOWS,
     transition::{Ending, PeriodStart, Shape, Step},
 };
+use foldhash::fast::RandomState;
 use futures::future::join_all;
 use proto::v1;
 use tokio::runtime::Handle;
@@ -84,7 +85,7 @@ pub struct Writer {
     shape: Shape,
     runtime: Handle,
     roster: Roster,
-    routes: HashMap<SessionId, Route>,
+    routes: HashMap<SessionId, Route, RandomState>,
     /// Sessions that were lost and not asked for since.
     lost: BTreeSet<SessionId>,
     waited: Duration,
@@ -107,7 +108,7 @@ impl Shards {
             shape: self.inner.shape,
             runtime: self.inner.runtime.clone(),
             roster,
-            routes: HashMap::new(),
+            routes: HashMap::default(),
             lost: BTreeSet::new(),
             waited: Duration::ZERO,
         };
@@ -266,22 +267,24 @@ impl TransitionSink for Writer {
     }
 
     fn step(&mut self, session: SessionId, step: Step) -> Result<(), Error> {
-        let open = self.routes.get(&session).copied().filter(|r| usize::from(r.n_steps) < self.shape.n_steps);
-        let Some(Route { lane, n_steps, .. }) = open else {
+        self.tend();
+        let c = self.shape.n_steps;
+        let Some(route) = self.routes.get_mut(&session).filter(|route| usize::from(route.n_steps) < c) else {
             self.check_lost(session)?;
             return Err(Error::invalid("session", format!("session {session} has no open period")));
         };
-        let place = self.make_room(session)?;
-        let feed = self.roster.feed(place);
-        put_step(&mut feed.frame, StepRecord { lane, position: n_steps, step });
+        let (lane, feed) = (route.lane, self.roster.feed(route.feed));
+        if feed.is_full() {
+            // By then the session may be lost.
+            self.make_room(session)?;
+            return self.step(session, step);
+        }
+        put_step(&mut feed.frame, StepRecord { lane, position: route.n_steps, step });
         feed.steps += 1;
-        if let Entry::Occupied(mut route) = self.routes.entry(session) {
-            if step.ending == Ending::None {
-                route.get_mut().n_steps += 1;
-            } else {
-                route.remove();
-                feed.give_lane(lane);
-            }
+        route.n_steps += 1;
+        if step.ending != Ending::None {
+            self.routes.remove(&session);
+            feed.give_lane(lane);
         }
         if feed.is_full() {
             // Without waiting: if there is no room, the next record of this shard waits.

@@ -42,10 +42,10 @@ pub(crate) fn deal(settings: &Settings, data_dir: &Path, n_shards: usize) -> Res
         locks.push((recovered.uid, lock));
         old.push(contents);
     }
-    let new = deal_out(settings, &old, n_shards);
+    let mut new = deal_out(settings, &old, n_shards);
     let [mut low, mut high] = [0, 0];
     fs::create_dir_all(&staged).map_err(Error::file("create", &staged))?;
-    for (shard, contents) in new.iter().enumerate() {
+    for (shard, contents) in new.iter_mut().enumerate() {
         let folder = folder::of(&staged, shard);
         fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
         let identity = Identity { run_id: settings.run_id.clone(), uid: draw_uid() };

@@ -230,7 +230,21 @@ impl Gate {
         Ok(())
     }
 
-    /// Takes back what [`Self::admit`] granted.
+    /// Counts the request if it can be granted at once; else the bound that stands against it.
+    pub(crate) fn try_admit(&self, ask: Ask) -> Result<(), Error> {
+        {
+            let State { limiter, pace, sides, .. } = &mut *self.lock();
+            self.check_open()?;
+            let turn = ask.against_turn(sides, None);
+            if let Some(reason) = turn.or_else(|| ask.grant(limiter, *pace)) {
+                return Err(Error::Deadline { waited: Duration::ZERO, reason });
+            }
+        }
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// Takes back what [`Self::admit`] or [`Self::try_admit`] granted.
     pub(crate) fn undo(&self, ask: Ask) {
         match ask {
             Ask::Insert { rows } => self.lock().limiter.undo_insert(rows),

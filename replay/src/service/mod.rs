@@ -13,6 +13,7 @@ mod info;
 mod pace;
 #[cfg(test)]
 mod paced_tests;
+mod sample;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -144,7 +145,7 @@ impl Inner {
     fn snapshot_to_disk(&self) -> std::io::Result<()> {
         let Some(home) = &self.home else { return Ok(()) };
         home.snapshot(|| {
-            let shard = self.shard.lock().ok()?;
+            let mut shard = self.shard.lock().ok()?;
             Some((home.begin_snapshot(), shard.image()))
         })
     }
@@ -181,27 +182,6 @@ impl Inner {
         let updated = shard.set_priorities(level, &keys, &priorities);
         self.note(|| Operation::Priorities { table: level.into(), keys, priorities });
         Ok(v1::UpdatePrioritiesResponse { updated })
-    }
-
-    async fn sample(&self, request: v1::SampleRequest) -> Result<v1::SampleResponse, Status> {
-        wire::check_run(request.run.as_ref(), &self.run_id)?;
-        let level = Self::level(request.table)?;
-        let rows = request.rows as usize;
-        let fits = wire::MAX_SAMPLE_BYTES / wire::columns::row_bytes(&self.shape);
-        let most = if level == Level::Low { self.largest_sample } else { wire::MAX_SAMPLE_ROWS }.min(fits);
-        if !(1..=most).contains(&rows) {
-            return Err(Error::invalid("rows", format!("{rows} is outside 1 to {most}")).into());
-        }
-        let begun = Instant::now();
-        self.check_fence(request.fence)?;
-        let ask = Ask::Sample { level, rows: rows as u64 };
-        self.gate.admit(ask, Duration::from_millis(request.wait_ms.into())).await?;
-        let response = self.shard()?.sample(level, rows, request.key, request.whole_periods);
-        metrics::REPLAY_SAMPLE_SECONDS.record(begun.elapsed().as_secs_f64(), []);
-        response.ok_or_else(|| {
-            self.gate.undo(ask);
-            Status::failed_precondition("this shard's table is empty; the rows are on others")
-        })
     }
 }
 
@@ -344,6 +324,7 @@ type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 #[tonic::async_trait]
 impl v1::replay_server::Replay for ReplayService {
     type AppendStream = Responses<v1::AppendResponse>;
+    type MinibatchesStream = Responses<v1::MinibatchesResponse>;
     type SnapshotStream = Responses<v1::SnapshotResponse>;
 
     async fn append(
@@ -357,7 +338,14 @@ impl v1::replay_server::Replay for ReplayService {
         &self,
         request: Request<v1::SampleRequest>,
     ) -> Result<Response<v1::SampleResponse>, Status> {
-        counted(self.inner.sample(request.into_inner()).await.map(Response::new))
+        counted(sample::once(&self.inner, request.into_inner()).await.map(Response::new))
+    }
+
+    async fn minibatches(
+        &self,
+        request: Request<Streaming<v1::SampleRequest>>,
+    ) -> Result<Response<Self::MinibatchesStream>, Status> {
+        Ok(Response::new(sample::serve(self.inner.clone(), request.into_inner())))
     }
 
     async fn update_priorities(

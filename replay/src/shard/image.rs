@@ -4,13 +4,14 @@
 //! the other, none larger than a table. In: sections that may be damaged or another shard's; out: the shard, or what is
 //! wrong, with nothing changed. Every index is checked before the contents are taken.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use common::codec;
 use serde::{Deserialize, Serialize};
 
 use super::{Feedbacks, Shard, Writer, snapshot::Identity};
 use crate::{
+    piece::Piece,
     storage::{Chunk, Periods, Slot},
     table::{Table, TableImage, TableState},
 };
@@ -65,7 +66,7 @@ impl Image {
         part(&Part::Shard { identity: &identity, feedbacks, fence })?;
         let (chunks, free) = periods.into_parts();
         for chunk in chunks {
-            part(&Part::Chunk(&chunk))?;
+            part(&Part::Chunk(chunk.get()))?;
         }
         part(&Part::Free(&free))?;
         part(&Part::Low(&low.into_state()))?;
@@ -79,7 +80,7 @@ impl Image {
 #[derive(Default)]
 pub(crate) struct Sections {
     shard: Option<(Identity, Feedbacks, u64)>,
-    chunks: Vec<Arc<Chunk>>,
+    chunks: Vec<Piece<Chunk>>,
     free: Vec<Slot>,
     low: Option<TableState>,
     high: Option<TableState>,
@@ -93,7 +94,7 @@ impl Sections {
     pub(crate) fn push(&mut self, record: &[u8]) -> Result<(), String> {
         match codec::decode(record).map_err(|error| error.to_string())? {
             Section::Shard { identity, feedbacks, fence } => self.shard = Some((identity, feedbacks, fence)),
-            Section::Chunk(chunk) => self.chunks.push(Arc::new(chunk)),
+            Section::Chunk(chunk) => self.chunks.push(Piece::Own(chunk)),
             Section::Free(free) => self.free = free,
             Section::Low(state) => self.low = Some(state),
             Section::High(state) => self.high = Some(state),
@@ -107,10 +108,10 @@ impl Sections {
 
 impl Shard {
     /// What the shard holds now, to be written later.
-    pub(crate) fn image(&self) -> Image {
+    pub(crate) fn image(&mut self) -> Image {
         Image {
             identity: self.identity(),
-            periods: self.periods.clone(),
+            periods: self.periods.share(),
             low: self.low.image(),
             high: self.high.image(),
             writers: self.writers.clone(),

@@ -1,83 +1,43 @@
 //! Minibatches: windows are materialised here, from the period's start and its steps.
 //!
-//! In: rows to draw and the key of the draw; out: packed columns. The next windows of a step are its own windows and
-//! one more step of the same period, so that they never cross the end of a session.
+//! In: rows to draw and the key of the draw; out: packed columns. Windows after a step (or a period) are not among them:
+//! they follow from those before it and the steps, which are (see [`crate::wire::columns`]). Columns are gathered one
+//! after the other, so that the memory of many rows is on its way at once.
 
+use bytemuck::NoUninit;
 use bytes::Bytes;
-use common::{
-    ItemId,
-    seed::Streams,
-    transition::{Ending, NO_STEP},
-};
+use common::{ItemId, seed::Streams, transition::NO_STEP};
 use proto::v1::SampleResponse;
 
 use super::Shard;
 use crate::{
-    storage::{Periods, Slot},
+    storage::Period,
     table::{Drawn, limiter::Level},
 };
 
-/// Columns that both tables share.
-struct Columns {
-    windows: Vec<u8>,
-    next_windows: Vec<u8>,
-    goals: Vec<u8>,
-    terminated: Vec<u8>,
-    policy_versions: Vec<u8>,
-    /// `[3, N]`.
-    scratch: Vec<ItemId>,
-}
-
-impl Columns {
-    fn new(periods: &Periods, slot: Slot, rows: usize) -> Self {
-        let windows = rows * size_of_val(periods.windows(slot));
-        Self {
-            windows: Vec::with_capacity(windows),
-            next_windows: Vec::with_capacity(windows),
-            goals: Vec::with_capacity(rows * size_of_val(periods.goals(slot))),
-            terminated: Vec::with_capacity(rows),
-            policy_versions: Vec::with_capacity(rows * 8),
-            scratch: Vec::with_capacity(periods.windows(slot).len()),
+/// A column as the bytes of its values, without a copy.
+fn bytes_of<T: NoUninit + Send>(column: Vec<T>) -> Bytes {
+    struct Owner<T>(Vec<T>);
+    impl<T: NoUninit> AsRef<[u8]> for Owner<T> {
+        fn as_ref(&self) -> &[u8] {
+            bytemuck::cast_slice(&self.0)
         }
     }
-
-    /// A transition from before step `from` to before step `to` of a period.
-    fn push(&mut self, periods: &Periods, slot: Slot, from: usize, to: usize) {
-        self.scratch.clear();
-        self.scratch.extend_from_slice(periods.windows(slot));
-        periods.advance(&mut self.scratch, slot, 0..from);
-        self.windows.extend_from_slice(bytemuck::cast_slice(&self.scratch));
-        periods.advance(&mut self.scratch, slot, from..to);
-        self.next_windows.extend_from_slice(bytemuck::cast_slice(&self.scratch));
-        self.goals.extend_from_slice(bytemuck::cast_slice(periods.goals(slot)));
-        self.terminated.push(u8::from(periods.step(slot, to - 1).ending == Ending::Terminated));
-        self.policy_versions.extend_from_slice(&periods.policy_version(slot).to_le_bytes());
-    }
+    Bytes::from_owner(Owner(column))
 }
 
-/// The columns of whole periods.
-#[derive(Default)]
-struct Whole {
-    items: Vec<u8>,
-    feedback: Vec<u8>,
-    terminated: Vec<u8>,
-}
-
-impl Whole {
-    /// A period as far as it is known: at least the step of the row.
-    fn push(&mut self, periods: &Periods, slot: Slot, n_steps: usize) {
-        let length = periods.length(slot);
-        for step in (0..length).map(|position| periods.step(slot, position)) {
-            self.items.extend_from_slice(&step.item.0.to_le_bytes());
-            self.feedback.push(step.feedback.code());
-        }
-        for _ in length..n_steps {
-            self.items.extend_from_slice(&ItemId::PADDING.0.to_le_bytes());
-            self.feedback.push(NO_STEP);
-        }
-        let left = periods.step(slot, length - 1).ending == Ending::Terminated;
-        self.terminated.push(u8::from(left));
+/// `[rows, width]` of `each` row's values, which are at most `width` and filled up with `rest`.
+fn gather<'a, T: Copy, I: Iterator<Item = T>>(
+    periods: &[Period<'a>],
+    (width, rest): (usize, T),
+    each: impl Fn(&Period<'a>) -> I,
+) -> Vec<T> {
+    let mut column = Vec::with_capacity(periods.len() * width);
+    for (row, period) in periods.iter().enumerate() {
+        column.extend(each(period).take(width));
+        column.resize((row + 1) * width, rest);
     }
+    column
 }
 
 impl Shard {
@@ -94,56 +54,55 @@ impl Shard {
             Level::Low => (&mut self.low, "replay/low"),
             Level::High => (&mut self.high, "replay/high"),
         };
-        let mut rng = Streams::new(key, purpose).sequential();
-        let drawn = (0..rows).map(|_| table.sample(&mut rng)).collect::<Option<Vec<_>>>()?;
-        let (periods, n_steps, size) = (&self.periods, self.shape.n_steps, table.len() as u64);
-        let (is_prioritised, mass) = (table.is_prioritised(), table.mass());
-        let mut columns = Columns::new(periods, drawn.first()?.row.slot, rows);
-        let (mut keys, mut probabilities) = (Vec::new(), Vec::new());
-        let (mut items, mut feedback, mut positions) = (Vec::new(), Vec::new(), Vec::new());
-        let mut whole = Whole::default();
-        for Drawn { row, name, probability } in drawn {
-            if is_prioritised {
-                keys.extend_from_slice(&name.to_le_bytes());
-                probabilities.extend_from_slice(&probability.to_le_bytes());
-            }
-            match level {
-                Level::Low => {
-                    let position = usize::from(row.position);
-                    columns.push(periods, row.slot, position, position + 1);
-                    let step = periods.step(row.slot, position);
-                    items.extend_from_slice(&step.item.0.to_le_bytes());
-                    feedback.push(step.feedback.code());
-                    positions.push(row.position);
-                    if whole_periods {
-                        whole.push(periods, row.slot, n_steps);
-                    }
-                }
-                Level::High => {
-                    let length = periods.length(row.slot);
-                    columns.push(periods, row.slot, 0, length);
-                    feedback.extend((0..length).map(|p| periods.step(row.slot, p).feedback.code()));
-                    feedback.extend((length..n_steps).map(|_| NO_STEP));
-                }
-            }
+        let drawn = table.sample(rows, &mut Streams::new(key, purpose).sequential())?;
+        let periods: Vec<_> = drawn.iter().map(|drawn| self.periods.get(drawn.row.slot)).collect();
+        // The transition begins before this step ...
+        let first = |row: &Drawn| usize::from(row.row.position);
+        let mut windows = Vec::with_capacity(rows * periods.first()?.windows.len());
+        for (row, period) in drawn.iter().zip(&periods) {
+            period.windows_before(first(row), &mut windows);
         }
-        Some(SampleResponse {
+        let mut goals = Vec::with_capacity(rows * periods.first()?.goals.len());
+        periods.iter().for_each(|period| goals.extend_from_slice(period.goals));
+        // ... and ends with this one.
+        let last = |row: &Drawn, period: &Period<'_>| match level {
+            Level::Low => first(row),
+            Level::High => period.items.len() - 1,
+        };
+        let terminated = drawn.iter().zip(&periods).map(|(row, p)| u8::from(p.terminates(last(row, p))));
+        let mut response = SampleResponse {
             rows: rows as u32,
-            size,
-            windows: columns.windows.into(),
-            next_windows: columns.next_windows.into(),
-            goals: columns.goals.into(),
-            items: items.into(),
-            feedback: feedback.into(),
-            positions: Bytes::from(positions),
-            terminated: columns.terminated.into(),
-            policy_versions: columns.policy_versions.into(),
-            keys: keys.into(),
-            probabilities: probabilities.into(),
-            mass,
-            period_items: whole.items.into(),
-            period_feedback: whole.feedback.into(),
-            period_terminated: whole.terminated.into(),
-        })
+            size: table.len() as u64,
+            windows: bytes_of(windows),
+            goals: bytes_of(goals),
+            terminated: terminated.collect::<Vec<_>>().into(),
+            policy_versions: bytes_of(periods.iter().map(|period| period.policy_version).collect()),
+            mass: table.mass(),
+            ..SampleResponse::default()
+        };
+        if table.is_prioritised() {
+            response.keys = bytes_of(drawn.iter().map(|drawn| drawn.name).collect());
+            response.probabilities = bytes_of(drawn.iter().map(|drawn| drawn.probability).collect());
+        }
+        let c = self.shape.n_steps;
+        let all_items = || bytes_of(gather(&periods, (c, ItemId::PADDING), |p| p.items.iter().copied()));
+        let all_feedback = || bytes_of(gather(&periods, (c, NO_STEP), |p| p.feedback().map(|f| f.code())));
+        if level == Level::High {
+            response.items = all_items();
+            response.feedback = all_feedback();
+            return Some(response);
+        }
+        let steps = || drawn.iter().zip(&periods).map(|(row, period)| (first(row), period));
+        response.items = bytes_of(steps().map(|(position, period)| period.items[position]).collect());
+        let feedback = steps().map(|(position, period)| period.feedback_at(position).code());
+        response.feedback = feedback.collect::<Vec<_>>().into();
+        response.positions = drawn.iter().map(|drawn| drawn.row.position).collect::<Vec<_>>().into();
+        if whole_periods {
+            response.period_items = all_items();
+            response.period_feedback = all_feedback();
+            let left = periods.iter().map(|period| u8::from(period.terminates(period.items.len() - 1)));
+            response.period_terminated = left.collect::<Vec<_>>().into();
+        }
+        Some(response)
     }
 }

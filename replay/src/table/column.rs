@@ -1,12 +1,10 @@
-//! A vector whose clones cost next to nothing: what an image of a table is made of while the table goes on.
+//! A vector that is shared at the cost of next to nothing: what an image of a table is made of while the table goes on.
 //!
-//! In: values by index; out: the same. Values lie in chunks that clones share; whoever changes one that is shared takes a
-//! copy of it first.
+//! In: values by index; out: the same. Values lie in chunks, each a [`Piece`].
 
-use std::{
-    ops::{Index, IndexMut},
-    sync::Arc,
-};
+use std::ops::{Index, IndexMut};
+
+use crate::piece::Piece;
 
 /// Values of a chunk.
 const CHUNK: usize = 4_096;
@@ -15,7 +13,7 @@ const CHUNK: usize = 4_096;
 #[derive(Clone, Debug)]
 pub(crate) struct Column<T> {
     /// All but the last are full.
-    chunks: Vec<Arc<Vec<T>>>,
+    chunks: Vec<Piece<Vec<T>>>,
     len: usize,
 }
 
@@ -35,7 +33,7 @@ impl<T: Copy> Column<T> {
     }
 
     pub(crate) fn get(&self, at: usize) -> Option<&T> {
-        self.chunks.get(at / CHUNK)?.get(at % CHUNK)
+        self.chunks.get(at / CHUNK)?.get().get(at % CHUNK)
     }
 
     pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
@@ -45,15 +43,15 @@ impl<T: Copy> Column<T> {
 
     pub(crate) fn push(&mut self, value: T) {
         if self.len == self.chunks.len() * CHUNK {
-            self.chunks.push(Arc::new(Vec::with_capacity(CHUNK)));
+            self.chunks.push(Piece::Own(Vec::with_capacity(CHUNK)));
         }
-        Arc::make_mut(self.chunks.last_mut().expect("one was pushed")).push(value);
+        self.chunks.last_mut().expect("one was pushed").get_mut().push(value);
         self.len += 1;
     }
 
     pub(crate) fn pop(&mut self) -> Option<T> {
-        let last = self.chunks.last_mut()?;
-        let value = Arc::make_mut(last).pop();
+        let last = self.chunks.last_mut()?.get_mut();
+        let value = last.pop();
         if last.is_empty() {
             self.chunks.pop();
         }
@@ -80,13 +78,18 @@ impl<T: Copy> Column<T> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter())
+        self.chunks.iter().flat_map(|chunk| chunk.get().iter())
     }
 
     pub(crate) fn to_vec(&self) -> Vec<T> {
         let mut values = Vec::with_capacity(self.len);
-        self.chunks.iter().for_each(|chunk| values.extend_from_slice(chunk));
+        self.chunks.iter().for_each(|chunk| values.extend_from_slice(chunk.get()));
         values
+    }
+
+    /// The vector as it is now, in microseconds.
+    pub(crate) fn share(&mut self) -> Self {
+        Self { chunks: self.chunks.iter_mut().map(Piece::share).collect(), len: self.len }
     }
 }
 
@@ -102,13 +105,13 @@ impl<T> Index<usize> for Column<T> {
     type Output = T;
 
     fn index(&self, at: usize) -> &T {
-        &self.chunks[at / CHUNK][at % CHUNK]
+        &self.chunks[at / CHUNK].get()[at % CHUNK]
     }
 }
 
 impl<T: Copy> IndexMut<usize> for Column<T> {
     fn index_mut(&mut self, at: usize) -> &mut T {
-        &mut Arc::make_mut(&mut self.chunks[at / CHUNK])[at % CHUNK]
+        &mut self.chunks[at / CHUNK].get_mut()[at % CHUNK]
     }
 }
 
@@ -126,7 +129,7 @@ mod tests {
         ) {
             let mut vector: Vec<u32> = (0..begin as u32).collect();
             let mut column: Column<u32> = vector.iter().copied().collect();
-            let (kept, before) = (column.clone(), vector.clone());
+            let (kept, before) = (column.share(), vector.clone());
             for (what, at, value) in steps {
                 match what {
                     0 => {

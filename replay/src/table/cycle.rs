@@ -56,8 +56,12 @@ impl Selector for Cycle {
         self.n_held as f64
     }
 
-    fn image(&self) -> SelectorImage {
-        let Self { order, next, .. } = self.clone();
+    fn save(&self) -> SelectorState {
+        SelectorState::Cycle { keys: self.keys(), next: self.next }
+    }
+
+    fn image(&mut self) -> SelectorImage {
+        let (order, next) = (self.order.share(), self.next);
         Box::new(move || SelectorState::Cycle { keys: order.keys(), next })
     }
 }

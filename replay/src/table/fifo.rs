@@ -23,6 +23,16 @@ impl Default for Fifo {
 }
 
 impl Fifo {
+    /// The key that was inserted before all others that are held.
+    pub(super) fn oldest(&self) -> Option<u32> {
+        (self.oldest != NONE).then_some(self.oldest)
+    }
+
+    /// The queue as it is now, in microseconds.
+    pub(super) fn share(&mut self) -> Self {
+        Self { links: self.links.share(), ..*self }
+    }
+
     /// The key that was inserted next after one that is held.
     pub(super) fn newer(&self, key: u32) -> Option<u32> {
         Some(self.links[key as usize].1).filter(|&newer| newer != NONE)
@@ -55,13 +65,13 @@ impl Selector for Fifo {
     }
 
     fn select(&mut self, _: &mut Rng) -> Option<Selected> {
-        (self.oldest != NONE).then_some(Selected { key: self.oldest, probability: 1.0 })
+        self.oldest().map(|key| Selected { key, probability: 1.0 })
     }
 
     fn keys(&self) -> Vec<u32> {
         let next = |&key: &u32| self.newer(key);
         let mut keys = Vec::with_capacity(self.links.len());
-        keys.extend(std::iter::successors(Some(self.oldest).filter(|&key| key != NONE), next));
+        keys.extend(std::iter::successors(self.oldest(), next));
         keys
     }
 
@@ -69,9 +79,13 @@ impl Selector for Fifo {
         self.keys().len() as f64
     }
 
-    fn image(&self) -> SelectorImage {
-        let fifo = self.clone();
-        Box::new(move || SelectorState::Fifo { keys: fifo.keys() })
+    fn save(&self) -> SelectorState {
+        SelectorState::Fifo { keys: self.keys() }
+    }
+
+    fn image(&mut self) -> SelectorImage {
+        let fifo = self.share();
+        Box::new(move || fifo.save())
     }
 }
 

@@ -1,7 +1,7 @@
 //! A table: rows that refer to periods, who is drawn, who gives way.
 //!
-//! In: a [`Row`] an insert; out: rows drawn by the sampler, the row evicted by the remover. The nouns are Reverb's:
-//! sampler and remover are both a [`Selector`]; when inserts and samples may happen is the [`limiter`]'s. Owner: one
+//! In: a [`Row`] an insert; out: rows drawn by the sampler, the row evicted by the remover. The nouns are Reverb's: the
+//! sampler is any [`Selector`], the remover always [`Fifo`]; when inserts and samples may happen is the [`limiter`]'s. Owner: one
 //! shard, under its lock. Invariant: at most `capacity` rows; an insert into a full table evicts first.
 
 mod column;
@@ -12,7 +12,7 @@ mod prioritised;
 mod selector;
 mod uniform;
 
-use common::seed::{Rng, Streams};
+use common::seed::Rng;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use column::Column;
@@ -63,9 +63,7 @@ pub(crate) struct Table {
     free: Vec<u32>,
     counts: Counts,
     sampler: Box<dyn Selector>,
-    remover: Box<dyn Selector>,
-    /// Draws of the remover, addressed by the number of evictions before.
-    removals: Streams,
+    remover: Fifo,
     /// By key, where rows have priorities: how often the key was given to a row, and taken back. Tells a row from
     /// the one that had its key before.
     generations: Column<u32>,
@@ -128,14 +126,9 @@ impl Table {
             free: Vec::new(),
             counts: Counts::default(),
             sampler,
-            remover: Box::<Fifo>::default(),
-            removals: Self::removals(),
+            remover: Fifo::default(),
             generations: Column::default(),
         }
-    }
-
-    fn removals() -> Streams {
-        Streams::new(0, "replay/remover")
     }
 
     /// Inserts a row; yields the one that had to give way.
@@ -154,8 +147,7 @@ impl Table {
     }
 
     fn evict(&mut self) -> Row {
-        let mut rng = self.removals.at(0, self.counts.evicted);
-        let key = self.remover.select(&mut rng).expect("a full table is not empty").key;
+        let key = self.remover.oldest().expect("a full table is not empty");
         self.sampler.remove(key);
         self.remover.remove(key);
         self.free.push(key);
@@ -176,15 +168,18 @@ impl Table {
         *generation = generation.wrapping_add(1);
     }
 
-    /// Draws a row with replacement; `None` from an empty table.
-    pub(crate) fn sample(&mut self, rng: &mut Rng) -> Option<Drawn> {
-        let Selected { key, probability } = self.sampler.select(rng)?;
-        self.counts.sampled += 1;
-        let name = match self.generations.get(key as usize) {
-            Some(&generation) => u64::from(key) | u64::from(generation) << 32,
-            None => 0,
-        };
-        Some(Drawn { row: self.rows[key as usize], name, probability })
+    /// Draws rows with replacement; `None` from an empty table.
+    pub(crate) fn sample(&mut self, rows: usize, rng: &mut Rng) -> Option<Vec<Drawn>> {
+        let selected = self.sampler.select_many(rows, rng)?;
+        self.counts.sampled += rows as u64;
+        let drawn = selected.into_iter().map(|Selected { key, probability }| {
+            let name = match self.generations.get(key as usize) {
+                Some(&generation) => u64::from(key) | u64::from(generation) << 32,
+                None => 0,
+            };
+            Drawn { row: self.rows[key as usize], name, probability }
+        });
+        Some(drawn.collect())
     }
 
     /// Whether rows are drawn by priority.
@@ -224,9 +219,8 @@ impl Table {
     }
 
     /// The next row to give way.
-    pub(crate) fn oldest(&mut self) -> Option<Row> {
-        let mut rng = self.removals.at(0, self.counts.evicted);
-        Some(self.rows[self.remover.select(&mut rng)?.key as usize])
+    pub(crate) fn oldest(&self) -> Option<Row> {
+        Some(self.rows[self.remover.oldest()? as usize])
     }
 
     /// The next row to give way does.
@@ -260,20 +254,28 @@ impl Table {
     }
 
     /// The table as it is now, in microseconds; see [`Column`].
-    pub(crate) fn image(&self) -> TableImage {
+    pub(crate) fn image(&mut self) -> TableImage {
         TableImage {
             capacity: self.capacity,
-            rows: self.rows.clone(),
+            rows: self.rows.share(),
             free: self.free.clone(),
             counts: self.counts,
             sampler: self.sampler.image(),
             remover: self.remover.image(),
-            generations: self.generations.clone(),
+            generations: self.generations.share(),
         }
     }
 
     pub(crate) fn save(&self) -> TableState {
-        self.image().into_state()
+        TableState {
+            capacity: self.capacity,
+            rows: self.rows.to_vec(),
+            free: self.free.clone(),
+            counts: self.counts,
+            sampler: self.sampler.save(),
+            remover: self.remover.save(),
+            generations: self.generations.to_vec(),
+        }
     }
 
     /// Rows are drawn so from now on; what is known of them beyond their ages stays where it still means something.
@@ -302,14 +304,20 @@ impl Table {
         if state.capacity != capacity || n.saturating_sub(state.free.len()) > capacity {
             return Err(format!("a table of capacity {} is not one of {capacity}", state.capacity));
         }
+        let SelectorState::Fifo { keys } = &state.remover else {
+            return Err("its remover is not first in, first out".into());
+        };
+        // Checks that no key is there twice.
+        state.remover.clone().restore(n)?;
+        let mut remover = Fifo::default();
+        keys.iter().for_each(|&key| remover.insert(key));
         let table = Self {
             capacity,
             rows: state.rows.into_iter().collect(),
             free: state.free,
             counts: state.counts,
             sampler: state.sampler.restore(n)?,
-            remover: state.remover.restore(n)?,
-            removals: Self::removals(),
+            remover,
             generations: state.generations.into_iter().collect(),
         };
         if table.is_prioritised() && table.generations.len() != n {
@@ -353,7 +361,7 @@ mod tests {
         assert_eq!(other.save(), table.save());
         let streams = Streams::new(1, "test");
         for k in 0..20 {
-            assert_eq!(table.sample(&mut streams.at(0, k)), other.sample(&mut streams.at(0, k)));
+            assert_eq!(table.sample(3, &mut streams.at(0, k)), other.sample(3, &mut streams.at(0, k)));
             let row = Row { slot: 100 + k as u32, position: 1 };
             assert_eq!(table.insert(row), other.insert(row));
         }

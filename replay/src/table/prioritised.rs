@@ -72,6 +72,18 @@ impl Prioritised {
         }
     }
 
+    /// From a node, with what is left over of the draw, to the child in which it falls.
+    fn descend(&self, (node, left_over): (usize, f64)) -> (usize, f64) {
+        let [left, right] = [self.sums[2 * node], self.sums[2 * node + 1]];
+        // Rounding may leave more than there is on the left of a branch without a right.
+        let is_right = left_over >= left && right > 0.0;
+        (2 * node + usize::from(is_right), if is_right { left_over - left } else { left_over })
+    }
+
+    fn selected(&self, leaf: usize, total: f64) -> Selected {
+        Selected { key: (leaf - self.leaves) as u32, probability: self.sums[leaf] / total }
+    }
+
     fn weight(&self, priority: f64) -> f64 {
         // 0 to the power 0 is 1, but a row of priority 0 is never drawn.
         match priority {
@@ -118,18 +130,24 @@ impl Selector for Prioritised {
         if total <= 0.0 {
             return None;
         }
-        let mut left_over = rng.random::<f64>() * total;
-        let mut node = 1;
-        while node < self.leaves {
-            let (left, right) = (self.sums[2 * node], self.sums[2 * node + 1]);
-            // Rounding may leave more than there is on the left of a branch without a right.
-            node = if left_over < left || right <= 0.0 { 2 * node } else { 2 * node + 1 };
-            if node % 2 == 1 {
-                left_over -= left;
-            }
+        let mut place = (1, rng.random::<f64>() * total);
+        while place.0 < self.leaves {
+            place = self.descend(place);
         }
-        let key = (node - self.leaves) as u32;
-        Some(Selected { key, probability: self.sums[node] / total })
+        Some(self.selected(place.0, total))
+    }
+
+    fn select_many(&mut self, n: usize, rng: &mut Rng) -> Option<Vec<Selected>> {
+        let total = self.sums[1];
+        if total <= 0.0 {
+            return None;
+        }
+        // All of them a level deeper at a time: the memory of many nodes is on its way at once.
+        let mut places: Vec<(usize, f64)> = (0..n).map(|_| (1, rng.random::<f64>() * total)).collect();
+        for _ in 0..self.leaves.ilog2() {
+            places.iter_mut().for_each(|place| *place = self.descend(*place));
+        }
+        Some(places.into_iter().map(|(node, _)| self.selected(node, total)).collect())
     }
 
     fn keys(&self) -> Vec<u32> {
@@ -150,16 +168,26 @@ impl Selector for Prioritised {
         self.set_weight(key, self.weight(priority));
     }
 
-    fn image(&self) -> SelectorImage {
-        // Not the tree, which follows from the rest.
-        let (exponent, highest) = (self.exponent, self.highest);
-        let (flags, priorities) = (self.held.clone(), self.priorities.clone());
-        Box::new(move || {
-            let keys: Vec<u32> = held(&flags).collect();
-            let priorities = keys.iter().map(|&key| priorities[key as usize]).collect();
-            SelectorState::Prioritised { exponent, highest, keys, priorities }
-        })
+    fn save(&self) -> SelectorState {
+        state((self.exponent, self.highest), &self.held, &self.priorities)
     }
+
+    fn image(&mut self) -> SelectorImage {
+        // Not the tree, which follows from the rest.
+        let (numbers, held, priorities) =
+            ((self.exponent, self.highest), self.held.share(), self.priorities.share());
+        Box::new(move || state(numbers, &held, &priorities))
+    }
+}
+
+fn state(
+    (exponent, highest): (f64, f64),
+    flags: &Column<bool>,
+    priorities: &Column<f64>,
+) -> SelectorState {
+    let keys: Vec<u32> = held(flags).collect();
+    let priorities = keys.iter().map(|&key| priorities[key as usize]).collect();
+    SelectorState::Prioritised { exponent, highest, keys, priorities }
 }
 
 /// The keys that are held, ascending.
@@ -252,6 +280,9 @@ mod tests {
             for k in 0..20 {
                 let (a, b) = (again.select(&mut streams.at(0, k)), selector.select(&mut streams.at(0, k)));
                 prop_assert_eq!(a.map(|s| s.key), b.map(|s| s.key));
+                let mut rng = streams.at(1, k);
+                let one_by_one: Option<Vec<_>> = (0..5).map(|_| again.select(&mut rng)).collect();
+                prop_assert_eq!(selector.select_many(5, &mut streams.at(1, k)), one_by_one);
             }
         }
     }

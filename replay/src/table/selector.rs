@@ -26,6 +26,11 @@ pub trait Selector: Send {
     /// the same key.
     fn select(&mut self, rng: &mut Rng) -> Option<Selected>;
 
+    /// Chooses keys one after the other, as [`Self::select`] would; `None` when it holds none that can be chosen.
+    fn select_many(&mut self, n: usize, rng: &mut Rng) -> Option<Vec<Selected>> {
+        (0..n).map(|_| self.select(rng)).collect()
+    }
+
     /// The keys it holds, in its own order.
     fn keys(&self) -> Vec<u32>;
 
@@ -40,13 +45,11 @@ pub trait Selector: Send {
     /// Sets the priority of a key that it holds: finite, at least 0. Without priorities nothing happens.
     fn set_priority(&mut self, _key: u32, _priority: f64) {}
 
-    /// All of its state as it is now, to be had later: taking it is a matter of microseconds.
-    fn image(&self) -> SelectorImage;
-
     /// All of its state.
-    fn save(&self) -> SelectorState {
-        self.image()()
-    }
+    fn save(&self) -> SelectorState;
+
+    /// All of its state as it is now, to be had later: taking it is a matter of microseconds.
+    fn image(&mut self) -> SelectorImage;
 }
 
 /// Gives the state that a selector had.

@@ -47,8 +47,12 @@ impl Selector for Uniform {
         self.keys.len() as f64
     }
 
-    fn image(&self) -> SelectorImage {
-        let keys = self.keys.clone();
+    fn save(&self) -> SelectorState {
+        SelectorState::Uniform { keys: self.keys() }
+    }
+
+    fn image(&mut self) -> SelectorImage {
+        let keys = self.keys.share();
         Box::new(move || SelectorState::Uniform { keys: keys.to_vec() })
     }
 }

@@ -61,12 +61,7 @@ impl Batch {
     /// The records in order.
     pub(crate) fn records(&self) -> impl Iterator<Item = Record<'_>> {
         let mut rest = &self.bytes[..];
-        std::iter::from_fn(move || {
-            let more = !rest.is_empty();
-            more.then(|| {
-                record::take(&mut rest, &self.shape).expect("the batch was checked when it was made")
-            })
-        })
+        std::iter::from_fn(move || (!rest.is_empty()).then(|| record::take_checked(&mut rest, &self.shape)))
     }
 }
 

@@ -1,12 +1,13 @@
 //! Minibatches on the wire.
 //!
 //! In: the columns of a `SampleResponse`; out: appended to a [`LowBatch`] or [`HighBatch`] by copying, after their
-//! lengths were checked.
+//! lengths were checked. Windows after a step or a period are not sent: they are made here.
 
 use bytemuck::Pod;
 use common::{
-    history::N_WINDOWS,
-    transition::{HighBatch, LowBatch, Shape, WholePeriods},
+    Feedback, ItemId,
+    history::{self, N_WINDOWS},
+    transition::{HighBatch, LowBatch, NO_STEP, Shape, WholePeriods},
 };
 use proto::v1::SampleResponse;
 
@@ -14,8 +15,37 @@ use crate::Error;
 
 /// Bytes of a sampled row, an upper bound for both tables.
 pub(crate) fn row_bytes(shape: &Shape) -> usize {
-    let windows = 2 * N_WINDOWS * shape.window;
-    4 * (windows + shape.n_goals * shape.n_dims) + 5 * shape.n_steps + 17
+    4 * (N_WINDOWS * shape.window + shape.n_goals * shape.n_dims) + 5 * shape.n_steps + 32
+}
+
+/// An empty minibatch with room for so many rows.
+pub(crate) fn low_of(rows: usize, shape: &Shape) -> LowBatch {
+    let windows = rows * N_WINDOWS * shape.window;
+    LowBatch {
+        windows: Vec::with_capacity(windows),
+        next_windows: Vec::with_capacity(windows),
+        goals: Vec::with_capacity(rows * shape.n_goals * shape.n_dims),
+        items: Vec::with_capacity(rows),
+        feedback: Vec::with_capacity(rows),
+        positions: Vec::with_capacity(rows),
+        terminated: Vec::with_capacity(rows),
+        policy_versions: Vec::with_capacity(rows),
+        ..LowBatch::default()
+    }
+}
+
+/// An empty minibatch with room for so many rows.
+pub(crate) fn high_of(rows: usize, shape: &Shape) -> HighBatch {
+    let windows = rows * N_WINDOWS * shape.window;
+    HighBatch {
+        windows: Vec::with_capacity(windows),
+        next_windows: Vec::with_capacity(windows),
+        goals: Vec::with_capacity(rows * shape.n_goals * shape.n_dims),
+        feedback: Vec::with_capacity(rows * shape.n_steps),
+        terminated: Vec::with_capacity(rows),
+        policy_versions: Vec::with_capacity(rows),
+        ..HighBatch::default()
+    }
 }
 
 /// Appends the rows of a response to a minibatch of low-level transitions.
@@ -28,9 +58,9 @@ pub(crate) fn extend_low(batch: &mut LowBatch, part: &SampleResponse, shape: &Sh
     }
     check_shared(part, rows, shape)?;
     extend(&mut batch.windows, &part.windows);
-    extend(&mut batch.next_windows, &part.next_windows);
     extend(&mut batch.goals, &part.goals);
     extend(&mut batch.items, &part.items);
+    extend_next(&mut batch.next_windows, (&batch.windows, &batch.items, &part.feedback), shape.window)?;
     extend(&mut batch.feedback, &part.feedback);
     extend(&mut batch.positions, &part.positions);
     extend(&mut batch.terminated, &part.terminated);
@@ -58,9 +88,11 @@ pub(crate) fn extend_periods(
 pub(crate) fn extend_high(batch: &mut HighBatch, part: &SampleResponse, shape: &Shape) -> Result<(), Error> {
     let rows = part.rows as usize;
     check_length("feedback", part.feedback.len(), rows, shape.n_steps)?;
+    check_length("items", part.items.len(), rows, 4 * shape.n_steps)?;
     check_shared(part, rows, shape)?;
     extend(&mut batch.windows, &part.windows);
-    extend(&mut batch.next_windows, &part.next_windows);
+    let items: Vec<ItemId> = column("items", &part.items, rows * shape.n_steps)?;
+    extend_next(&mut batch.next_windows, (&batch.windows, &items, &part.feedback), shape.window)?;
     extend(&mut batch.goals, &part.goals);
     extend(&mut batch.feedback, &part.feedback);
     extend(&mut batch.terminated, &part.terminated);
@@ -71,7 +103,6 @@ pub(crate) fn extend_high(batch: &mut HighBatch, part: &SampleResponse, shape: &
 fn check_shared(part: &SampleResponse, rows: usize, shape: &Shape) -> Result<(), Error> {
     let windows = 4 * N_WINDOWS * shape.window;
     check_length("windows", part.windows.len(), rows, windows)?;
-    check_length("next_windows", part.next_windows.len(), rows, windows)?;
     check_length("goals", part.goals.len(), rows, 4 * shape.n_goals * shape.n_dims)?;
     check_length("terminated", part.terminated.len(), rows, 1)?;
     check_length("policy_versions", part.policy_versions.len(), rows, 8)
@@ -82,6 +113,30 @@ fn check_length(field: &'static str, found: usize, rows: usize, row_bytes: usize
         return Ok(());
     }
     Err(Error::invalid(field, format!("{found} bytes are not {rows} rows of {row_bytes}")))
+}
+
+/// Appends the windows after the newest rows: `windows` ends with those before them, `items` with what was shown then, as
+/// many to each, `feedback` is what was said.
+fn extend_next(
+    next: &mut Vec<ItemId>,
+    (windows, items, feedback): (&[ItemId], &[ItemId], &[u8]),
+    window: usize,
+) -> Result<(), Error> {
+    if let Some(code) = feedback.iter().find(|&&code| code != NO_STEP && Feedback::from_code(code).is_none()) {
+        return Err(Error::invalid("feedback", format!("code {code} is none of 0 skip, 1 click, 2 order")));
+    }
+    let windows = &windows[next.len()..];
+    let rows = windows.chunks_exact(N_WINDOWS * window);
+    let n_steps = feedback.len() / rows.len().max(1);
+    let items = &items[items.len() - feedback.len()..];
+    next.reserve(windows.len());
+    for (k, windows) in rows.enumerate() {
+        let steps = k * n_steps..(k + 1) * n_steps;
+        let steps = items[steps.clone()].iter().zip(&feedback[steps]);
+        let steps = steps.filter_map(|(item, code)| Some((*item, Feedback::from_code(*code)?)));
+        history::extend_after(next, windows, steps);
+    }
+    Ok(())
 }
 
 /// A column of `rows` values.
@@ -137,7 +192,7 @@ mod tests {
             a in column(), b in column(), c in column(), d in column(),
         ) {
             let part = SampleResponse {
-                rows: rows % 4, size: 1, windows: a.clone(), next_windows: a, goals: b, items: c.clone(),
+                rows: rows % 4, size: 1, windows: a, goals: b, items: c.clone(),
                 period_items: c.clone(), period_feedback: d.clone(), period_terminated: d.clone(),
                 feedback: c.clone(), positions: d.clone(), terminated: d.clone(), policy_versions: d,
                 ..SampleResponse::default()

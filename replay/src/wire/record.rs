@@ -56,6 +56,12 @@ pub(crate) fn step_code(step: Step) -> u8 {
     step.feedback.code() | (step.ending as u8) << 2
 }
 
+/// The feedback in a code that [`step_code`] gave.
+#[inline]
+pub(crate) fn feedback_of_code(code: u8) -> Feedback {
+    Feedback::ALL[usize::from(code & 3)]
+}
+
 /// The inverse of [`step_code`]; an error for any other byte.
 pub(crate) fn step_of_code(code: u8, item: ItemId) -> Result<Step, Error> {
     let feedback = Feedback::from_code(code & 3).ok_or_else(|| {
@@ -103,26 +109,44 @@ pub(super) fn take<'a>(bytes: &mut &'a [u8], shape: &Shape) -> Result<Record<'a>
         ));
     };
     *bytes = rest;
-    let lane = u16::from_le_bytes([record[2], record[3]]);
-    if is_period {
-        if record[1] != 0 {
-            return Err(Error::invalid(
-                "records",
-                format!("byte 1 of a period start is {}, not 0", record[1]),
-            ));
-        }
-        let (windows, goals) = record[PERIOD_HEADER_BYTES..].split_at(4 * N_WINDOWS * shape.window);
-        return Ok(Record::Period(PeriodRecord {
-            lane,
-            period: u32_at(record, 4),
-            session: u64_at(record, 8),
-            policy_version: u64_at(record, 16),
-            windows,
-            goals,
-        }));
+    if !is_period {
+        step_of_code(record[0], ItemId::PADDING)?;
+        return Ok(Record::Step(step(record)));
     }
-    let step = step_of_code(record[0], ItemId(u32_at(record, 4)))?;
-    Ok(Record::Step(StepRecord { lane, position: record[1], step }))
+    if record[1] != 0 {
+        let problem = format!("byte 1 of a period start is {}, not 0", record[1]);
+        return Err(Error::invalid("records", problem));
+    }
+    Ok(Record::Period(period(record, shape)))
+}
+
+/// Splits the first record off bytes of which [`take`] has found nothing wrong.
+#[inline]
+pub(super) fn take_checked<'a>(bytes: &mut &'a [u8], shape: &Shape) -> Record<'a> {
+    let is_period = bytes[0] == PERIOD_KIND;
+    let (record, rest) = bytes.split_at(if is_period { period_bytes(shape) } else { STEP_BYTES });
+    *bytes = rest;
+    if is_period { Record::Period(period(record, shape)) } else { Record::Step(step(record)) }
+}
+
+fn period<'a>(record: &'a [u8], shape: &Shape) -> PeriodRecord<'a> {
+    let (windows, goals) = record[PERIOD_HEADER_BYTES..].split_at(4 * N_WINDOWS * shape.window);
+    PeriodRecord {
+        lane: u16::from_le_bytes([record[2], record[3]]),
+        period: u32_at(record, 4),
+        session: u64_at(record, 8),
+        policy_version: u64_at(record, 16),
+        windows,
+        goals,
+    }
+}
+
+#[inline]
+fn step(record: &[u8]) -> StepRecord {
+    let feedback = feedback_of_code(record[0]);
+    let ending = [Ending::None, Ending::Terminated, Ending::Truncated][usize::from(record[0] >> 2)];
+    let step = Step { item: ItemId(u32_at(record, 4)), feedback, ending };
+    StepRecord { lane: u16::from_le_bytes([record[2], record[3]]), position: record[1], step }
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

@@ -24,6 +24,9 @@ use crate::{Error, Security, Shutdown, metrics};
 pub const STREAM_WINDOW: u32 = 8 << 20;
 /// Flow-control window of a connection.
 pub const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Largest frame of HTTP/2: a minibatch or a chunk of the weights in a few of them, each a system call on either side (16 KiB
+/// are the default).
+pub const FRAME: u32 = 1 << 20;
 /// Silence after which either side asks the other for a sign of life.
 pub const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// How long that sign may take before the connection counts as dead.
@@ -173,6 +176,7 @@ pub(crate) fn builder(limits: &Limits) -> transport::Server {
         .http2_keepalive_timeout(Some(limits.ping_timeout))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
 }
 
 /// Binds the first address of `HOST:PORT` that can be, if `may` agrees to all of them.

@@ -38,7 +38,7 @@ fn a_snapshot_that_is_written_while_the_shard_goes_on_is_the_shard_at_its_positi
     for _ in 0..6 {
         std::thread::sleep(Duration::from_millis(10));
         home.snapshot(|| {
-            let shard = shard.lock().unwrap();
+            let mut shard = shard.lock().unwrap();
             let position = home.begin_snapshot();
             taken.push((position, state(&shard)));
             Some((position, shard.image()))
