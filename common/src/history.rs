@@ -53,26 +53,24 @@ pub fn extend_after(
     windows: &[ItemId],
     steps: impl Iterator<Item = (ItemId, Feedback)> + Clone,
 ) {
-    let (n, begin) = (windows.len() / N_WINDOWS, out.len());
+    let n = windows.len() / N_WINDOWS;
     debug_assert_eq!(windows.len(), n * N_WINDOWS, "windows are [3, N]");
-    let enters = |kind: usize, feedback: Feedback| match feedback {
-        Feedback::Skip => kind == Kind::Skipped as usize,
-        Feedback::Click => kind == Kind::Clicked as usize,
-        Feedback::Order => kind != Kind::Skipped as usize,
-    };
-    let mut pushed = [0; N_WINDOWS];
-    for (_, feedback) in steps.clone() {
-        (0..N_WINDOWS).for_each(|kind| pushed[kind] += usize::from(enters(kind, feedback)));
-    }
-    out.extend_from_slice(windows);
-    for (kind, n_pushed) in pushed.into_iter().enumerate().filter(|(_, n_pushed)| *n_pushed > 0) {
-        let window = &mut out[begin + kind * n..][..n];
-        window.copy_within(n_pushed.min(n).., 0);
-        // Those that have fallen out again are passed over.
-        let items = steps.clone().filter(|(_, feedback)| enters(kind, *feedback));
-        let first = n - n_pushed.min(n);
-        for (place, (item, _)) in window[first..].iter_mut().zip(items.skip(n_pushed.saturating_sub(n))) {
-            *place = item;
+    let mut said = [0; 3];
+    steps.clone().for_each(|(_, feedback)| said[usize::from(feedback.code())] += 1);
+    let [skips, clicks, orders] = said;
+    for (kind, n_pushed) in
+        [(Kind::Skipped, skips), (Kind::Clicked, clicks + orders), (Kind::Ordered, orders)]
+    {
+        out.extend_from_slice(&window(windows, kind)[n_pushed.min(n)..]);
+        if n_pushed > 0 {
+            let enters = |(_, feedback): &(ItemId, Feedback)| match kind {
+                Kind::Skipped => !feedback.clicked(),
+                Kind::Clicked => feedback.clicked(),
+                Kind::Ordered => feedback.ordered(),
+            };
+            // Those that have fallen out again are passed over.
+            let last = steps.clone().filter(enters).skip(n_pushed.saturating_sub(n));
+            out.extend(last.map(|(item, _)| item));
         }
     }
 }

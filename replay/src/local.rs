@@ -6,7 +6,10 @@
 use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
-use node::connection::{Bearer, Connection};
+use node::{
+    connection::{Bearer, Connection},
+    server::FRAME,
+};
 use tokio::{
     io::DuplexStream,
     runtime::Handle,
@@ -84,6 +87,7 @@ pub fn serve(
     let server = Server::builder()
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1)
+        .max_frame_size(FRAME)
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, async move {
             // An error: the LocalReplay is gone, which means the same.
@@ -100,6 +104,7 @@ pub fn serve(
     let channel = Endpoint::from_static("http://replay.local")
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1)
+        .max_frame_size(FRAME)
         .connect_with_connector_lazy(connect);
     (Bearer::none(channel), tokio::spawn(server))
 }

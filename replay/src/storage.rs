@@ -20,6 +20,9 @@ use crate::{
 /// Slots of a chunk.
 const CHUNK: usize = 256;
 
+/// Values of 4 bytes in a cache line.
+const LINE: usize = 16;
+
 /// Index of a period.
 pub(crate) type Slot = u32;
 
@@ -90,6 +93,16 @@ impl<'a> Period<'a> {
     /// Whether the user left with the step at a position.
     pub(crate) fn terminates(&self, position: usize) -> bool {
         self.codes[position] >> 2 == Ending::Terminated as u8
+    }
+
+    /// Reads a value of every cache line of windows, goals and items; what comes out is of no use.
+    pub(crate) fn touch(&self) -> u32 {
+        let mut sum = 0;
+        self.windows.chunks(LINE).for_each(|line| sum ^= line[0].0);
+        self.goals.chunks(LINE).for_each(|line| sum ^= line[0].to_bits());
+        // The columns do not begin with a line: their last value may be on one more.
+        let ends = [self.windows.last(), self.items.first()].into_iter().flatten().map(|id| id.0);
+        ends.chain(self.goals.last().map(|goal| goal.to_bits())).fold(sum, |sum, value| sum ^ value)
     }
 
     /// Appends the `[3, N]` windows before the step at a position.
@@ -264,8 +277,7 @@ impl Periods {
     pub(crate) fn step(&self, slot: Slot, position: usize) -> Step {
         let (chunk, k) = self.chunk(slot);
         let at = k * self.shape.n_steps + position;
-        step_of_code(chunk.codes[at], chunk.items[at])
-            .expect("only codes of steps are stored")
+        step_of_code(chunk.codes[at], chunk.items[at]).expect("only codes of steps are stored")
     }
 
     /// Slots there is memory for.

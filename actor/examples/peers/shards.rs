@@ -86,7 +86,18 @@ impl Case {
         rows.store(&mut writer, CAPACITY + ROUND);
         let sampler = pacer.sampler(PATIENCE, 1.0);
         drop(guard);
-        Ok(Self { servers, runtime, shards, sampler, prefetch: None, writer, rows, n_writers: 1, key: 0, _addresses: sender })
+        Ok(Self {
+            servers,
+            runtime,
+            shards,
+            sampler,
+            prefetch: None,
+            writer,
+            rows,
+            n_writers: 1,
+            key: 0,
+            _addresses: sender,
+        })
     }
 
     /// A writer more.

@@ -193,9 +193,9 @@ impl Sampler {
         };
         let asked = member.minibatches.ask(request.clone(), &self.shards.inner.runtime);
         let answer = match paced {
-            true => timeout(patience, asked)
-                .await
-                .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer"))),
+            true => {
+                timeout(patience, asked).await.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")))
+            }
             false => match asked.await {
                 // The stream does not wait for the rate limiter, a call does.
                 Err(status) if status.code() == Code::DeadlineExceeded => {

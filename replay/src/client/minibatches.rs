@@ -75,7 +75,8 @@ impl Minibatches {
         // nobody waits, and the dropped sender says so.
         if let Some(waiting) = &mut *waiting.lock() {
             if requests.try_send(request).is_err() {
-                let problem = format!("the shard has not answered {} requests for minibatches", waiting.len());
+                let problem =
+                    format!("the shard has not answered {} requests for minibatches", waiting.len());
                 return Err(Status::resource_exhausted(problem));
             }
             waiting.push_back(answer);

@@ -90,3 +90,58 @@ pub(super) fn serve(
     });
     Box::pin(answers.take_until(closed))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{runtime::Handle, sync::mpsc};
+    use tokio_stream::wrappers::ReceiverStream;
+    use tonic::Code;
+
+    use super::{super::tests as raw, *};
+    use crate::{
+        LocalReplay, Ratio,
+        testing::{arbitrary_records, settings},
+    };
+
+    fn request(rows: u32, key: u64) -> v1::SampleRequest {
+        let run = Some(v1::RunHeader::current("test"));
+        v1::SampleRequest { run, table: v1::Table::Low as i32, rows, key, ..v1::SampleRequest::default() }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_stream_answers_in_order_as_calls_would_and_goes_on_after_what_it_refuses() {
+        let ratio =
+            Ratio { samples_per_insert: 4.0, error_window: 128.0, largest_insert: 16, largest_sample: 64 };
+        let settings = crate::Settings { ratio: Some(ratio), ..settings() };
+        let (shards, replay) = LocalReplay::start(&settings, 1, &Handle::current()).unwrap();
+        let stored = vec![raw::opening(raw::open(1)), raw::batch(1, arbitrary_records())];
+        raw::append(&shards, stored).await.unwrap();
+        let (sender, requests) = mpsc::channel(8);
+        let mut answers =
+            shards.client(0).minibatches(ReceiverStream::new(requests)).await.unwrap().into_inner();
+        // A window of 128 samples.
+        let asked =
+            [request(10, 1), request(0, 2), request(20, 3), request(64, 4), request(64, 5), request(30, 6)];
+        for request in &asked {
+            sender.send(request.clone()).await.unwrap();
+        }
+        let mut found = Vec::new();
+        for _ in &asked {
+            found.push(match answers.message().await.unwrap().unwrap().kind.unwrap() {
+                Kind::Minibatch(rows) => Ok(rows),
+                Kind::Refusal(refusal) => Err((Code::from_i32(refusal.code as i32), refusal.message)),
+            });
+        }
+        let rows: Vec<_> = found.iter().map(|answer| answer.as_ref().map_or(0, |rows| rows.rows)).collect();
+        assert_eq!(rows, [10, 0, 20, 64, 0, 30], "{found:?}");
+        assert_eq!(found[1].as_ref().unwrap_err().0, Code::InvalidArgument);
+        let (code, bound) = found[4].as_ref().unwrap_err();
+        assert_eq!((*code, bound.contains("window of -128")), (Code::DeadlineExceeded, true), "{bound}");
+        // The same key on the same contents, by a call.
+        let called = shards.client(0).sample(v1::SampleRequest { rows: 4, ..request(4, 1) }).await.unwrap();
+        let called = called.into_inner();
+        assert_eq!(called.items[..], found[0].as_ref().unwrap().items[..16]);
+        replay.stop().await;
+        assert!(answers.message().await.is_ok_and(|answer| answer.is_none()));
+    }
+}

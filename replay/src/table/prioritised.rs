@@ -180,11 +180,7 @@ impl Selector for Prioritised {
     }
 }
 
-fn state(
-    (exponent, highest): (f64, f64),
-    flags: &Column<bool>,
-    priorities: &Column<f64>,
-) -> SelectorState {
+fn state((exponent, highest): (f64, f64), flags: &Column<bool>, priorities: &Column<f64>) -> SelectorState {
     let keys: Vec<u32> = held(flags).collect();
     let priorities = keys.iter().map(|&key| priorities[key as usize]).collect();
     SelectorState::Prioritised { exponent, highest, keys, priorities }

@@ -60,8 +60,7 @@ impl Batch {
 
     /// The records in order.
     pub(crate) fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        let mut rest = &self.bytes[..];
-        std::iter::from_fn(move || (!rest.is_empty()).then(|| record::take_checked(&mut rest, &self.shape)))
+        record::checked(&self.bytes, &self.shape)
     }
 }
 

@@ -122,7 +122,8 @@ fn extend_next(
     (windows, items, feedback): (&[ItemId], &[ItemId], &[u8]),
     window: usize,
 ) -> Result<(), Error> {
-    if let Some(code) = feedback.iter().find(|&&code| code != NO_STEP && Feedback::from_code(code).is_none()) {
+    if let Some(code) = feedback.iter().find(|&&code| code != NO_STEP && Feedback::from_code(code).is_none())
+    {
         return Err(Error::invalid("feedback", format!("code {code} is none of 0 skip, 1 click, 2 order")));
     }
     let windows = &windows[next.len()..];

@@ -120,13 +120,15 @@ pub(super) fn take<'a>(bytes: &mut &'a [u8], shape: &Shape) -> Result<Record<'a>
     Ok(Record::Period(period(record, shape)))
 }
 
-/// Splits the first record off bytes of which [`take`] has found nothing wrong.
-#[inline]
-pub(super) fn take_checked<'a>(bytes: &mut &'a [u8], shape: &Shape) -> Record<'a> {
-    let is_period = bytes[0] == PERIOD_KIND;
-    let (record, rest) = bytes.split_at(if is_period { period_bytes(shape) } else { STEP_BYTES });
-    *bytes = rest;
-    if is_period { Record::Period(period(record, shape)) } else { Record::Step(step(record)) }
+/// Records of bytes in which [`take`] has found nothing wrong, in order.
+pub(super) fn checked<'a>(bytes: &'a [u8], shape: &'a Shape) -> impl Iterator<Item = Record<'a>> {
+    let (mut rest, period_bytes) = (bytes, period_bytes(shape));
+    std::iter::from_fn(move || {
+        let is_period = *rest.first()? == PERIOD_KIND;
+        let (record, behind) = rest.split_at(if is_period { period_bytes } else { STEP_BYTES });
+        rest = behind;
+        Some(if is_period { Record::Period(period(record, shape)) } else { Record::Step(step(record)) })
+    })
 }
 
 fn period<'a>(record: &'a [u8], shape: &Shape) -> PeriodRecord<'a> {
