@@ -42,13 +42,14 @@ async fn a_burst_in_phase_neither_deadlocks_nor_leaves_the_window() {
         }
         let sampler = shards.sampler(Duration::from_millis(300));
         let mut rng = Streams::new(seed, "test/rate").sequential();
-        let mut samples = 0_u64;
+        let (mut samples, mut late) = (0_u64, 1);
         while writers.iter().any(|writer| !writer.is_finished()) {
             let rows = rng.random_range(1..=rows);
             match sampler.sample_low(rows, samples).await {
                 Ok(batch) => samples += batch.len() as u64,
                 Err(error @ Error::Deadline { .. }) if writers.iter().all(|w| w.is_finished()) => {
                     assert!(error.to_string().contains("waits for inserts"), "{error}");
+                    late += rows as u64;
                 }
                 Err(error) => panic!("settings {seed}: {error}"),
             }
@@ -64,7 +65,9 @@ async fn a_burst_in_phase_neither_deadlocks_nor_leaves_the_window() {
         let inserted: u64 = infos.iter().map(|info| info.low.as_ref().unwrap().inserted).sum();
         let sampled: u64 = infos.iter().map(|info| info.low.as_ref().unwrap().sampled).sum();
         let limiter = infos[0].low.as_ref().unwrap().limiter.as_ref().unwrap();
-        assert_eq!((inserted, sampled), (2 * 64 * 40, samples));
+        assert_eq!(inserted, 2 * 64 * 40);
+        // Of a minibatch that came too late, a part may have been granted by one shard while the other's waited.
+        assert!((samples..samples + late).contains(&sampled), "{samples} rows came, {sampled} were granted");
         assert_eq!((limiter.inserted, limiter.sampled), (inserted, sampled));
     }
 }

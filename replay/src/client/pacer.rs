@@ -283,9 +283,15 @@ impl Pacer {
                     state.picture.sample(level, rows);
                     state.sampling_waited += begun.elapsed();
                 }
+                let is_new = state.sampling_bound.is_none();
                 state.sampling_bound = against.clone();
                 match against {
                     None => break,
+                    Some(_) if is_new => {
+                        // Newer counts of the shards are wanted; this one looks again, too.
+                        self.inner.changed.notify_waiters();
+                        continue;
+                    }
                     Some(reason) => reason,
                 }
             };
@@ -365,11 +371,20 @@ impl Inner {
 
     /// Waits until a shard could go on by much more than it may.
     async fn urgent(&self, uid: u64) {
+        self.until(|state| state.picture.is_urgent(uid)).await;
+    }
+
+    /// ... or a sample waits for rows.
+    async fn wanted(&self, uid: u64) {
+        self.until(|state| state.sampling_bound.is_some() || state.picture.is_urgent(uid)).await;
+    }
+
+    async fn until(&self, is_so: impl Fn(&State) -> bool) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if self.state().picture.is_urgent(uid) {
+            if is_so(&self.state()) {
                 return;
             }
             changed.await;

@@ -82,7 +82,8 @@ impl Columns {
     /// Rows with their periods.
     fn push(&mut self, rows: &[(u8, Period<'_>)], level: Level, (c, whole): (usize, bool)) {
         for (position, period) in rows {
-            period.windows_before(usize::from(*position), &mut self.windows);
+            let first = if level == Level::Low { usize::from(*position) } else { 0 };
+            period.windows_before(first, &mut self.windows);
         }
         rows.iter().for_each(|(_, period)| self.goals.extend_from_slice(period.goals));
         self.policy_versions.extend(rows.iter().map(|(_, period)| period.policy_version));

@@ -338,6 +338,8 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use common::seed::Streams;
+
     use super::*;
 
     #[test]

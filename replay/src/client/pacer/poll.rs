@@ -17,6 +17,9 @@ const POLL: Duration = Duration::from_millis(50);
 const ANSWER: Duration = Duration::from_secs(1);
 /// Between two requests to a shard.
 const PERIOD: Duration = Duration::from_millis(2);
+/// ... to one whose writers are far from what they may store, while nobody waits: each question costs as much as hundreds of
+/// rows.
+const CALM: Duration = Duration::from_millis(10);
 /// ... to one that does not answer: doubled from the first to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
@@ -67,6 +70,7 @@ pub(super) async fn follow(inner: Arc<Inner>) {
 /// Asks one shard again and again.
 async fn pace(inner: Arc<Inner>, uid: u64) {
     let (mut pause, mut may_interrupt) = (RETRY.0, true);
+    let mut last: Option<(Instant, u64)> = None;
     loop {
         let member = inner.shards.members().iter().find(|member| member.uid == uid).cloned();
         let Some(mut member) = member else {
@@ -96,6 +100,17 @@ async fn pace(inner: Arc<Inner>, uid: u64) {
                 pause = RETRY.0;
                 inner.changed.notify_waiters();
                 sleep(PERIOD).await;
+                let (now, inserted) = (Instant::now(), answer.low.as_ref().map_or(0, |low| low.inserted));
+                let is_far = last.is_some_and(|(then, before)| {
+                    let calms = CALM.as_secs_f64() / (now - then).as_secs_f64().max(1e-6);
+                    let to_come = calms * inserted.saturating_sub(before) as f64;
+                    answer.insert_until.saturating_sub(inserted) as f64 > 4.0 * to_come
+                });
+                last = Some((now, inserted));
+                if is_far && answer.waiting_steps == 0 {
+                    // Ends early where its counts are waited for.
+                    let _calm = timeout(CALM, inner.wanted(uid)).await;
+                }
             }
             Err(status) if status.code() == Code::FailedPrecondition => {
                 tracing::error!(reason = status.message(), "a newer learner leads: this one must end");
