@@ -46,12 +46,12 @@ pub fn of_points(summaries: &[Summary]) -> Vec<(AverageQ, &Summary)> {
     points(summaries).into_iter().filter_map(|summary| Some((of(summary)?, summary))).collect()
 }
 
-/// Whether two orders are the same, in words.
-pub fn same_order(q: &[f64], values: &[f64]) -> String {
+/// Whether the order by `q` is that by the values of something, in words.
+pub fn same_order(q: &[f64], (what, values): (&str, &[f64])) -> String {
     match spearman(q, values) {
-        None => "cannot be held against that".to_owned(),
-        Some(agreement) if agreement > 1.0 - 1e-9 => "is that".to_owned(),
-        Some(agreement) => format!("is not that (Spearman's correlation {agreement:.2})"),
+        None => format!("cannot be held against that by {what}"),
+        Some(agreement) if agreement > 1.0 - 1e-9 => format!("is that by {what}"),
+        Some(agreement) => format!("is not that by {what} (Spearman's correlation {agreement:.2})"),
     }
 }
 
@@ -95,12 +95,13 @@ mod tests {
         let noisy = [[(3, 0), (9, 0)], [(5, 0), (6, 0)]].map(|seeds| summary(SUBJECT, &[], &seeds));
         let words = pairs_in_order(&[1.0, 2.0], &noisy.iter().collect::<Vec<_>>(), 0);
         assert_eq!(words, "undecided, as none of 1 pairs differs in reward beyond noise");
-        assert_eq!(same_order(&[1.0, 2.0, 3.0], &[4.0, 5.0, 9.0]), "is that");
+        let same = |q: &[f64], values: &[f64]| same_order(q, ("reward", values));
+        assert_eq!(same(&[1.0, 2.0, 3.0], &[4.0, 5.0, 9.0]), "is that by reward");
         assert_eq!(
-            same_order(&[1.0, 2.0, 3.0], &[9.0, 5.0, 4.0]),
-            "is not that (Spearman's correlation -1.00)"
+            same(&[1.0, 2.0, 3.0], &[9.0, 5.0, 4.0]),
+            "is not that by reward (Spearman's correlation -1.00)"
         );
-        assert_eq!(same_order(&[1.0, 2.0], &[4.0, 4.0]), "cannot be held against that");
+        assert_eq!(same(&[1.0, 2.0], &[4.0, 4.0]), "cannot be held against that by reward");
     }
 
     #[test]

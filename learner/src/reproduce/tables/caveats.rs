@@ -72,13 +72,14 @@ fn q(summaries: &[Summary], budget: &Budget) -> Option<Table> {
         ["high", "low"].into_iter().zip([&high, &low].into_iter().zip(&of_return))
     {
         notes.push(format!(
-            "The order by average Q of the {level} level {} by its Monte-Carlo return.",
-            average_q::same_order(values, returns)
+            "The order by average Q of the {level} level {}.",
+            average_q::same_order(values, ("its Monte-Carlo return", returns))
         ));
         for (k, length) in lengths(budget) {
+            let what = format!("reward in sessions of {length}");
             notes.push(format!(
-                "The order by average Q of the {level} level {} by reward in sessions of {length}; it is {}.",
-                average_q::same_order(values, &rewards[k]),
+                "The order by average Q of the {level} level {}; it is {}.",
+                average_q::same_order(values, (&what, &rewards[k])),
                 average_q::pairs_in_order(values, &summaries, k)
             ));
         }
