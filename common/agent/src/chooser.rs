@@ -19,8 +19,22 @@ pub struct Chooser {
     scratch: Scratch,
     /// `[k]` the nearest candidates, nearest first.
     nearest: Vec<ItemId>,
-    /// `[k, S]` one state, k times.
+    /// `[k]` their values, where they are read off a table of projected items.
+    values: Vec<f32>,
+    /// `[k, S]` one state, k times, where they are not.
     states: Vec<f32>,
+}
+
+/// The candidate of the largest value so far, the first of equals.
+#[derive(Default)]
+struct Best(Option<(usize, f32)>);
+
+impl Best {
+    fn see(&mut self, candidate: usize, value: f32) {
+        if self.0.is_none_or(|(_, most)| value > most) {
+            self.0 = Some((candidate, value));
+        }
+    }
 }
 
 impl Chooser {
@@ -31,6 +45,7 @@ impl Chooser {
             mapping_scratch: MappingScratch::default(),
             scratch: Scratch::default(),
             nearest: Vec::new(),
+            values: Vec::new(),
             states: Vec::new(),
         }
     }
@@ -57,20 +72,28 @@ impl Chooser {
         self.mapping.nearest(action, recall, k, &mut self.mapping_scratch, &mut self.nearest);
         let size = Network::LowCritic.state_size(policy.model());
         let Scratch { state, heads, actions, .. } = &mut self.scratch;
-        self.states.clear();
-        actions.clear();
-        for item in &self.nearest {
-            self.states.extend_from_slice(&state[row * size..][..size]);
-            actions.extend_from_slice(policy.items().embedding(*item));
-        }
-        critic.see(actions);
-        let hidden = sized(heads, self.nearest.len() * critic.hidden_width());
-        let mut best: Option<(usize, f32)> = None;
-        critic.heads(policy.level(), &self.states, actions, hidden, |candidate, _, value| {
-            if best.is_none_or(|(_, most)| value > most) {
-                best = Some((candidate, value));
+        let state = &state[row * size..][..size];
+        let mut best = Best::default();
+        if let Some(projected) = policy.projected() {
+            let (level, part) = (policy.level(), sized(heads, policy.model().head_width));
+            critic.state_part(level, state, part);
+            let q = sized(&mut self.values, self.nearest.len());
+            critic.values_of(level, (projected, &self.nearest), part, q);
+            q.iter().enumerate().for_each(|(candidate, &value)| best.see(candidate, value));
+        } else {
+            self.states.clear();
+            actions.clear();
+            for item in &self.nearest {
+                self.states.extend_from_slice(state);
+                actions.extend_from_slice(policy.items().embedding(*item));
             }
-        });
-        best.map(|(candidate, _)| self.nearest[candidate])
+            critic.see(actions);
+            let hidden = sized(heads, self.nearest.len() * critic.hidden_width());
+            let level = policy.level();
+            critic.heads(level, &self.states, actions, hidden, |candidate, _, value| {
+                best.see(candidate, value)
+            });
+        }
+        best.0.map(|(candidate, _)| self.nearest[candidate])
     }
 }

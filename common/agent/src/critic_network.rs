@@ -4,7 +4,10 @@
 //!
 //! In: states `[R, S]`, an action for each head `[R, heads, n]`; out: q `[R, heads]`. Head i sees only action i.
 
-use common::config::{CriticAction, CriticOutput, ModelConfig};
+use common::{
+    ItemId, ItemTable,
+    config::{CriticAction, CriticOutput, ModelConfig},
+};
 use kernels::{Init, Level, RowMajor, RowMajorMut, Strided, gemm, search, transpose};
 
 use crate::{encoder::Encoder, layout::Network, weights::NetworkWeights};
@@ -128,6 +131,47 @@ impl CriticNetwork {
                 q(row, i, self.squash(value));
             }
         }
+    }
+
+    /// `W2_0 a` of every item, `[items, k]`: what an item brings to the hidden layer of the first head, whatever the state.
+    pub(crate) fn project(&self, level: Level, items: &ItemTable) -> Vec<f32> {
+        let (n, k, n_items) = (self.n_dims, self.head_width, items.n_items());
+        let mut seen: Vec<f32> =
+            (0..n_items as u32).flat_map(|item| items.embedding(ItemId(item))).copied().collect();
+        self.see(&mut seen);
+        let mut projected = vec![0.0; n_items * k];
+        let b = RowMajor { data: &self.action_weight[0], stride: k };
+        let c = RowMajorMut { data: &mut projected, stride: k };
+        gemm(level, (n_items, k, n), Strided::rows(&seen, n), b, c, Init::Zero);
+        projected
+    }
+
+    /// `W1_0 s + b_0` of one state `[S]`: its part of the first head's hidden layer, `[k]`.
+    pub(crate) fn state_part(&self, level: Level, state: &[f32], part: &mut [f32]) {
+        let a = Strided::rows(state, self.state_size);
+        let b = RowMajor { data: &self.state_weight, stride: self.hidden_width() };
+        let c = RowMajorMut { data: &mut *part, stride: self.head_width };
+        let bias = Init::Bias(&self.state_bias[..self.head_width]);
+        gemm(level, (1, self.head_width, self.state_size), a, b, c, bias);
+    }
+
+    /// q `[C]` of the first head for items of a table that [`Self::project`] made, in the state of a [`Self::state_part`].
+    /// Rounds otherwise than [`Self::heads`]; for critics without `head_norm`.
+    pub(crate) fn values_of(
+        &self,
+        level: Level,
+        (projected, items): (&[f32], &[ItemId]),
+        state_part: &[f32],
+        q: &mut [f32],
+    ) {
+        let (rows, weights) = (bytemuck::cast_slice(items), &self.out_weight[..self.head_width]);
+        search::relu_dot_rows(level, projected, rows, (state_part, weights), q);
+        q.iter_mut().for_each(|q| *q = self.squash(*q + self.out_bias[0]));
+    }
+
+    /// Whether hidden layers are normalised, so that they are no sum of a state's part and an item's.
+    pub(crate) fn is_normalised(&self) -> bool {
+        self.norm
     }
 
     fn squash(&self, x: f32) -> f32 {

@@ -13,7 +13,10 @@
 //!
 //! Where the candidates are a whole catalogue of more than 100,000 items, they are not all compared ([`item_search`], D28).
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    cmp::Ordering,
+    sync::{Arc, OnceLock},
+};
 
 use common::{ItemId, ItemTable, RecallSet, config::ItemSearch};
 use kernels::{CodedScratch, CodedTable, Found, InvertedFile, Level, search};
@@ -29,6 +32,9 @@ use crate::{
 const LEAST_CODED: usize = 64;
 /// Largest table of codes that is made, in bytes.
 const MAX_CODED_BYTES: usize = 64 << 20;
+
+/// Up to so many nearest candidates are looked for one after the other; more are selected and sorted.
+const ONE_BY_ONE: usize = 16;
 
 static CODED: PerTable<CodedTable> = PerTable::new();
 
@@ -50,6 +56,8 @@ pub struct MappingScratch {
     coded: CodedScratch,
     /// Candidates that can be the nearest.
     contenders: Vec<ItemId>,
+    /// Positions, the best first.
+    order: Vec<u32>,
     found: Found,
     /// Of `found`, or of `contenders`, a bit each that was shown.
     shown: Vec<u64>,
@@ -62,6 +70,7 @@ struct Scored<'a> {
     candidates: &'a [ItemId],
     scores: &'a mut [f32],
     shown: &'a [u64],
+    order: &'a mut Vec<u32>,
 }
 
 impl Scored<'_> {
@@ -71,6 +80,23 @@ impl Scored<'_> {
         let position = search::argmax_masked(level, self.scores, self.shown)?;
         self.scores[position] = f32::NEG_INFINITY;
         Some(self.candidates[position])
+    }
+
+    /// Takes the k best, the best first.
+    fn take_many(&mut self, k: usize, each: &mut impl FnMut(ItemId)) {
+        let order = &mut *self.order;
+        let is_left = |i: usize| self.shown[i / 64] >> (i % 64) & 1 == 0 && !self.scores[i].is_nan();
+        order.clear();
+        order.extend((0..self.scores.len() as u32).filter(|&i| is_left(i as usize)));
+        let score = |i: &u32| self.scores[*i as usize];
+        let by_score =
+            |a: &u32, b: &u32| score(b).partial_cmp(&score(a)).unwrap_or(Ordering::Equal).then(a.cmp(b));
+        if k < order.len() {
+            order.select_nth_unstable_by(k, by_score);
+            order.truncate(k);
+        }
+        order.sort_unstable_by(by_score);
+        order.iter().for_each(|&i| each(self.candidates[i as usize]));
     }
 }
 
@@ -165,10 +191,14 @@ impl Mapping {
                 None if k == 1 && self.has_codes(recall) => self.contenders(direction, recall, scratch),
                 None => self.all(direction, recall, scratch),
             };
-            for _ in 0..k {
-                let Some(item) = scored.take(self.level) else { break };
+            let mut each = |item| {
                 first.get_or_insert(item);
                 each(item);
+            };
+            if k > ONE_BY_ONE {
+                scored.take_many(k, &mut each);
+            } else {
+                (0..k).map_while(|_| scored.take(self.level)).for_each(each);
             }
         }
         first.or_else(|| {
@@ -186,10 +216,11 @@ impl Mapping {
         scratch: &'a mut MappingScratch,
     ) -> Scored<'a> {
         let candidates = recall.candidates();
-        let scores = sized(&mut scratch.scores, candidates.len());
+        let MappingScratch { scores, order, .. } = scratch;
+        let scores = sized(scores, candidates.len());
         let rows = bytemuck::cast_slice(candidates);
         search::dot_rows(self.level, self.items.unit_embeddings(), rows, direction, scores);
-        Scored { candidates, scores, shown: recall.shown_words() }
+        Scored { candidates, scores, shown: recall.shown_words(), order }
     }
 
     fn has_codes(&self, recall: &RecallSet) -> bool {
@@ -204,7 +235,7 @@ impl Mapping {
         recall: &RecallSet,
         scratch: &'a mut MappingScratch,
     ) -> Scored<'a> {
-        let MappingScratch { scores, coded, contenders, shown, .. } = scratch;
+        let MappingScratch { scores, order, coded, contenders, shown, .. } = scratch;
         let (items, candidates) = (&self.items, recall.candidates());
         let codes = self
             .coded
@@ -219,7 +250,7 @@ impl Mapping {
         shown.resize(contenders.len().div_ceil(64), 0);
         let (rows, scores) = (bytemuck::cast_slice(contenders), sized(scores, contenders.len()));
         search::dot_rows(self.level, items.unit_embeddings(), rows, direction, scores);
-        Scored { candidates: contenders, scores, shown }
+        Scored { candidates: contenders, scores, shown, order }
     }
 
     /// Looks up candidates near a direction; `None` if fewer than k of them are left.
@@ -250,6 +281,6 @@ impl Mapping {
 impl MappingScratch {
     fn scored_found(&mut self) -> Scored<'_> {
         let candidates = bytemuck::cast_slice(&self.found.ids);
-        Scored { candidates, scores: &mut self.found.scores, shown: &self.shown }
+        Scored { candidates, scores: &mut self.found.scores, shown: &self.shown, order: &mut self.order }
     }
 }

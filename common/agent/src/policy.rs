@@ -16,6 +16,9 @@ use crate::{
     scratch::{EncoderScratch, sized},
 };
 
+/// Numbers of a table of projected items at most (128 MiB): a larger catalogue's nearest items are projected as they come.
+const MOST_PROJECTED: usize = 1 << 25;
+
 /// Actors and, where the weights carry them, critics of both levels.
 pub struct Policy {
     level: Level,
@@ -26,6 +29,8 @@ pub struct Policy {
     low_actor: ActorNetwork,
     high_critic: Option<CriticNetwork>,
     low_critic: Option<CriticNetwork>,
+    /// `[items, k]` see [`CriticNetwork::project`]; `None` where the critic does not choose, or cannot by such a table.
+    projected: Option<Vec<f32>>,
 }
 
 impl fmt::Debug for Policy {
@@ -72,7 +77,7 @@ impl Policy {
             weights.network(Network::HighActor, model)?;
             weights.network(Network::HighCritic, model)?;
         }
-        Ok(Self {
+        let policy = Self {
             level: Level::best(),
             model: model.clone(),
             items,
@@ -80,12 +85,19 @@ impl Policy {
             low_actor: actor(Network::LowActor)?,
             high_critic: critic(Network::HighCritic)?,
             low_critic: critic(Network::LowCritic)?,
-        })
+            projected: None,
+        };
+        Ok(policy.with_level(Level::best()))
     }
 
     /// The same policy on other instructions, e.g. the portable ones.
     pub fn with_level(mut self, level: Level) -> Self {
         self.level = level;
+        let is_small = self.items.n_items() * self.model.head_width <= MOST_PROJECTED;
+        self.projected = self
+            .rescoring()
+            .filter(|critic| is_small && !critic.is_normalised())
+            .map(|critic| critic.project(level, &self.items));
         self
     }
 
@@ -161,6 +173,11 @@ impl Policy {
     /// The critic that chooses among the nearest items; `None` where the nearest one is shown.
     pub(crate) fn rescoring(&self) -> Option<&CriticNetwork> {
         self.low_critic.as_ref().filter(|_| self.model.rescored_items > 1)
+    }
+
+    /// See [`CriticNetwork::project`].
+    pub(crate) fn projected(&self) -> Option<&[f32]> {
+        self.projected.as_deref()
     }
 
     /// The instructions in use.

@@ -10,7 +10,7 @@ use agent::{
 };
 use common::{
     ItemId, ItemTable, RecallSet,
-    config::{Config, GoalConditioning, ItemSearch, ModelConfig, Preset},
+    config::{Config, CriticAction, GoalConditioning, ItemSearch, ModelConfig, Preset},
     history::N_WINDOWS,
     seed::{Rng, Streams},
 };
@@ -71,7 +71,7 @@ fn the_nearest_are_those_of_a_sort() {
     for shown in [0, 5, 24, 27] {
         let (recall, direction) = (recall(shown), uniform(&mut rng, N));
         let sorted = by_cosine(&items, &direction, &recall);
-        for k in [0, 1, 4, 100] {
+        for k in [0, 1, 4, 17, 100] {
             mapping.nearest(&direction, &recall, k, &mut scratch, &mut nearest);
             assert_eq!(nearest, sorted[..k.min(sorted.len())], "{k} of {}", sorted.len());
         }
@@ -82,6 +82,20 @@ fn the_nearest_are_those_of_a_sort() {
 
 #[test]
 fn the_critic_chooses_among_the_nearest_and_among_no_others() {
+    // Values are read off a table of projected items, unless hidden layers are normalised.
+    for norm in [false, true] {
+        for action in [CriticAction::Raw, CriticAction::Direction] {
+            let forms = |rescored_items| ModelConfig {
+                head_norm: norm,
+                critic_action: action,
+                ..model(rescored_items)
+            };
+            the_best_of_the_nearest_is_chosen(forms);
+        }
+    }
+}
+
+fn the_best_of_the_nearest_is_chosen(model: impl Fn(usize) -> ModelConfig) {
     let mut rng = Streams::new(2, "test").sequential();
     let items = items(&mut rng);
     let weights = Weights::random(&model(5), 3);
@@ -94,14 +108,15 @@ fn the_critic_chooses_among_the_nearest_and_among_no_others() {
     let (sessions, guidance) = (Sessions::all(&windows), Guidance { goals: &goals, active: &active });
     let recall = recall(7);
     let mut chosen = Vec::new();
-    for k in [0, 1, 5] {
+    for k in [0, 1, 5, 17] {
         let policy = Policy::new(&weights, &model(k), items.clone()).unwrap();
         let mut chooser = Chooser::new(items.clone(), ItemSearch::Exact);
         chooser.begin(&policy, sessions, guidance);
         for row in 0..n_sessions {
             let action = &actions[row * N..][..N];
             let found = chooser.choose(&policy, row, action, &recall).unwrap();
-            let nearest = &by_cosine(&items, action, &recall)[..k.max(1)];
+            let left = by_cosine(&items, action, &recall);
+            let nearest = &left[..k.clamp(1, left.len())];
             let value = |item: &ItemId| {
                 // Asked of this session alone, in a batch that holds all of them.
                 let (selected, mut q) = ([row], vec![0.0; n_sessions]);
@@ -115,9 +130,10 @@ fn the_critic_chooses_among_the_nearest_and_among_no_others() {
             chosen.push(found);
         }
     }
-    let (nearest, rescored) = (&chosen[..n_sessions], &chosen[2 * n_sessions..]);
-    assert_eq!(nearest, &chosen[n_sessions..2 * n_sessions], "one item is no choice");
-    assert_ne!(nearest, rescored, "the critic never had another opinion");
+    let [nearest, one, five, many] = [0, 1, 2, 3].map(|k| &chosen[k * n_sessions..(k + 1) * n_sessions]);
+    assert_eq!(nearest, one, "one item is no choice");
+    assert_ne!(nearest, five, "the critic never had another opinion");
+    assert_ne!(five, many, "nothing further away was better");
 }
 
 #[test]

@@ -33,8 +33,8 @@ pub enum Preset {
     /// `tuned` with one goal a period.
     #[serde(rename = "hrl-g")]
     HrlG,
-    /// `tuned` with what goes beyond the paper: goals in the state as well, twin critics with smoothed target actions and
-    /// delayed actors, the critic's choice among the nearest items, a start that imitates the log.
+    /// `tuned` with what goes beyond the paper: the critic's choice among many near items, goals and orders in the state,
+    /// twin critics with smoothed target actions and delayed actors; and other values where it learns better with them.
     Best,
 }
 
@@ -85,11 +85,12 @@ impl Config {
             Preset::HrlG => model.n_goals = 1,
             Preset::Best => {
                 model.goal_conditioning = GoalConditioning::Both;
-                model.rescored_items = 10;
+                model.low_history = History::SkipsClicksOrders;
+                model.rescored_items = 200;
                 (algorithm.twin_critics, algorithm.actor_delay) = (true, 2);
-                algorithm.target_noise = 0.1;
-                (algorithm.low_steps, algorithm.hindsight_share) = (3, 0.2);
-                config.train.warm_start_sessions = 4_000;
+                (algorithm.target_noise, algorithm.soft_update) = (0.1, 0.02);
+                (algorithm.discount, algorithm.internal_weight) = (0.5, 0.02);
+                config.train.updates_per_step = 1.0 / 256.0;
             }
         }
         config
@@ -290,13 +291,15 @@ mod tests {
                 Preset::Best,
                 &[
                     "algorithm.actor_delay",
-                    "algorithm.hindsight_share",
-                    "algorithm.low_steps",
+                    "algorithm.discount",
+                    "algorithm.internal_weight",
+                    "algorithm.soft_update",
                     "algorithm.target_noise",
                     "algorithm.twin_critics",
                     "model.goal_conditioning",
+                    "model.low_history",
                     "model.rescored_items",
-                    "train.warm_start_sessions",
+                    "train.updates_per_step",
                 ],
             ),
         ] {

@@ -154,7 +154,12 @@ pub fn actors(scale: Scale) -> &'static [u64] {
 }
 
 /// Settings beyond the paper that `best` leaves off, with a value to try.
-const BEYOND_BEST: [(&str, &str); 1] = [("model.head_norm", "true")];
+const BEYOND_BEST: [(&str, &str); 4] = [
+    ("algorithm.hindsight_share", "0.2"),
+    ("algorithm.low_steps", "3"),
+    ("model.head_norm", "true"),
+    ("train.warm_start_sessions", "4000"),
+];
 
 /// `tuned`, `best`, for each setting in which they differ `best` with the value of `tuned`, and `best` with what it leaves
 /// off.
@@ -260,9 +265,10 @@ mod tests {
         let variants = variants(Experiment::Ablation, Scale::Quick, &[]);
         let names: Vec<_> = variants.iter().map(|v| v.name.as_str()).collect();
         assert_eq!(names[..2], ["MaHRL (tuned)", "MaHRL (best)"]);
-        for setting in ["twin_critics", "goal_conditioning", "rescored_items", "warm_start_sessions"] {
+        for setting in ["twin_critics", "goal_conditioning", "rescored_items", "discount"] {
             assert!(names.contains(&format!("best without {setting}").as_str()), "{names:?}");
         }
+        assert!(names.contains(&"best with warm_start_sessions"), "{names:?}");
         let best = Config::preset(Preset::Best);
         for variant in &variants[2..] {
             assert_ne!(variant.method.config(&variant.settings).unwrap().unwrap(), best, "{}", variant.name);

@@ -207,7 +207,7 @@ fn ablation(summaries: &[Summary], budget: &Budget) -> (Vec<Table>, Vec<Figure>)
         rows: summaries.iter().map(row).collect(),
         notes: vec![format!(
             "{} seeds, {} test sessions of each length. A setting helps where `best minus it` is above zero, interval \
-             and all.",
+             and all; one that `best` leaves off (`with`) would harm there.",
             budget.seeds, budget.sessions
         )],
     };
