@@ -308,7 +308,7 @@ fn wrong_input_is_refused_before_anything_is_started() {
     let out = folder.path().join("out");
     let out = ["--out", out.to_str().unwrap()];
     let with = |arguments: &[&str]| refused(&[arguments, &out].concat());
-    assert!(with(&["--actors", "0"]).contains("--actors 0 is outside 1 to 1024"));
+    assert!(with(&["--actors", "1025"]).contains("--actors 1025 is outside 0 to 1024"));
     assert!(with(&["--actors", "1,x"]).contains("invalid value 'x'"));
     assert!(with(&["--seeds", "0"]).contains("--seeds 0 is outside"));
     assert!(with(&["--target", "high"]).contains("neither a return nor `auto`"));

@@ -59,8 +59,11 @@ impl TransitionSink for NullSink {
 
 #[test]
 fn a_warm_step_allocates_nothing_also_where_periods_begin() {
-    let mut rollout = rollout(Case { length: 24, ..CASE });
-    for _ in 0..2 * C {
+    const LENGTH: usize = 24;
+    let mut rollout = rollout(Case { length: LENGTH, ..CASE });
+    // Long enough for every encoder, of orders too, to have projected the item table, which it does once a version; then in
+    // the middle of a session.
+    for _ in 0..20 * LENGTH + 2 * C {
         rollout.step(&mut NullSink).unwrap();
     }
     let before = ALLOCATIONS.get();

@@ -82,6 +82,13 @@ impl Encoder {
         let memory = &mut memories[self.network as usize];
         memory.keep((self.number, level), windows.len() / (N_WINDOWS * length) * k, length, w);
         let joined = sized(joined, rows.len() * k * w);
+        // How many windows change differs from step to step: room for all of them, so that a later step allocates nothing.
+        changed.clear();
+        changed.reserve(rows.len());
+        starts.clear();
+        starts.reserve(rows.len());
+        sized(new, rows.len() * w);
+        gru.reserve(rows.len());
         for (i, (layer, &kind)) in self.layers.iter().zip(self.windows).enumerate() {
             let start = |row: usize| (row * N_WINDOWS + kind as usize) * length;
             changed.clear();

@@ -207,6 +207,14 @@ impl Gru {
 }
 
 impl GruScratch {
+    /// Makes room for so many sequences.
+    pub fn reserve(&mut self, n_sequences: usize) {
+        self.lengths.clear();
+        self.lengths.reserve(n_sequences);
+        self.order.clear();
+        self.order.reserve(n_sequences);
+    }
+
     fn resize(&mut self, gru: &Gru, length: usize) {
         self.items.resize(BLOCK * length, 0);
         self.inputs.resize(BLOCK * gru.n_inputs, 0.0);
