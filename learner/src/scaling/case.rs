@@ -47,7 +47,8 @@ pub fn of(path: &Path, rows: &[Row]) -> Result<Option<Case>> {
 /// What is computed; the rest is 0.
 fn wire(config: &Config, run_dir: &RunDir) -> Result<Costs> {
     let model = &config.model;
-    let row = 4.0 * (2 * N_WINDOWS * model.window + model.n_goals * model.n_dims) as f64 + ROW_REST_BYTES;
+    // Windows after a step are made by the learner.
+    let row = 4.0 * (N_WINDOWS * model.window + model.n_goals * model.n_dims) as f64 + ROW_REST_BYTES;
     let rows = |table: &common::config::TableConfig| table.batch.rows(table.capacity) as f64;
     let high_share = rows(&config.replay.high) / rows(&config.replay.low);
     let form = match config.actor.weights {

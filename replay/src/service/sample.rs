@@ -42,10 +42,12 @@ fn check(inner: &Inner, request: &v1::SampleRequest) -> Result<Wanted, Status> {
     Ok(Wanted { level, rows, key: request.key, whole_periods: request.whole_periods })
 }
 
-/// What was granted.
-fn draw(inner: &Inner, wanted: &Wanted) -> Result<v1::SampleResponse, Status> {
+/// What was granted, to a request that came at `begun`.
+fn draw(inner: &Inner, wanted: &Wanted, begun: Instant) -> Result<v1::SampleResponse, Status> {
     let Wanted { level, rows, key, whole_periods } = *wanted;
-    inner.shard()?.sample(level, rows, key, whole_periods).ok_or_else(|| {
+    let drawn = inner.shard()?.sample(level, rows, key, whole_periods);
+    metrics::REPLAY_SAMPLE_SECONDS.record(begun.elapsed().as_secs_f64(), []);
+    drawn.ok_or_else(|| {
         inner.gate.undo(wanted.ask());
         Status::failed_precondition("this shard's table is empty; the rows are on others")
     })
@@ -56,9 +58,7 @@ pub(super) async fn once(inner: &Inner, request: v1::SampleRequest) -> Result<v1
     let begun = Instant::now();
     let wanted = check(inner, &request)?;
     inner.gate.admit(wanted.ask(), Duration::from_millis(request.wait_ms.into())).await?;
-    let drawn = draw(inner, &wanted);
-    metrics::REPLAY_SAMPLE_SECONDS.record(begun.elapsed().as_secs_f64(), []);
-    drawn
+    draw(inner, &wanted, begun)
 }
 
 /// One minibatch at once or not at all.
@@ -66,9 +66,7 @@ fn at_once(inner: &Inner, request: &v1::SampleRequest) -> Result<v1::SampleRespo
     let begun = Instant::now();
     let wanted = check(inner, request)?;
     inner.gate.try_admit(wanted.ask())?;
-    let drawn = draw(inner, &wanted);
-    metrics::REPLAY_SAMPLE_SECONDS.record(begun.elapsed().as_secs_f64(), []);
-    drawn
+    draw(inner, &wanted, begun)
 }
 
 /// Serves a stream until either side ends it.
