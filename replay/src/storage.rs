@@ -95,14 +95,15 @@ impl<'a> Period<'a> {
         self.codes[position] >> 2 == Ending::Terminated as u8
     }
 
-    /// Reads a value of every cache line of windows, goals and items; what comes out is of no use.
+    /// Reads a value of every cache line of windows, goals, items and codes; what comes out is of no use.
     pub(crate) fn touch(&self) -> u32 {
         let mut sum = 0;
         self.windows.chunks(LINE).for_each(|line| sum ^= line[0].0);
         self.goals.chunks(LINE).for_each(|line| sum ^= line[0].to_bits());
         // The columns do not begin with a line: their last value may be on one more.
-        let ends = [self.windows.last(), self.items.first()].into_iter().flatten().map(|id| id.0);
-        ends.chain(self.goals.last().map(|goal| goal.to_bits())).fold(sum, |sum, value| sum ^ value)
+        let ids = [self.windows.last(), self.items.first(), self.items.last()].into_iter().flatten();
+        let ends = ids.map(|id| id.0).chain(self.goals.last().map(|goal| goal.to_bits()));
+        ends.chain(self.codes.first().map(|&code| code.into())).fold(sum, |sum, value| sum ^ value)
     }
 
     /// Appends the `[3, N]` windows before the step at a position.
