@@ -19,7 +19,7 @@ use crate::rows::SHAPE;
 
 /// First argument of the program where it is a shard.
 pub(crate) const ROLE: &str = "replay-shard";
-/// Rows that a table holds.
+/// Rows that a table holds, unless said otherwise.
 pub(crate) const CAPACITY: usize = 1_000_000;
 const RUN: &str = "bench";
 const ITEMS: usize = 10_000;
@@ -28,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A shard that lets writers go on; killed when dropped.
 pub(crate) struct Shard {
     process: Child,
+    address: String,
     pub(crate) runtime: Runtime,
     pub(crate) shards: Shards,
 }
@@ -41,20 +42,22 @@ impl Drop for Shard {
 }
 
 impl Shard {
-    /// Starts one on `data_dir` (`None`: in memory) and tells how long that took until it was ready.
+    /// Starts one for `capacity` low-level rows on `data_dir` (`None`: in memory) and tells how long that took until it was
+    /// ready.
     pub(crate) fn start(
         folder: &Path,
+        capacity: usize,
         data_dir: Option<(&Path, &str)>,
         sampling: &str,
     ) -> Result<(Self, f64)> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let (data, sync) =
             data_dir.map_or((String::new(), "system"), |(dir, sync)| (dir.display().to_string(), sync));
-        let high = CAPACITY / 10;
+        let high = capacity / 10;
         let settings = format!(
             "[cluster]\nrun = \"{RUN}\"\nshards = [\"{address}\"]\nreplay_listen = \"{address}\"\n\
              [replay]\nshards = 1\nsampling = \"{sampling}\"\ndata_dir = \"{data}\"\nsync = \"{sync}\"\n\
-             low = {{ capacity = {CAPACITY}, min_size = 1, batch = {{ rows = 1024 }} }}\nhigh = {{ capacity = {high}, min_size = 1 }}\n"
+             low = {{ capacity = {capacity}, min_size = 1, batch = {{ rows = 1024 }} }}\nhigh = {{ capacity = {high}, min_size = 1 }}\n"
         );
         let config = folder.join("bench.toml");
         fs::write(&config, settings)?;
@@ -87,14 +90,32 @@ impl Shard {
             .context("the shard is not paced")?;
         let shards = Shards::new(vec![connection], RUN, SHAPE, ITEMS, runtime.handle().clone());
         drop(guard);
-        Ok((Self { process, runtime, shards }, seconds))
+        Ok((Self { process, address, runtime, shards }, seconds))
     }
 
     /// A writer with frames of `steps`.
     pub(crate) fn writer(&self, number: u64, steps: usize) -> Result<Writer> {
+        self.writer_over(&self.shards, number, steps)
+    }
+
+    /// The same with a connection of its own.
+    pub(crate) fn writer_alone(&self, number: u64, steps: usize) -> Result<Writer> {
+        let _guard = self.runtime.enter();
+        let connection = connect(&self.address, &Security::default())?;
+        let shards = Shards::new(vec![connection], RUN, SHAPE, ITEMS, self.runtime.handle().clone());
+        self.writer_over(&shards, number, steps)
+    }
+
+    fn writer_over(&self, shards: &Shards, number: u64, steps: usize) -> Result<Writer> {
         let settings =
             WriterSettings { frame_steps: steps, frame_bytes: 256 << 10, ..WriterSettings::new(number) };
-        Ok(self.runtime.block_on(self.shards.writer(settings))?)
+        Ok(self.runtime.block_on(shards.writer(settings))?)
+    }
+
+    /// Low-level rows it holds.
+    pub(crate) fn held(&self) -> Result<u64> {
+        let infos = self.runtime.block_on(self.shards.info())?;
+        Ok(infos.iter().filter_map(|info| info.low.as_ref()).map(|low| low.size).sum())
     }
 
     /// CPU seconds of the process so far.

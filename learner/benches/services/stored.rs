@@ -36,14 +36,14 @@ pub(crate) fn measure(loopback: f64) -> Result<Vec<Cells>> {
         let folder = tempfile::tempdir()?;
         let data = folder.path().join("data");
         let data_dir = sync.map(|sync| (data.as_path(), sync));
-        let (shard, _) = Shard::start(folder.path(), data_dir, "uniform")?;
+        let (shard, _) = Shard::start(folder.path(), CAPACITY, data_dir, "uniform")?;
         for (k, size) in SIZES.into_iter().enumerate() {
             lines.push(insert(&shard, name, (k as u64, size), loopback)?);
         }
     }
     for sampling in ["uniform", "prioritised"] {
         let folder = tempfile::tempdir()?;
-        let (shard, _) = Shard::start(folder.path(), None, sampling)?;
+        let (shard, _) = Shard::start(folder.path(), CAPACITY, None, sampling)?;
         Rows::from_round(0).store(&mut shard.writer(0, 1024)?, 20 * ROUND);
         for size in SIZES {
             lines.push(sample(&shard, &format!("sample, {sampling}"), size, loopback)?);
@@ -113,18 +113,12 @@ fn line(
 pub(crate) fn recover() -> Result<Vec<Cells>> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("data");
-    let start = || Shard::start(folder.path(), Some((&data, "system")), "uniform");
+    let start = || Shard::start(folder.path(), CAPACITY, Some((&data, "system")), "uniform");
     let (shard, empty) = start()?;
     Rows::from_round(0).store(&mut shard.writer(0, 1024)?, CAPACITY as u64);
     drop(shard);
     let (shard, full) = start()?;
-    let held: u64 = shard
-        .runtime
-        .block_on(shard.shards.info())?
-        .iter()
-        .filter_map(|shard| shard.low.as_ref())
-        .map(|low| low.size)
-        .sum();
+    let held = shard.held()?;
     anyhow::ensure!(held == CAPACITY as u64, "{held} of {CAPACITY} transitions came back");
     Ok(vec![
         vec!["from journal and snapshots".into(), format!("{:.0} ms", 1e3 * full)],
