@@ -143,6 +143,7 @@ fn cases() -> Vec<Case> {
     vec![
         Case::new(Preset::Paper, |_| {}),
         Case::new(Preset::Tuned, |config| config.model.critic_output = CriticOutput::Softplus),
+        Case::new(Preset::Tuned, |config| config.model.critic_output = CriticOutput::Exponential),
         Case::new(Preset::Paper, goals_in_state),
         Case::new(Preset::DdpgO, |_| {}),
     ]

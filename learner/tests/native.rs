@@ -11,8 +11,8 @@ mod fixture;
 use common::{
     Remainder,
     config::{
-        Assignment, Config, CriticAction, CriticOutput, EncoderUpdate, GoalConditioning, HighDiscount,
-        History, TargetAction,
+        Assignment, Config, CriticAction, CriticLoss, CriticOutput, EncoderUpdate, GoalConditioning,
+        HighDiscount, History, TargetAction,
     },
     transition::{HighBatch, LowBatch},
 };
@@ -144,10 +144,14 @@ fn compare(name: &str, config: &Config, sizes: [usize; 2], level: Level) {
 type Change = fn(&mut Config);
 
 /// Every setting that an update depends on, in forms that the fixture's does not have.
-const SETTINGS: [(&str, Change); 27] = [
+const SETTINGS: [(&str, Change); 29] = [
     ("as it is", |_| {}),
     ("relu", |c| c.model.critic_output = CriticOutput::Relu),
     ("softplus", |c| c.model.critic_output = CriticOutput::Softplus),
+    ("exponential", |c| c.model.critic_output = CriticOutput::Exponential),
+    ("poisson", |c| {
+        (c.model.critic_output, c.algorithm.critic_loss) = (CriticOutput::Exponential, CriticLoss::Poisson);
+    }),
     ("raw", |c| c.model.critic_action = CriticAction::Raw),
     ("goals in the state", |c| c.model.goal_conditioning = GoalConditioning::State),
     ("goals in both, dropped remainder", |c| {
@@ -189,6 +193,7 @@ const SETTINGS: [(&str, Change); 27] = [
     ("everything at once, importance weights", |c| {
         c.model.goal_conditioning = GoalConditioning::Both;
         (c.model.head_norm, c.model.critic_output) = (true, CriticOutput::Softplus);
+        c.algorithm.critic_loss = CriticLoss::Poisson;
         (c.algorithm.twin_critics, c.algorithm.actor_delay) = (true, 2);
         (c.algorithm.encoder_update, c.algorithm.gradient_clip) = (EncoderUpdate::Sequential, 0.5);
         (c.algorithm.target_noise, c.algorithm.saturation_penalty) = (0.2, 0.1);

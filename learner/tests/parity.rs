@@ -69,7 +69,8 @@ fn compare(config: &Config, batch: usize, seed: u64) {
 #[test]
 fn every_form_of_the_networks_agrees() {
     for conditioning in [GoalConditioning::Reward, GoalConditioning::State, GoalConditioning::Both] {
-        for output in [CriticOutput::Relu, CriticOutput::Softplus, CriticOutput::Linear] {
+        use CriticOutput::{Exponential, Linear, Relu, Softplus};
+        for output in [Relu, Softplus, Linear, Exponential] {
             for form in [CriticAction::Raw, CriticAction::Direction] {
                 let mut config = fixture::config();
                 config.model.goal_conditioning = conditioning;

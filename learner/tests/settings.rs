@@ -280,7 +280,9 @@ fn relu_critics_report_the_share_of_dead_values() {
 #[test]
 fn soft_critics_are_positive() {
     let mut config = config();
-    config.model.critic_output = CriticOutput::Softplus;
-    let (engine, batch) = (engine(&config), high(6, &config, 2));
-    assert!(engine.high_values(&batch.windows, &batch.goals).unwrap().iter().all(|&q| q > 0.0));
+    for output in [CriticOutput::Softplus, CriticOutput::Exponential] {
+        config.model.critic_output = output;
+        let (engine, batch) = (engine(&config), high(6, &config, 2));
+        assert!(engine.high_values(&batch.windows, &batch.goals).unwrap().iter().all(|&q| q > 0.0));
+    }
 }

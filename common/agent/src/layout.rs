@@ -41,8 +41,9 @@ pub const GRUS: [&str; N_WINDOWS] = ["first", "second", "third"];
 pub enum Initial {
     /// Uniform in ± this: PyTorch's default, 1 / sqrt(w) for a GRU, 1 / sqrt(inputs) for a linear layer.
     Uniform(f32),
-    /// All ones: the output bias of a ReLU critic, which would start half dead otherwise (D2).
-    Ones,
+    /// All this: the output bias of a ReLU critic, which would start half dead otherwise (D2), and of an exponential one
+    /// (D29).
+    All(f32),
 }
 
 /// One parameter of a network.
@@ -127,8 +128,13 @@ impl Network {
                 list.uniform(&prefix, "action.weight", &[k, n], n);
                 list.uniform(&prefix, "out.weight", &[1, k], k);
                 list.uniform(&prefix, "out.bias", &[1], k);
-                if model.critic_output == CriticOutput::Relu {
-                    list.0.last_mut().expect("just pushed").initial = Initial::Ones;
+                let given = match model.critic_output {
+                    CriticOutput::Relu => Some(1.0),
+                    CriticOutput::Exponential => Some(-2.0),
+                    CriticOutput::Softplus | CriticOutput::Linear => None,
+                };
+                if let Some(value) = given {
+                    list.0.last_mut().expect("just pushed").initial = Initial::All(value);
                 }
             } else {
                 list.uniform(&prefix, "weight", &[n, state], state);

@@ -56,7 +56,7 @@ impl Weights {
                 let len: usize = parameter.shape.iter().product();
                 let data = match parameter.initial {
                     Initial::Uniform(bound) => (0..len).map(|_| rng.random_range(-bound..=bound)).collect(),
-                    Initial::Ones => vec![1.0; len],
+                    Initial::All(value) => vec![value; len],
                 };
                 let name = format!("{}{}", network.prefix(), parameter.name);
                 weights.insert(name, parameter.shape, data);

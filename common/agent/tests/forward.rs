@@ -138,9 +138,9 @@ impl Outputs {
 
 fn any_model() -> impl Strategy<Value = ModelConfig> {
     let sizes = (1usize..20, 1usize..35, 1usize..35, 0usize..4, 1usize..6);
-    let forms = (0..3, 0..3, any::<bool>(), 0..4, 0..4, any::<bool>());
+    let forms = (0..3, 0..4, any::<bool>(), 0..4, 0..4, any::<bool>());
     (sizes, forms).prop_map(|((n, w, k, m, window), (goal, output, direction, high, low, norm))| {
-        use CriticOutput::{Linear, Relu, Softplus};
+        use CriticOutput::{Exponential, Linear, Relu, Softplus};
         use GoalConditioning::{Both, Reward, State};
         use History::{Clicks, ClicksOrders, SkipsClicks, SkipsClicksOrders};
         let histories = [SkipsClicks, ClicksOrders, Clicks, SkipsClicksOrders];
@@ -150,7 +150,7 @@ fn any_model() -> impl Strategy<Value = ModelConfig> {
             head_norm: norm,
             high_history: histories[high as usize],
             low_history: histories[low as usize],
-            critic_output: [Relu, Softplus, Linear][output as usize],
+            critic_output: [Relu, Softplus, Linear, Exponential][output as usize],
             critic_action: if direction { CriticAction::Direction } else { CriticAction::Raw },
             ..model(n, w, k, m, window)
         }

@@ -25,9 +25,9 @@ pub use model::{CriticAction, CriticOutput, GoalConditioning, History, ItemSearc
 pub use preset::Preset;
 pub use replay::{ReplayConfig, Sampling, Sync, TableConfig};
 pub use sections::{
-    ActorConfig, AlgorithmConfig, Assignment, Batch, EncoderUpdate, EngineKind, EnvironmentConfig,
-    ExplorationConfig, HighDiscount, LevelRates, Mode, PartialPeriods, TargetAction, TrainConfig,
-    WeightsForm,
+    ActorConfig, AlgorithmConfig, Assignment, Batch, CriticLoss, EncoderUpdate, EngineKind,
+    EnvironmentConfig, ExplorationConfig, HighDiscount, LevelRates, Mode, PartialPeriods, TargetAction,
+    TrainConfig, WeightsForm,
 };
 
 use crate::{PeriodLayout, transition::Shape};
@@ -177,6 +177,14 @@ impl Config {
         self.actor.validate()?;
         self.train.validate()?;
         self.cluster.validate()?;
+        let output = self.model.critic_output;
+        require(
+            self.algorithm.critic_loss == CriticLoss::Squared
+                || matches!(output, CriticOutput::Softplus | CriticOutput::Exponential),
+            "algorithm.critic_loss",
+            "poisson",
+            "squared unless model.critic_output is softplus or exponential, as it takes the logarithm of values",
+        )?;
         let (length, period) = (self.environment.session_length, self.model.period_steps);
         require(
             length >= period
@@ -274,6 +282,10 @@ mod tests {
             ("[environment]\nflip_share = 1.5", vec!["environment.flip_share", "1.5", "0 to 1"]),
             ("[algorithm]\ndiscount = 1.5", vec!["algorithm.discount", "1.5"]),
             ("[model]\ncritic_output = \"cubic\"", vec!["model.critic_output", "cubic", "softplus"]),
+            (
+                "[algorithm]\ncritic_loss = \"poisson\"",
+                vec!["algorithm.critic_loss", "model.critic_output is softplus or exponential"],
+            ),
             (
                 "preset = \"magic\"",
                 vec!["magic", "expected one of `paper`, `tuned`, `ddpg+`", "for key \"preset\""],

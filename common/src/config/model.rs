@@ -37,6 +37,8 @@ pub enum CriticOutput {
     Relu,
     /// Softplus.
     Softplus,
+    /// e^x, beyond x = 8 along its tangent (D29).
+    Exponential,
     /// None.
     Linear,
 }

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ActorConfig, AlgorithmConfig, Assignment, Batch, ClusterConfig, Config, CriticAction, CriticOutput,
-    EncoderUpdate, EngineKind, EnvironmentConfig, ExplorationConfig, GoalConditioning, HighDiscount, History,
-    ItemSearch, LevelRates, Mode, ModelConfig, PartialPeriods, ReplayConfig, Sampling, Sync, TableConfig,
-    TargetAction, TrainConfig, WeightsForm,
+    ActorConfig, AlgorithmConfig, Assignment, Batch, ClusterConfig, Config, CriticAction, CriticLoss,
+    CriticOutput, EncoderUpdate, EngineKind, EnvironmentConfig, ExplorationConfig, GoalConditioning,
+    HighDiscount, History, ItemSearch, LevelRates, Mode, ModelConfig, PartialPeriods, ReplayConfig, Sampling,
+    Sync, TableConfig, TargetAction, TrainConfig, WeightsForm,
 };
 use crate::Remainder;
 
@@ -87,6 +87,8 @@ impl Config {
                 model.goal_conditioning = GoalConditioning::Both;
                 model.low_history = History::SkipsClicksOrders;
                 model.rescored_items = 200;
+                model.critic_output = CriticOutput::Exponential;
+                algorithm.critic_loss = CriticLoss::Poisson;
                 (algorithm.twin_critics, algorithm.actor_delay) = (true, 2);
                 (algorithm.target_noise, algorithm.soft_update) = (0.1, 0.02);
                 (algorithm.discount, algorithm.internal_weight) = (0.5, 0.02);
@@ -137,6 +139,7 @@ fn paper() -> Config {
             remainder: Remainder::Drop,
             partial_periods: PartialPeriods::Drop,
             target_action: TargetAction::Mapped,
+            critic_loss: CriticLoss::Squared,
             encoder_update: EncoderUpdate::Sequential,
             soft_update: 0.01,
             learning_rate_high: LevelRates { actor: 1e-6, critic: 1e-6 },
@@ -253,6 +256,7 @@ mod tests {
         assert_eq!(algorithm.high_discount, HighDiscount::Gamma);
         assert_eq!((algorithm.assignment, algorithm.remainder), (Assignment::Paper, Remainder::Drop));
         assert_eq!(algorithm.target_action, TargetAction::Mapped);
+        assert_eq!(algorithm.critic_loss, CriticLoss::Squared);
         assert_eq!(algorithm.encoder_update, EncoderUpdate::Sequential);
         for rates in [algorithm.learning_rate_high, algorithm.learning_rate_low] {
             assert_eq!((rates.actor, rates.critic), (1e-6, 1e-6));
@@ -291,11 +295,13 @@ mod tests {
                 Preset::Best,
                 &[
                     "algorithm.actor_delay",
+                    "algorithm.critic_loss",
                     "algorithm.discount",
                     "algorithm.internal_weight",
                     "algorithm.soft_update",
                     "algorithm.target_noise",
                     "algorithm.twin_critics",
+                    "model.critic_output",
                     "model.goal_conditioning",
                     "model.low_history",
                     "model.rescored_items",

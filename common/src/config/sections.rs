@@ -57,6 +57,16 @@ pub enum TargetAction {
     Mapped,
 }
 
+/// What a critic's error counts (Eqs 15, 18).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CriticLoss {
+    /// (y - Q)^2.
+    Squared,
+    /// Q - y ln Q, for values above 0 (D29).
+    Poisson,
+}
+
 /// How the shared encoder of several heads is updated (Sec 2.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -107,6 +117,8 @@ pub struct AlgorithmConfig {
     pub partial_periods: PartialPeriods,
     /// The action of the low-level target.
     pub target_action: TargetAction,
+    /// What the critics' errors count.
+    pub critic_loss: CriticLoss,
     /// How shared encoders are updated.
     pub encoder_update: EncoderUpdate,
     /// tau of the soft target updates.

@@ -9,7 +9,7 @@ use tch::Tensor;
 
 use super::{assert_shape, settings::NORM_EPSILON};
 
-pub use super::settings::DIRECTION_LENGTH;
+pub use super::settings::{DIRECTION_LENGTH, TANGENT};
 
 /// Blocks of an actor's heads: weight `[H, n, D]`, bias `[H, n]`.
 pub const N_ACTOR_BLOCKS: usize = 2;
@@ -87,7 +87,13 @@ pub fn value(blocks: &[Tensor], state: &Tensor, action: &Tensor, forms: CriticFo
         CriticOutput::Relu => q.relu(),
         CriticOutput::Softplus => q.softplus(),
         CriticOutput::Linear => q,
+        CriticOutput::Exponential => exponential(&q),
     }
+}
+
+/// e^x, beyond x = 8 along its tangent, so that it cannot overflow (D29).
+pub fn exponential(x: &Tensor) -> Tensor {
+    x.clamp_max(TANGENT).exp() * ((x - TANGENT).relu() + 1.0)
 }
 
 #[cfg(test)]
@@ -126,12 +132,17 @@ mod tests {
     }
 
     #[test]
-    fn the_output_is_cut_softened_or_free() {
+    fn the_output_is_cut_softened_exponential_or_free() {
         let action = [-1.0, 0.0, 0.0, 1.0];
         assert_eq!(q(&action, CriticAction::Raw, CriticOutput::Linear), [-2.0, 16.0]);
         assert_eq!(q(&action, CriticAction::Raw, CriticOutput::Relu), [0.0, 16.0]);
         let soft = q(&action, CriticAction::Raw, CriticOutput::Softplus);
         assert!((soft[0] - (-2.0_f64).exp().ln_1p()).abs() < 1e-12, "{soft:?}");
+        // 16 lies 8 beyond the place where e^x goes on along its tangent.
+        let exponential = q(&action, CriticAction::Raw, CriticOutput::Exponential);
+        let expected = [(-2.0_f64).exp(), 9.0 * 8.0_f64.exp()];
+        let is_near = |(found, expected): (&f64, &f64)| (found / expected - 1.0).abs() < 1e-12;
+        assert!(exponential.iter().zip(&expected).all(is_near), "{exponential:?}");
     }
 
     #[test]

@@ -17,15 +17,21 @@ pub fn stream(level: LevelKind, role: Role, is_second: bool) -> u64 {
 /// PyTorch's default initialisation: uniform in +-1/sqrt(fan in), for GRUs in +-1/sqrt(w). `[len]`
 ///
 /// The draws come from `streams` alone (session = `stream` x 1,000 + parameter). With a ReLU on the critic's output its
-/// bias starts at +1, else about half of all inputs give exactly 0 (D2).
+/// bias starts at +1, else about half of all inputs give exactly 0 (D2); an exponential one's at -2, for values of the size
+/// of a step's reward (D29).
 pub fn values(layout: &Layout, output: CriticOutput, streams: &Streams, stream: u64) -> Vec<f64> {
     let mut values = vec![0.0_f64; layout.len()];
     for (number, block) in layout.blocks.iter().enumerate() {
         let mut rng = streams.at(stream * 1_000 + number as u64, 0);
         let limit = 1.0 / (block.fan_in as f64).sqrt();
-        let alive = layout.role == Role::Critic && output == CriticOutput::Relu && block.name == "out.bias";
+        let given = match output {
+            CriticOutput::Relu => Some(1.0),
+            CriticOutput::Exponential => Some(-2.0),
+            CriticOutput::Softplus | CriticOutput::Linear => None,
+        };
+        let given = given.filter(|_| layout.role == Role::Critic && block.name == "out.bias");
         for value in &mut values[block.offset..][..block.len()] {
-            *value = if alive { 1.0 } else { limit * (2.0 * rng.random::<f64>() - 1.0) };
+            *value = given.unwrap_or_else(|| limit * (2.0 * rng.random::<f64>() - 1.0));
         }
     }
     values
@@ -68,13 +74,14 @@ mod tests {
     }
 
     #[test]
-    fn relu_critics_start_with_an_output_bias_of_one() {
+    fn the_form_of_the_output_says_where_its_bias_starts() {
         let bias = |output| {
             let (layout, values) = critic(5, output);
             let block = layout.blocks.last().unwrap();
             values[block.offset..][..block.len()].to_vec()
         };
         assert_eq!(bias(CriticOutput::Relu), [1.0, 1.0]);
+        assert_eq!(bias(CriticOutput::Exponential), [-2.0, -2.0]);
         assert_ne!(bias(CriticOutput::Linear), [1.0, 1.0]);
     }
 

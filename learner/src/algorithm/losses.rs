@@ -3,22 +3,27 @@
 //! Eqs 15 and 18 print the gradient of the squared error without its factor 2 and with its sign turned (D6); what is
 //! minimised here is the mean squared error itself.
 
+use common::config::CriticLoss;
 use tch::Tensor;
 
-use super::assert_shape;
+use super::{assert_shape, settings::LOG_EPSILON};
 
-/// Mean over the batch of `(y - Q)^2`, a head: `[B, H]` to `[H]`. `weights` `[B]` are the importance weights of rows that
-/// were drawn by priority (Schaul et al. 2016, Sec 3.4); `None`: all are 1.
-pub fn critic(y: &Tensor, q: &Tensor, weights: Option<&Tensor>) -> Tensor {
+/// Mean over the batch of `(y - Q)^2`, or of `Q - y ln(Q + 1e-8)`, a head: `[B, H]` to `[H]`. `weights` `[B]` are the
+/// importance weights of rows that were drawn by priority (Schaul et al. 2016, Sec 3.4); `None`: all are 1.
+pub fn critic(form: CriticLoss, y: &Tensor, q: &Tensor, weights: Option<&Tensor>) -> Tensor {
     assert_shape("q", q, &y.size());
-    // Eqs 15, 18
-    let squares = (y - q).square();
+    let losses = match form {
+        // Eqs 15, 18
+        CriticLoss::Squared => (y - q).square(),
+        // D29: the negative log likelihood of a Poisson variable y with mean Q, up to a constant
+        CriticLoss::Poisson => q - y * (q + LOG_EPSILON).log(),
+    };
     let weighted = match weights {
         Some(weights) => {
             assert_shape("weights", weights, &[y.size()[0]]);
-            squares * weights.unsqueeze(1)
+            losses * weights.unsqueeze(1)
         }
-        None => squares,
+        None => losses,
     };
     weighted.mean_dim([0_i64].as_slice(), false, None)
 }
@@ -70,7 +75,20 @@ mod tests {
     fn a_critic_is_off_by_its_mean_square() {
         let y = Tensor::from_slice(&[1.0_f64, 0.0, 3.0, 0.0]).view([2, 2]);
         let q = Tensor::from_slice(&[0.0_f64, 2.0, 1.0, 0.0]).view([2, 2]);
-        assert_eq!(critic(&y, &q, None), Tensor::from_slice(&[2.5_f64, 2.0]));
+        assert_eq!(critic(CriticLoss::Squared, &y, &q, None), Tensor::from_slice(&[2.5_f64, 2.0]));
+    }
+
+    #[test]
+    fn a_poisson_critic_is_off_by_the_log_likelihood() {
+        let (y, q) = ([3.0_f64, 0.0], [2.0_f64, 0.5]);
+        let found = critic(
+            CriticLoss::Poisson,
+            &Tensor::from_slice(&y).view([2, 1]),
+            &Tensor::from_slice(&q).view([2, 1]),
+            None,
+        );
+        let expected = ((2.0 - 3.0 * 2_f64.ln()) + 0.5) / 2.0;
+        assert!((found.double_value(&[0]) - expected).abs() < 1e-7, "{found:?}, not {expected}");
     }
 
     #[test]
@@ -79,7 +97,7 @@ mod tests {
         let q = Tensor::from_slice(&[0.0_f64, 2.0, 1.0, 0.0]).view([2, 2]);
         let weights = Tensor::from_slice(&[1.0_f64, 0.25]);
         // (1 x 1 + .25 x 4) / 2 and (1 x 4 + .25 x 0) / 2
-        assert_eq!(critic(&y, &q, Some(&weights)), Tensor::from_slice(&[1.0_f64, 2.0]));
+        assert_eq!(critic(CriticLoss::Squared, &y, &q, Some(&weights)), Tensor::from_slice(&[1.0_f64, 2.0]));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use common::{
 };
 use tch::{CModule, Kind, TchError, Tensor};
 
-use crate::algorithm::heads::{DIRECTION_LENGTH, action, normalised};
+use crate::algorithm::heads::{DIRECTION_LENGTH, action, exponential, normalised};
 
 /// Networks and items as tensors.
 pub struct Networks {
@@ -145,6 +145,7 @@ impl Networks {
             CriticOutput::Relu => q.relu(),
             CriticOutput::Softplus => q.softplus(),
             CriticOutput::Linear => q,
+            CriticOutput::Exponential => exponential(&q),
         }
     }
 

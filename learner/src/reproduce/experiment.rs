@@ -179,7 +179,15 @@ fn ablation() -> Vec<Variant> {
     };
     let differing = of_best.keys().filter(|key| *key != "preset" && of_best[*key] != of_plain[*key]);
     let mut variants = vec![Variant::of(plain), Variant::of(best)];
-    variants.extend(differing.map(|key| of("without", key, value(&of_plain[key]))));
+    variants.extend(differing.map(|key| {
+        let mut variant = of("without", key, value(&of_plain[key]));
+        // The loss of `best` takes the logarithm of values, which only its own output keeps above 0.
+        if key == "model.critic_output" {
+            let loss = "algorithm.critic_loss";
+            variant.settings.push((loss.to_owned(), value(&of_plain[loss])));
+        }
+        variant
+    }));
     variants.extend(BEYOND_BEST.map(|(key, text)| of("with", key, value(text))));
     variants
 }
@@ -265,7 +273,14 @@ mod tests {
         let variants = variants(Experiment::Ablation, Scale::Quick, &[]);
         let names: Vec<_> = variants.iter().map(|v| v.name.as_str()).collect();
         assert_eq!(names[..2], ["MaHRL (tuned)", "MaHRL (best)"]);
-        for setting in ["twin_critics", "goal_conditioning", "rescored_items", "discount"] {
+        for setting in [
+            "twin_critics",
+            "goal_conditioning",
+            "rescored_items",
+            "discount",
+            "critic_output",
+            "critic_loss",
+        ] {
             assert!(names.contains(&format!("best without {setting}").as_str()), "{names:?}");
         }
         assert!(names.contains(&"best with warm_start_sessions"), "{names:?}");

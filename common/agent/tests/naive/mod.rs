@@ -109,6 +109,7 @@ impl Naive<'_> {
             CriticOutput::Relu => q.max(0.0),
             CriticOutput::Softplus => (1.0 + q.exp()).ln(),
             CriticOutput::Linear => q,
+            CriticOutput::Exponential => q.min(8.0).exp() * (1.0 + (q - 8.0).max(0.0)),
         }
     }
 

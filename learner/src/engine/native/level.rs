@@ -65,6 +65,7 @@ impl Level {
                 saturation_penalty: algorithm.saturation_penalty as f32,
                 saturated: (0.95 * settings.bound) as f32,
                 tau: algorithm.soft_update as f32,
+                loss: algorithm.critic_loss,
                 steps: groups::steps(plan.heads, algorithm.encoder_update),
             },
             actor,
@@ -205,7 +206,7 @@ fn critic_steps(
     parts.iter_mut().for_each(|scratch| scratch.loss.fill(0.0));
     for (step, (groups, by)) in constants.steps.iter().enumerate() {
         threads::each(threads, parts, |scratch| {
-            steps::critic_gradient(plan, (step, *by), critic, batch, scratch);
+            steps::critic_gradient(plan, constants.loss, (step, *by), critic, batch, scratch);
         });
         norm = move_along(constants, step, groups, critic, tau, parts);
     }

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use common::config::CriticLoss;
+
 use super::{
     batch::Batch,
     encoder, heads,
@@ -11,6 +13,7 @@ use super::{
     plan::Plan,
     scratch::{Scratch, join},
 };
+use crate::algorithm::settings::LOG_EPSILON;
 
 /// The constants of a level's update.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub struct Constants {
     pub saturated: f32,
     /// Of the soft updates.
     pub tau: f32,
+    /// What an error of the critics counts.
+    pub loss: CriticLoss,
     /// See [`crate::algorithm::groups::steps`].
     pub steps: Vec<(Vec<usize>, Option<usize>)>,
 }
@@ -91,10 +96,11 @@ fn driven(heads: usize, by: Option<usize>) -> Range<usize> {
     by.map_or(0..heads, |head| head..head + 1)
 }
 
-/// The gradient of one step of a critic towards y, that of the heads `by` names (Eqs 15, 18), and the squared errors of
-/// those heads in `loss`. The first step also notes all values as they were.
+/// The gradient of one step of a critic towards y, that of the heads `by` names (Eqs 15, 18), and the errors of those heads
+/// in `loss`. The first step also notes all values as they were.
 pub fn critic_gradient(
     plan: &Plan,
+    form: CriticLoss,
     (step, by): (usize, Option<usize>),
     critic: &Trained,
     batch: &Batch,
@@ -121,16 +127,28 @@ pub fn critic_gradient(
             }
             let y = &y[at..][..rows.len()];
             for (i, row) in rows.clone().enumerate() {
-                let error = q[i] - y[i];
                 let weight = batch.weights.get(row).copied().unwrap_or(1.0);
-                // Eqs 15, 18: the mean of (y - Q)^2
-                loss[head] += f64::from(weight * error * error);
-                d_q[i] = 2.0 * weight * error * share * slope[i];
+                let (error, by_q) = critic_error(form, y[i], q[i]);
+                loss[head] += f64::from(weight * error);
+                d_q[i] = weight * by_q * share * slope[i];
             }
             let back = critic.back(gradient);
             heads::critic_backward(plan, back, (head, d_q), (state, action), memory, d_s);
         }
         scratch.encoder_backward(plan, critic, windows);
+    }
+}
+
+/// What a row's error counts, and its derivative by Q.
+fn critic_error(form: CriticLoss, y: f32, q: f32) -> (f32, f32) {
+    match form {
+        // Eqs 15, 18: (y - Q)^2
+        CriticLoss::Squared => ((q - y) * (q - y), 2.0 * (q - y)),
+        // D29: Q - y ln Q
+        CriticLoss::Poisson => {
+            let above = q + LOG_EPSILON as f32;
+            (q - y * above.ln(), 1.0 - y / above)
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use common::{
-    config::{CriticOutput, EncoderUpdate, LevelRates},
+    config::{CriticLoss, CriticOutput, EncoderUpdate, LevelRates},
     seed::Streams,
 };
 use tch::{Device, Kind, Tensor};
@@ -60,6 +60,7 @@ pub struct Level {
     discount: f64,
     encoder_update: EncoderUpdate,
     clip: f64,
+    loss: CriticLoss,
     saturation_penalty: f64,
     /// |a^| above it counts as saturated.
     saturated: f64,
@@ -96,6 +97,7 @@ impl Level {
             discount: settings.discount(kind),
             encoder_update: algorithm.encoder_update,
             clip: algorithm.gradient_clip,
+            loss: algorithm.critic_loss,
             saturation_penalty: algorithm.saturation_penalty,
             saturated: 0.95 * settings.bound,
             is_relu: settings.model.critic_output == CriticOutput::Relu,
@@ -186,10 +188,10 @@ impl Level {
     /// The critic's step towards y (Eqs 15, 18), that of the second one too. Leaves the actor alone. What is measured is the
     /// first critic's.
     pub fn critic_step(&mut self, batch: &LevelBatch<'_>, y: &Tensor) -> LevelMetrics {
-        let (steps, clip) = (self.steps(), self.clip);
-        let CriticStep { loss: critic_loss, q, norm } = step_critic(&mut self.critic, batch, y, &steps, clip);
+        let (steps, form) = (self.steps(), (self.loss, self.clip));
+        let CriticStep { loss: critic_loss, q, norm } = step_critic(&mut self.critic, batch, y, &steps, form);
         if let Some((second, _)) = &mut self.second {
-            step_critic(second, batch, y, &steps, clip);
+            step_critic(second, batch, y, &steps, form);
         }
         let dead =
             if self.is_relu { q.eq(0.0).to_kind(Kind::Double).mean(None).double_value(&[]) } else { 0.0 };
@@ -273,13 +275,13 @@ fn step_critic(
     batch: &LevelBatch<'_>,
     y: &Tensor,
     steps: &[(Vec<usize>, Option<usize>)],
-    clip: f64,
+    (form, clip): (CriticLoss, f64),
 ) -> CriticStep {
     let (mut loss, mut first_q, mut norm) = (Vec::new(), None, None);
     for (groups, head) in steps {
         let graph = critic.network.differentiate(batch.now, batch.features);
         let q = graph.value(batch.action);
-        let losses = losses::critic(y, &q, batch.weights);
+        let losses = losses::critic(form, y, &q, batch.weights);
         let gradient = graph.gradient(&driving(&losses, *head));
         norm = Some(critic.step(groups, gradient, clip));
         collect(&mut loss, &losses, *head);
