@@ -161,8 +161,12 @@ const BEYOND_BEST: [(&str, &str); 4] = [
     ("train.warm_start_sessions", "4000"),
 ];
 
+/// What takes the high-level agent away, and the goals with it.
+const WITHOUT_HIGH_LEVEL: [(&str, &str); 3] =
+    [("algorithm.internal_weight", "0.0"), ("model.goal_conditioning", "\"reward\""), ("model.n_goals", "0")];
+
 /// `tuned`, `best`, for each setting in which they differ `best` with the value of `tuned`, and `best` with what it leaves
-/// off.
+/// off, and without a high level.
 fn ablation() -> Vec<Variant> {
     let find = |id| Method::find(id).expect("the presets are methods");
     let (plain, best) = (find(SUBJECT), find(Preset::Best.name()));
@@ -189,6 +193,9 @@ fn ablation() -> Vec<Variant> {
         variant
     }));
     variants.extend(BEYOND_BEST.map(|(key, text)| of("with", key, value(text))));
+    // DDPG-O with all that `best` has besides: what the hierarchy itself brings.
+    let settings = WITHOUT_HIGH_LEVEL.map(|(key, text)| (key.to_owned(), value(text))).to_vec();
+    variants.push(Variant { name: "best without a high level".to_owned(), settings, ..Variant::of(best) });
     variants
 }
 
@@ -283,7 +290,9 @@ mod tests {
         ] {
             assert!(names.contains(&format!("best without {setting}").as_str()), "{names:?}");
         }
-        assert!(names.contains(&"best with warm_start_sessions"), "{names:?}");
+        for name in ["best with warm_start_sessions", "best without a high level"] {
+            assert!(names.contains(&name), "{names:?}");
+        }
         let best = Config::preset(Preset::Best);
         for variant in &variants[2..] {
             assert_ne!(variant.method.config(&variant.settings).unwrap().unwrap(), best, "{}", variant.name);
