@@ -25,7 +25,9 @@ pub trait TransitionSink: Send {
     /// are handed over by themselves.
     fn submit(&mut self) -> Result<(), Error>;
 
-    /// Hands over what was buffered and waits until all of it is stored and can be sampled.
+    /// Hands over what was buffered and waits until all of it is stored and can be sampled, but for sessions whose shard
+    /// is given up meanwhile: what was under way of them is gone, and their next step, if there is one, fails with
+    /// [`Error::SessionLost`].
     fn flush(&mut self) -> Result<(), Error>;
 
     /// Gives up what was buffered, for a run that was stopped: it will not be handed over.

@@ -95,7 +95,7 @@ impl<'a> Period<'a> {
         self.codes[position] >> 2 == Ending::Terminated as u8
     }
 
-    /// Reads a value of every cache line of windows, goals, items and codes; what comes out is of no use.
+    /// Reads a value of every cache line of windows and goals, and the ends of items and codes; what comes out is of no use.
     pub(crate) fn touch(&self) -> u32 {
         let mut sum = 0;
         self.windows.chunks(LINE).for_each(|line| sum ^= line[0].0);

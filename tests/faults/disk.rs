@@ -178,3 +178,44 @@ fn a_second_process_on_the_same_data_is_refused() {
     let status = second.wait_for_end(END);
     assert!(!status.success() && second.log().contains("in use"), "{}", second.log());
 }
+
+/// A folder that cannot be written for as long as this lives: mounted over itself, read-only.
+struct ReadOnly(PathBuf);
+
+impl ReadOnly {
+    /// `None`, loudly, where nothing may be mounted.
+    fn mount(folder: &Path) -> Option<Self> {
+        let mount = |arguments: &[&str]| {
+            let status = std::process::Command::new("mount").args(arguments).arg(folder).status();
+            status.is_ok_and(|status| status.success())
+        };
+        let source = folder.to_str().unwrap();
+        if !mount(&["--bind", source]) {
+            eprintln!("SKIPPED: read-only disk: this process may not mount anything");
+            return None;
+        }
+        let mounted = Self(folder.to_owned());
+        assert!(mount(&["-o", "remount,bind,ro"]), "a bind mount becomes read-only");
+        Some(mounted)
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        let _status = std::process::Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_read_only_disk_is_named_and_nothing_on_it_is_lost() {
+    let (mut cluster, load, ledger) = filled();
+    cluster.shards[0].kill();
+    let Some(mounted) = ReadOnly::mount(&cluster.data_of(0)) else { return };
+    cluster.shards[0].start();
+    refuses(&mut cluster, &["shard-0", "Read-only file system"]);
+    // Writable again: everything is there.
+    drop(mounted);
+    cluster.shards[0].start();
+    serves(&cluster);
+    load.check_rows(&cluster, &ledger);
+}

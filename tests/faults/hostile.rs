@@ -73,7 +73,7 @@ impl Target {
     }
 
     /// Requests refused so far, over all reasons.
-    fn refused(&self) -> f64 {
+    pub(crate) fn refused(&self) -> f64 {
         let metrics = self.cluster.metrics("replay-0");
         let refused = |name: &String| name.starts_with("mahrl_replay_rejected_total");
         metrics.iter().filter(|(name, _)| refused(name)).map(|(_, value)| value).sum()

@@ -30,6 +30,7 @@ pub(crate) struct Load {
     pub(crate) learner: Learner,
     pub(crate) ledgers: PathBuf,
     next_writer: u64,
+    fence: u64,
     pub(crate) client: Client,
 }
 
@@ -52,7 +53,15 @@ impl Load {
         std::fs::create_dir(&ledgers).unwrap();
         let threads = Threads::start(&client, &ledgers, 1..=WRITERS);
         let child = child(cluster, &ledgers, WRITERS + 1);
-        let load = Self { client, learner, ledgers, threads: Some(threads), child, next_writer: WRITERS + 2 };
+        let load = Self {
+            client,
+            learner,
+            ledgers,
+            threads: Some(threads),
+            child,
+            next_writer: WRITERS + 2,
+            fence: 1,
+        };
         load.wait_for_progress(cluster, "the writers begin");
         load
     }
@@ -82,6 +91,14 @@ impl Load {
         self.next_writer += 1;
     }
 
+    /// The learner's side ends; another one leads under a higher token.
+    pub(crate) fn replace_learner(&mut self, cluster: &Cluster) {
+        let seen = self.learner.stop();
+        assert!(seen.wrong.is_empty(), "{:#?}\n{}", seen.wrong, cluster.tails());
+        self.fence += 1;
+        self.learner = Learner::start(&self.client, &cluster.config, self.fence);
+    }
+
     /// Stops everything but the shards; the learner's side last, as writers wait for it.
     pub(crate) fn stop(&mut self) -> Seen {
         if let Some(threads) = self.threads.take() {
@@ -89,6 +106,12 @@ impl Load {
         }
         self.child.kill();
         self.learner.stop()
+    }
+
+    fn stop_well(&mut self, cluster: &Cluster) -> Seen {
+        let seen = self.stop();
+        assert!(seen.wrong.is_empty(), "{:#?}\n{}", seen.wrong, cluster.tails());
+        seen
     }
 
     /// Where the shards are now.
@@ -104,10 +127,16 @@ impl Load {
 
     /// Stops everything but the shards, then looks at every row that is held.
     pub(crate) fn check(&mut self, cluster: &Cluster) -> (Report, Seen) {
-        let seen = self.stop();
-        assert!(seen.wrong.is_empty(), "{:#?}\n{}", seen.wrong, cluster.tails());
+        let seen = self.stop_well(cluster);
         let ledger = Ledger::read(&self.ledgers);
         assert_eq!(ledger.lost(), [0_u64; 0], "no shard was gone for good\n{}", cluster.tails());
+        (self.check_rows(cluster, &ledger), seen)
+    }
+
+    /// The same where sessions may have begun anew elsewhere: what of them was acknowledged must be there all the same.
+    pub(crate) fn check_beside_lost(&mut self, cluster: &Cluster) -> (Report, Seen) {
+        let seen = self.stop_well(cluster);
+        let ledger = Ledger::read(&self.ledgers).but_for_last_flushes();
         (self.check_rows(cluster, &ledger), seen)
     }
 

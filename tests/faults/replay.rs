@@ -2,10 +2,12 @@
 
 use std::{io::Write, thread::sleep, time::Duration};
 
+use proto::v1;
 use replay::Ratio;
 use rustix::process::Signal;
 use system_tests::{
     chance::Chance,
+    client::bare,
     cluster::{Cluster, START},
     ledger::Ledger,
     process::wait_until,
@@ -14,6 +16,8 @@ use system_tests::{
 
 use crate::load::{self, Load, RESUME};
 
+/// How long a shard that does not answer stays a member.
+const GONE_AFTER: Duration = Duration::from_secs(30);
 /// Longest time for a shard from SIGTERM to its end.
 const DRAIN: Duration = Duration::from_secs(15);
 
@@ -26,9 +30,13 @@ enum Fault {
     KillShardAndWriter(usize),
     Stop(usize),
     Terminate(usize),
+    ReplaceLearner,
+    ReplaceLearnerAndKillShard(usize),
+    KillRedis,
+    KillRedisAndShard(usize),
 }
 
-const FAULTS: [Fault; 9] = [
+const FAULTS: [Fault; 11] = [
     Fault::KillShard(0),
     Fault::KillBothShards,
     Fault::KillShardAndWriter(1),
@@ -38,7 +46,12 @@ const FAULTS: [Fault; 9] = [
     Fault::Terminate(1),
     Fault::KillShardAndWriter(0),
     Fault::KillBothShards,
+    Fault::ReplaceLearner,
+    Fault::ReplaceLearnerAndKillShard(1),
 ];
+
+/// Where there is a Redis, which comes back empty.
+const FAULTS_OF_REDIS: [Fault; 2] = [Fault::KillRedis, Fault::KillRedisAndShard(0)];
 
 fn inflict(fault: Fault, cluster: &mut Cluster, load: &mut Load, chance: &mut Chance) {
     let away = chance.millis(0, 400);
@@ -67,15 +80,31 @@ fn inflict(fault: Fault, cluster: &mut Cluster, load: &mut Load, chance: &mut Ch
             assert!(status.success(), "a shard that drains ends well: {status}\n{}", cluster.tails());
             cluster.shards[shard].start();
         }
+        Fault::ReplaceLearner => load.replace_learner(cluster),
+        Fault::ReplaceLearnerAndKillShard(shard) => {
+            cluster.shards[shard].kill();
+            cluster.shards[shard].start();
+            load.replace_learner(cluster);
+        }
+        Fault::KillRedis | Fault::KillRedisAndShard(_) => {
+            cluster.redis.as_mut().expect("there is a Redis").process.kill();
+            if let Fault::KillRedisAndShard(shard) = fault {
+                kill(cluster, &[shard]);
+            }
+            sleep(away);
+            cluster.redis.as_mut().expect("there is a Redis").start_again();
+        }
     }
 }
 
 /// Rounds of faults on two shards under load, then the checker.
 fn rounds(name: &str, mut cluster: Cluster, mut chance: Chance) {
     let mut load = Load::start(&mut cluster);
+    let of_redis: &[Fault] = if cluster.redis.is_some() { &FAULTS_OF_REDIS } else { &[] };
+    let each = [&FAULTS, of_redis].concat();
     let mut faults: Vec<Fault> =
-        FAULTS.iter().copied().cycle().take(chance.rounds.next_multiple_of(9)).collect();
-    faults.chunks_mut(FAULTS.len()).for_each(|faults| chance.shuffle(faults));
+        each.iter().copied().cycle().take(chance.rounds.next_multiple_of(each.len())).collect();
+    faults.chunks_mut(each.len()).for_each(|faults| chance.shuffle(faults));
     let (mut longest, mut last_inserted) = (Duration::ZERO, 0);
     for (round, fault) in faults.into_iter().take(chance.rounds).enumerate() {
         sleep(chance.millis(50, 500));
@@ -87,7 +116,9 @@ fn rounds(name: &str, mut cluster: Cluster, mut chance: Chance) {
         last_inserted = inserted;
     }
     let window = Ratio::for_updates(cluster.config.train.updates_per_step, 256, 1_024).error_window;
-    let (report, seen) = load.check(&cluster);
+    // A Redis that comes back empty does not list shards for a moment, and sessions of a shard that is not listed begin anew.
+    let (report, seen) =
+        if cluster.redis.is_some() { load.check_beside_lost(&cluster) } else { load.check(&cluster) };
     let _ = writeln!(
         std::io::stderr(),
         "{name}: {report:?}; writers back within {longest:?}; {} minibatches, the slowest after {:?}, balance {:.0} to \
@@ -108,7 +139,7 @@ fn rounds(name: &str, mut cluster: Cluster, mut chance: Chance) {
 
 #[test]
 fn shards_and_writers_that_are_killed_lose_and_double_nothing() {
-    let chance = Chance::of("replay", 6);
+    let chance = Chance::of("replay", FAULTS.len());
     rounds("replay", load::cluster(2, false, |_| {}), chance);
 }
 
@@ -117,7 +148,7 @@ fn shards_that_come_back_at_other_addresses_lose_and_double_nothing() {
     if !redis::is_installed() {
         return;
     }
-    let chance = Chance::of("replay-moving", 4);
+    let chance = Chance::of("replay-moving", FAULTS.len() + FAULTS_OF_REDIS.len());
     rounds("replay-moving", load::cluster(2, true, |_| {}), chance);
 }
 
@@ -170,6 +201,74 @@ fn a_shard_that_is_stopped_holds_nobody_else_up() {
     cluster.shards[0].signal(Signal::CONT);
     load.wait_for_progress(&cluster, "all writers go on");
     load.check(&cluster);
+}
+
+#[test]
+fn a_shard_that_was_given_up_and_comes_back_with_its_rows_loses_and_doubles_nothing() {
+    let mut cluster = load::cluster(2, false, |_| {});
+    let mut load = Load::start(&mut cluster);
+    cluster.shards[0].signal(Signal::STOP);
+    // Longer than anybody waits for a shard: its sessions begin anew on the other one.
+    sleep(GONE_AFTER + Duration::from_secs(3));
+    load.wait_for_progress(&cluster, "sessions go on at the other shard");
+    cluster.shards[0].signal(Signal::CONT);
+    wait_until("the shard is a member again", RESUME, cluster.folder(), || {
+        (load.client.shards.members().iter().filter(|member| member.up).count() == 2).then_some(())
+    });
+    load.wait_for_progress(&cluster, "writers go on");
+    load.check_beside_lost(&cluster);
+    assert!(!Ledger::read(&load.ledgers).lost().is_empty(), "no session was given up");
+}
+
+#[test]
+fn a_sampler_that_reads_nothing_holds_nobody_up_and_no_memory_gathers() {
+    let mut cluster = load::cluster(1, false, |_| {});
+    let mut load = Load::start(&mut cluster);
+    let request = v1::SampleRequest {
+        run: Some(v1::RunHeader::current(&cluster.config.cluster.run)),
+        table: v1::Table::Low.into(),
+        rows: 1_024,
+        ..v1::SampleRequest::default()
+    };
+    // Answers of gigabytes, were they made before anybody reads them.
+    let requests = tokio_stream::iter(std::iter::repeat_n(request, 100_000));
+    let before = cluster.shards[0].usage().resident_kib / 1024;
+    let address = &cluster.addresses[0];
+    let stuck = load.client.runtime.block_on(async { bare(address).minibatches(requests).await }).unwrap();
+    let sampled = load.learner.pacer.totals().sampled[1];
+    for _ in 0..3 {
+        sleep(Duration::from_secs(1));
+        load.wait_for_progress(&cluster, "writers go on beside a sampler that reads nothing");
+    }
+    assert!(load.learner.pacer.totals().sampled[1] > sampled, "the learner gets no minibatches");
+    let after = cluster.shards[0].usage().resident_kib / 1024;
+    assert!(after < before + 64, "{before} MiB became {after}");
+    drop(stuck);
+    load.check(&cluster);
+}
+
+#[test]
+fn memory_stays_within_its_budget_however_much_writers_bring() {
+    const MIB: f64 = (1 << 20) as f64;
+    let mut cluster = load::cluster(1, false, |config| config.replay.memory_mib = 1);
+    let mut load = Load::start(&mut cluster);
+    let metric = |name: &str| cluster.metric("replay-0", name);
+    let resident = || cluster.shards[0].usage().resident_kib / 1024;
+    let evicted = |least: f64| {
+        wait_until("rows give way", 2 * RESUME, cluster.folder(), || {
+            let bytes = metric("mahrl_replay_bytes")?;
+            assert!(bytes <= MIB, "{bytes} bytes are held");
+            metric("mahrl_replay_evicted_total{table=\"low\"}").filter(|evicted| *evicted > least)
+        })
+    };
+    let first = evicted(100.0);
+    // As much again as it may hold, and half of that.
+    let (before, held) = (resident(), metric("mahrl_replay_size{table=\"low\"}").unwrap());
+    evicted(first + 1.5 * held);
+    let after = resident();
+    assert!(after <= before + 16, "{before} MiB became {after}");
+    let (report, _) = load.check(&cluster);
+    assert!(report.evicted > 0, "{report:?}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn right() -> (Ledger, Found) {
         let number = number.unwrap();
         let places = (place..place + steps).collect();
         place += steps;
-        let session = Session { writer: 3, places, acknowledged: steps, lost: false };
+        let session = Session { writer: 3, places, acknowledged: steps, lost: false, ..Session::default() };
         ledger.sessions.insert(number, session);
         found.low.extend((0..steps).map(|t| ((number, t), 1)));
         found.high.extend((0..steps / C).map(|period| ((number, period), 1)));

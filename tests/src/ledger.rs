@@ -53,6 +53,8 @@ pub struct Session {
     pub places: Vec<u64>,
     /// Steps that were acknowledged.
     pub acknowledged: u64,
+    /// The same before the flush that acknowledged the last of them.
+    pub before: u64,
     /// Its writer was told that it is lost.
     pub lost: bool,
 }
@@ -109,7 +111,8 @@ impl Ledger {
                 _ if line == "ok" => {
                     for number in ours.drain(..) {
                         let session = self.sessions.entry(number).or_default();
-                        if !session.lost {
+                        if !session.lost && session.acknowledged < session.tried() {
+                            session.before = session.acknowledged;
                             session.acknowledged = session.tried();
                         }
                     }
@@ -124,6 +127,14 @@ impl Ledger {
         self.sessions.values().fold((0, 0), |(acknowledged, tried), session| {
             (acknowledged + session.acknowledged, tried + session.tried())
         })
+    }
+
+    /// What is certain of sessions whose shard may have been given up during a flush: the steps under way are gone with it,
+    /// and the writer is told at the session's next step, of which there may be none. So each session's last flush does
+    /// not count.
+    pub fn but_for_last_flushes(mut self) -> Self {
+        self.sessions.values_mut().for_each(|session| session.acknowledged = session.before);
+        self
     }
 
     /// Sessions whose writers were told that they are lost.
@@ -145,5 +156,7 @@ mod tests {
         assert_eq!(ledger.sessions[&2].places, [1, 3]);
         ledger.take(8, "try 4:0\nok\n");
         assert_eq!(ledger.steps(), (4, 6));
+        ledger.take(7, "try 2:2\nok\n");
+        assert_eq!((ledger.steps(), ledger.but_for_last_flushes().steps()), ((6, 7), (1, 7)));
     }
 }

@@ -1,14 +1,14 @@
 //! Losses of critics and actors (Eqs 15, 16, 18, 19). In: `[B, H]` values and targets; out: one loss a head, `[H]`.
 //!
 //! Eqs 15 and 18 print the gradient of the squared error without its factor 2 and with its sign turned (D6); what is
-//! minimised here is the mean squared error itself.
+//! minimised here is the mean squared error itself, or a Poisson likelihood (D29).
 
 use common::config::CriticLoss;
 use tch::Tensor;
 
 use super::{assert_shape, settings::LOG_EPSILON};
 
-/// Mean over the batch of `(y - Q)^2`, or of `Q - y ln(Q + 1e-8)`, a head: `[B, H]` to `[H]`. `weights` `[B]` are the
+/// Mean over the batch of `(y - Q)^2`, or of `Q - y ln(Q + 1e-8)` with targets from 0 on, a head: `[B, H]` to `[H]`. `weights` `[B]` are the
 /// importance weights of rows that were drawn by priority (Schaul et al. 2016, Sec 3.4); `None`: all are 1.
 pub fn critic(form: CriticLoss, y: &Tensor, q: &Tensor, weights: Option<&Tensor>) -> Tensor {
     assert_shape("q", q, &y.size());
@@ -16,7 +16,7 @@ pub fn critic(form: CriticLoss, y: &Tensor, q: &Tensor, weights: Option<&Tensor>
         // Eqs 15, 18
         CriticLoss::Squared => (y - q).square(),
         // D29: the negative log likelihood of a Poisson variable y with mean Q, up to a constant
-        CriticLoss::Poisson => q - y * (q + LOG_EPSILON).log(),
+        CriticLoss::Poisson => q - y.clamp_min(0.0) * (q + LOG_EPSILON).log(),
     };
     let weighted = match weights {
         Some(weights) => {
@@ -80,13 +80,14 @@ mod tests {
 
     #[test]
     fn a_poisson_critic_is_off_by_the_log_likelihood() {
-        let (y, q) = ([3.0_f64, 0.0], [2.0_f64, 0.5]);
+        let (y, q) = ([3.0_f64, -0.1], [2.0_f64, 0.5]);
         let found = critic(
             CriticLoss::Poisson,
             &Tensor::from_slice(&y).view([2, 1]),
             &Tensor::from_slice(&q).view([2, 1]),
             None,
         );
+        // A target below 0 counts as 0.
         let expected = ((2.0 - 3.0 * 2_f64.ln()) + 0.5) / 2.0;
         assert!((found.double_value(&[0]) - expected).abs() < 1e-7, "{found:?}, not {expected}");
     }

@@ -20,7 +20,7 @@ pub struct UpdateMetrics {
 pub struct LevelMetrics {
     /// `[B]` largest |y - Q| over the heads before the step; empty unless the rows were drawn by priority.
     pub td_errors: Vec<f64>,
-    /// `[H]` mean squared error before the step.
+    /// `[H]` the critics' loss (`algorithm.critic_loss`) before the step.
     pub critic_loss: Vec<f64>,
     /// `[H]` mean Q of the batch's actions before the step.
     pub mean_q: Vec<f64>,

@@ -99,10 +99,14 @@ pub struct CellResult {
 }
 
 impl Cell {
-    /// Its folder's name: method, seed, and a digest of all the rest.
+    /// Its folder's name: method, seed, and a digest of all the rest, what a preset stands for included: that may differ
+    /// from build to build.
     pub fn name(&self) -> String {
-        let json = serde_json::to_vec(self).expect("a cell is plain data");
-        let digest: String = Sha256::digest(json).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let mut said = serde_json::to_vec(self).expect("a cell is plain data");
+        if let Ok(Some(config)) = self.method().and_then(|method| Ok(method.config(&self.settings)?)) {
+            said.extend(config.to_toml().bytes());
+        }
+        let digest: String = Sha256::digest(said).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         format!("{}-{digest}-seed-{}", self.method, self.seed)
     }
 

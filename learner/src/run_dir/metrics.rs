@@ -8,7 +8,7 @@ use crate::evaluation::{Estimate, MonteCarloReturns};
 /// low one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LevelMeans {
-    /// `[H]` mean squared error of the critic.
+    /// `[H]` loss of the critic (`algorithm.critic_loss`).
     pub critic_loss: Vec<f64>,
     /// `[H]` minus the mean Q of the actor's own actions, penalties included.
     pub actor_loss: Vec<f64>,

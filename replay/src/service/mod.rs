@@ -313,6 +313,8 @@ fn counted<T>(answer: Result<T, Status>) -> Result<T, Status> {
         Err(Code::InvalidArgument) => "invalid",
         Err(Code::FailedPrecondition) => "precondition",
         Err(Code::ResourceExhausted) => "full",
+        // Of a stream: no whole frame, no message, too long, compressed. Of a single call tonic refuses these before.
+        Err(Code::Internal | Code::OutOfRange | Code::Unimplemented) => "unreadable",
         _ => return answer,
     };
     metrics::REPLAY_REJECTED.increment(1, [reason]);

@@ -77,7 +77,8 @@ pub(super) fn serve(
     let gate = Arc::clone(&inner.gate);
     let closed = async move { gate.closed().await };
     let answers = requests.map(move |request| {
-        let kind = match super::counted(at_once(&inner, &request?)) {
+        let request = super::counted(request)?;
+        let kind = match super::counted(at_once(&inner, &request)) {
             Ok(minibatch) => Kind::Minibatch(minibatch),
             Err(status) => Kind::Refusal(v1::Refusal {
                 code: status.code() as u32,

@@ -51,7 +51,7 @@ catalogue! {
     REPLAY_EVICTED: Counter = "mahrl_replay_evicted_total" ["table"];
     /// batches that came again after a lost acknowledgement, and were not stored again
     REPLAY_DUPLICATES: Counter = "mahrl_replay_duplicates_total" [];
-    /// requests and batches refused, by reason
+    /// requests and batches refused, by reason (`invalid`, `precondition`, `full`, `unreadable`)
     REPLAY_REJECTED: Counter = "mahrl_replay_rejected_total" ["reason"];
     /// writers with an open stream
     REPLAY_WRITERS: Gauge = "mahrl_replay_writers" [];

@@ -144,8 +144,9 @@ fn critic_error(form: CriticLoss, y: f32, q: f32) -> (f32, f32) {
     match form {
         // Eqs 15, 18: (y - Q)^2
         CriticLoss::Squared => ((q - y) * (q - y), 2.0 * (q - y)),
-        // D29: Q - y ln Q
+        // D29: Q - y ln Q, with y from 0; NaN stays NaN
         CriticLoss::Poisson => {
+            let y = if y < 0.0 { 0.0 } else { y };
             let above = q + LOG_EPSILON as f32;
             (q - y * above.ln(), 1.0 - y / above)
         }

@@ -1,6 +1,6 @@
 //! What was learned: rewards and rates over the run, the critics' Q beside the returns they estimate, the updates.
 
-use common::config::{CriticOutput, HighDiscount};
+use common::config::{CriticLoss, CriticOutput, HighDiscount};
 
 use super::{
     super::{
@@ -149,9 +149,13 @@ impl Sources<'_> {
             ]
         };
         let plot = |id, title, unit, scale, series| self.plot(id, title, unit, scale, series);
+        let loss = match self.config.algorithm.critic_loss {
+            CriticLoss::Squared => "mean squared error",
+            CriticLoss::Poisson => "mean of Q - y ln Q",
+        };
         figures(vec![
             Figure::new(
-                plot("critic-loss", "Critic loss", "mean squared error", Scale::Wide, heads("critic_loss")),
+                plot("critic-loss", "Critic loss", loss, Scale::Wide, heads("critic_loss")),
                 "Of each head, before the step.",
             ),
             Figure::new(
