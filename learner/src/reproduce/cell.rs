@@ -103,7 +103,7 @@ impl Cell {
     /// from build to build.
     pub fn name(&self) -> String {
         let mut said = serde_json::to_vec(self).expect("a cell is plain data");
-        if let Ok(Some(config)) = self.method().and_then(|method| Ok(method.config(&self.settings)?)) {
+        if let Ok(Some(config)) = self.method().and_then(|method| method.config(&self.settings)) {
             said.extend(config.to_toml().bytes());
         }
         let digest: String = Sha256::digest(said).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
