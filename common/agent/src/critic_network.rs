@@ -15,9 +15,6 @@ use crate::{encoder::Encoder, layout::Network, weights::NetworkWeights};
 /// Length a critic sees under `critic_action = direction`: that of a typical item (D8).
 const DIRECTION_LENGTH: f32 = 7.0;
 
-/// Where an exponential output goes on along its tangent, so that it cannot overflow (D29).
-const TANGENT: f32 = 8.0;
-
 /// Added to the variance of a normalised layer.
 const NORM_EPSILON: f64 = 1e-5;
 
@@ -191,11 +188,8 @@ impl CriticNetwork {
             CriticOutput::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
             CriticOutput::Linear => x,
             CriticOutput::Exponential => {
-                if x > TANGENT {
-                    TANGENT.exp() * (1.0 + x - TANGENT)
-                } else {
-                    x.exp()
-                }
+                let tangent = CriticOutput::TANGENT;
+                if x > tangent { tangent.exp() * (1.0 + x - tangent) } else { x.exp() }
             }
         }
     }

@@ -16,7 +16,7 @@
 use std::fmt;
 
 use common::{
-    config::{CriticOutput, ModelConfig},
+    config::ModelConfig,
     history::{Kind, N_WINDOWS},
 };
 
@@ -41,8 +41,7 @@ pub const GRUS: [&str; N_WINDOWS] = ["first", "second", "third"];
 pub enum Initial {
     /// Uniform in ± this: PyTorch's default, 1 / sqrt(w) for a GRU, 1 / sqrt(inputs) for a linear layer.
     Uniform(f32),
-    /// All this: the output bias of a ReLU critic, which would start half dead otherwise (D2), and of an exponential one
-    /// (D29).
+    /// All this: the output bias of some critics ([`common::config::CriticOutput::initial_bias`]).
     All(f32),
 }
 
@@ -128,12 +127,7 @@ impl Network {
                 list.uniform(&prefix, "action.weight", &[k, n], n);
                 list.uniform(&prefix, "out.weight", &[1, k], k);
                 list.uniform(&prefix, "out.bias", &[1], k);
-                let given = match model.critic_output {
-                    CriticOutput::Relu => Some(1.0),
-                    CriticOutput::Exponential => Some(-2.0),
-                    CriticOutput::Softplus | CriticOutput::Linear => None,
-                };
-                if let Some(value) = given {
+                if let Some(value) = model.critic_output.initial_bias() {
                     list.0.last_mut().expect("just pushed").initial = Initial::All(value);
                 }
             } else {

@@ -43,6 +43,21 @@ pub enum CriticOutput {
     Linear,
 }
 
+impl CriticOutput {
+    /// Where [`Self::Exponential`] goes on along its tangent, so that it cannot overflow.
+    pub const TANGENT: f32 = 8.0;
+
+    /// Where the output's bias starts, if not at random: a ReLU would start half dead otherwise (D2), an exponential one
+    /// starts with values of the size of a step's reward (D29).
+    pub fn initial_bias(self) -> Option<f32> {
+        match self {
+            Self::Relu => Some(1.0),
+            Self::Exponential => Some(-2.0),
+            Self::Softplus | Self::Linear => None,
+        }
+    }
+}
+
 /// The form in which a critic sees an action or a goal (D8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

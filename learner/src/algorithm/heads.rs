@@ -9,7 +9,7 @@ use tch::Tensor;
 
 use super::{assert_shape, settings::NORM_EPSILON};
 
-pub use super::settings::{DIRECTION_LENGTH, TANGENT};
+pub use super::settings::DIRECTION_LENGTH;
 
 /// Blocks of an actor's heads: weight `[H, n, D]`, bias `[H, n]`.
 pub const N_ACTOR_BLOCKS: usize = 2;
@@ -93,7 +93,8 @@ pub fn value(blocks: &[Tensor], state: &Tensor, action: &Tensor, forms: CriticFo
 
 /// e^x, beyond x = 8 along its tangent, so that it cannot overflow (D29).
 pub fn exponential(x: &Tensor) -> Tensor {
-    x.clamp_max(TANGENT).exp() * ((x - TANGENT).relu() + 1.0)
+    let tangent = f64::from(CriticOutput::TANGENT);
+    x.clamp_max(tangent).exp() * ((x - tangent).relu() + 1.0)
 }
 
 #[cfg(test)]

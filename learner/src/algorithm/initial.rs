@@ -24,12 +24,8 @@ pub fn values(layout: &Layout, output: CriticOutput, streams: &Streams, stream: 
     for (number, block) in layout.blocks.iter().enumerate() {
         let mut rng = streams.at(stream * 1_000 + number as u64, 0);
         let limit = 1.0 / (block.fan_in as f64).sqrt();
-        let given = match output {
-            CriticOutput::Relu => Some(1.0),
-            CriticOutput::Exponential => Some(-2.0),
-            CriticOutput::Softplus | CriticOutput::Linear => None,
-        };
-        let given = given.filter(|_| layout.role == Role::Critic && block.name == "out.bias");
+        let is_output_bias = layout.role == Role::Critic && block.name == "out.bias";
+        let given = output.initial_bias().filter(|_| is_output_bias).map(f64::from);
         for value in &mut values[block.offset..][..block.len()] {
             *value = given.unwrap_or_else(|| limit * (2.0 * rng.random::<f64>() - 1.0));
         }

@@ -8,8 +8,9 @@ use tch::Tensor;
 
 use super::{assert_shape, settings::LOG_EPSILON};
 
-/// Mean over the batch of `(y - Q)^2`, or of `Q - y ln(Q + 1e-8)` with targets from 0 on, a head: `[B, H]` to `[H]`. `weights` `[B]` are the
-/// importance weights of rows that were drawn by priority (Schaul et al. 2016, Sec 3.4); `None`: all are 1.
+/// Mean over the batch of `(y - Q)^2`, or of `Q - y ln(Q + 1e-8)` with targets from 0 on, a head: `[B, H]` to `[H]`.
+/// `weights` `[B]` are the importance weights of rows that were drawn by priority (Schaul et al. 2016, Sec 3.4); `None`:
+/// all are 1.
 pub fn critic(form: CriticLoss, y: &Tensor, q: &Tensor, weights: Option<&Tensor>) -> Tensor {
     assert_shape("q", q, &y.size());
     let losses = match form {

@@ -10,9 +10,6 @@ use common::{
 /// Typical length of an item's embedding, the length critics see with `critic_action = direction` (D8).
 pub const DIRECTION_LENGTH: f64 = 7.0;
 
-/// Where an exponential output goes on along its tangent, so that it cannot overflow (D29).
-pub const TANGENT: f64 = 8.0;
-
 /// Added to values before their logarithm is taken (D29).
 pub const LOG_EPSILON: f64 = 1e-8;
 

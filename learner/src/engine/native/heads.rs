@@ -11,7 +11,7 @@ use super::{
     plan::{Plan, row_stride},
     window::CHUNK,
 };
-use crate::algorithm::settings::{self, DIRECTION_LENGTH, NORM_EPSILON};
+use crate::algorithm::settings::{DIRECTION_LENGTH, NORM_EPSILON};
 
 /// Working memory of a critic's head.
 #[derive(Clone, Debug, Default)]
@@ -120,7 +120,7 @@ pub fn value(
 pub fn output(form: CriticOutput, q: &mut [f32], slope: &mut [f32]) {
     /// Beyond, softplus is the identity, as in PyTorch.
     const LINEAR: f32 = 20.0;
-    const TANGENT: f32 = settings::TANGENT as f32;
+    const TANGENT: f32 = CriticOutput::TANGENT;
     for (q, slope) in q.iter_mut().zip(slope) {
         (*q, *slope) = match form {
             // Eqs 5, 8: q_i = ReLU(w_i v_i + b'_i); NaN stays NaN
