@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # A cluster on this machine, of real processes: redis-server, replay shards, actors, and the learner in front.
 #
-# In: ACTORS, SHARDS, RUN (a name), SETTINGS (a TOML file to start from), PROFILE (release, dev); arguments go to the
-# learner. Out: runs/RUN with logs/, data/ and the learner's files; the learner's exit code. Kill any of the processes
-# meanwhile: those listed in runs/RUN/logs/pids may be killed by hand, and are started again here.
+# In: ACTORS, SHARDS, RUN (a name), RUNS (a folder), SETTINGS (a TOML file to start from), PROFILE (release, dev) or
+# BINARIES (a folder with replay, actor and learner, which are not built then); arguments go to the learner. Out: RUNS/RUN
+# with logs/, data/ and the learner's files; what the learner says, and its exit code. Kill any of the processes meanwhile:
+# those listed in RUNS/RUN/logs/pids (the last of a name) may be killed by hand, and are started again here. Ctrl-C or
+# SIGTERM ends all, the learner first.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly ACTORS=${ACTORS:-4} SHARDS=${SHARDS:-3} RUN=${RUN:-local} PROFILE=${PROFILE:-release}
-readonly DIR=runs/$RUN BIN=${CARGO_TARGET_DIR:-target}/${PROFILE/dev/debug}
+readonly DIR=${RUNS:-runs}/$RUN BIN=${BINARIES:-${CARGO_TARGET_DIR:-target}/${PROFILE/dev/debug}}
 
 say() { printf 'cluster-local: %s\n' "$*" >&2; }
 
@@ -18,9 +20,11 @@ for program in redis-server python3; do
     exit 1
   fi
 done
-say "building replay, actor and learner ($PROFILE)"
-# The whole workspace, as every other target: features do not change, nothing is built twice.
-cargo build --workspace --bins --profile "$PROFILE" ${CARGO_FLAGS:-}
+if [ -z "${BINARIES:-}" ]; then
+  say "building replay, actor and learner ($PROFILE)"
+  # The whole workspace, as every other target: features do not change, nothing is built twice.
+  cargo build --workspace --bins --profile "$PROFILE" ${CARGO_FLAGS:-}
+fi
 
 mkdir -p "$DIR/logs" "$DIR/data"
 : >"$DIR/logs/pids"
@@ -28,8 +32,8 @@ pids=()
 end() {
   trap - EXIT INT TERM
   say 'ending actors, shards and redis'
-  # Watchers first: they would start the others again.
-  for pid in "${pids[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
+  # The watchers, which end what they watch: a second signal would end it at once.
+  for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
   wait || true
 }
 trap end EXIT
@@ -98,10 +102,35 @@ export MAHRL__REPLAY__SHARDS=$SHARDS MAHRL__REPLAY__DATA_DIR=$DIR/data
 for ((k = 0; k < SHARDS; k++)); do keep "replay-$k" "$BIN/replay" --config "$settings" --shard "$k"; done
 for ((k = 0; k < ACTORS; k++)); do keep "actor-$k" "$BIN/actor" --config "$settings" --name "actor-$k"; done
 say "$SHARDS shards, $ACTORS actors; logs and process ids in $DIR/logs"
+
+# learn ARGUMENTS...: the learner once, in a process group of its own; what it adds to its log is shown here. Its exit code.
+learn() {
+  local log=$DIR/logs/learner.log size learner status=0
+  touch "$log"
+  size=$(stat -c %s "$log")
+  set -m
+  "$BIN/learner" train --cluster --config "$settings" --run-dir "$DIR/run" "$@" >>"$log" 2>&1 &
+  learner=$!
+  set +m
+  printf 'learner %s\n' "$learner" >>"$DIR/logs/pids"
+  # It ends with the learner, after its last words.
+  tail -c "+$((size + 1))" -s 0.2 -f --pid="$learner" "$log" &
+  # Once more ends it at once. A signal also ends the wait, not more.
+  local signalled=yes
+  trap 'signalled=yes; kill -TERM "$learner" 2>/dev/null || true' INT TERM
+  while [ -n "$signalled" ]; do
+    signalled='' status=0
+    wait "$learner" || status=$?
+  done
+  wait "$!" || true
+  trap 'exit 130' INT TERM
+  return "$status"
+}
+
 while true; do
   status=0
-  "$BIN/learner" train --cluster --config "$settings" --run-dir "$DIR/run" "$@" || status=$?
-  # Killed by hand, as any other: it goes on from its newest checkpoint.
-  [ "$status" -eq 137 ] || exit "$status"
-  say 'the learner was killed; starting it again'
+  learn "$@" || status=$?
+  # 130: it was asked to end. Otherwise killed by hand, as any other: it goes on from its newest checkpoint.
+  if ((status < 128 || status == 130)); then exit "$status"; fi
+  say "the learner ended with status $status; starting it again"
 done

@@ -2,6 +2,8 @@
 //!
 //! In: arguments, settings, signals; out: a [`Process`] that runs until the run is over.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use common::config::Config;
 use control::{Control, Discovery};
@@ -78,7 +80,8 @@ pub fn run(cli: &Cli) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the services' threads")?;
-    let shutdown = Shutdown::on_signals()?;
+    let grace = Duration::from_secs_f64(config.cluster.grace_seconds);
+    let shutdown = Shutdown::on_signals(grace)?;
     // Answers until the process is gone: whoever drains it asks when it is done.
     let health = cli.health.as_deref().map(|listen| node::health::serve(listen, &security, &Shutdown::new()));
     let health = health.transpose()?;

@@ -37,6 +37,12 @@ pub enum Error {
     /// No more weights will come while rollouts go on: stop the rollouts before the publisher.
     #[error("the weight broadcast ended while the rollouts were running")]
     BroadcastEnded,
+    /// The weights became too old while a step was under way: the process was stopped, or the world took too long.
+    #[error("a step took so long that its weights are {age:?} old, more than actor.max_staleness_seconds")]
+    StalePolicy {
+        /// For how long they may not have been the newest.
+        age: std::time::Duration,
+    },
     /// The run does not want this actor: its settings, its token or its schema are others.
     #[error("the run refused this actor: {reason} ({code:?})")]
     Refused {

@@ -37,6 +37,6 @@ mod test_world;
 pub use counts::Counts;
 pub use error::Error;
 pub use policy::VersionedPolicy;
-pub use rollout::{Origin, Rollout, Share};
-pub use run::{Actors, NewWeights, Progress, RolloutThread};
+pub use rollout::{NewWeights, Origin, Rollout, Share};
+pub use run::{Actors, Progress, RolloutThread};
 pub use times::Times;

@@ -28,6 +28,8 @@ const LOOK_AROUND: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// How long threads may take to end when the run is over.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// Share of the grace in which shards may take what threads hold; the rest is for the way out.
+const HAND_OVER: f64 = 0.8;
 /// Before the next incarnation, after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -205,7 +207,9 @@ impl Process {
     fn end(&self, actors: Actors, ended: &Ended) -> Result<(), Error> {
         let grace = match ended {
             Ended::Finished => FAREWELL,
-            Ended::Stopped | Ended::UsedUp => Duration::from_secs_f64(self.config.cluster.grace_seconds),
+            Ended::Stopped | Ended::UsedUp => {
+                Duration::from_secs_f64(self.config.cluster.grace_seconds).mul_f64(HAND_OVER)
+            }
         };
         let (sender, done) = std::sync::mpsc::channel();
         // On a thread of its own: one that waits for a shard cannot be hurried.
@@ -257,7 +261,7 @@ fn is_passing(error: &Error) -> bool {
     match error {
         Error::Thread { source, .. } => is_passing(source),
         Error::Replay(replay::Error::Invalid { .. }) => false,
-        Error::Replay(_) | Error::BroadcastEnded => true,
+        Error::Replay(_) | Error::BroadcastEnded | Error::StalePolicy { .. } => true,
         _ => false,
     }
 }

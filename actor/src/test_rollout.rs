@@ -1,6 +1,6 @@
 //! Rollouts in the tiny world, for the tests of this crate.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use agent::{Explorer, Policy, Weights};
 use common::{
@@ -49,6 +49,8 @@ pub(crate) struct Case {
     pub(crate) conditioning: GoalConditioning,
     pub(crate) goal_noise: f32,
     pub(crate) share: Share,
+    /// How long the world takes to answer.
+    pub(crate) answers_after: Duration,
 }
 
 pub(crate) const CASE: Case = Case {
@@ -58,11 +60,13 @@ pub(crate) const CASE: Case = Case {
     conditioning: GoalConditioning::Reward,
     goal_noise: 0.1,
     share: Share { actor: 0, n_actors: 1 },
+    answers_after: Duration::ZERO,
 };
 
 /// A rollout of a case, with the weights of version 4.
 pub(crate) fn rollout(case: Case) -> Rollout {
-    let world = TestWorld::new(case.slots, case.length, case.hazard);
+    let mut world = TestWorld::new(case.slots, case.length, case.hazard);
+    world.answers_after = case.answers_after;
     let model = model(case.conditioning);
     let weights = Weights::random(&model, 3);
     let policy = Policy::new(&weights, &model, Arc::clone(world.items())).unwrap();

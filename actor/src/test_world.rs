@@ -1,7 +1,7 @@
 //! A tiny deterministic world for tests: 40 items of 4 dimensions, 24 candidates a session, no user state. The higher an
 //! item's id, the more it is clicked. Also used by the tests of the learner's evaluation.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use common::{
     Feedback, ItemId, ItemTable, RecallSet, SessionId, codec,
@@ -27,6 +27,8 @@ pub(crate) struct TestWorld {
     streams: Streams,
     length: u64,
     hazard: f32,
+    /// How long a step takes.
+    pub(crate) answers_after: Duration,
     sessions: Vec<(SessionId, u64, Ending)>,
     windows: Vec<ItemId>,
     recall: Vec<RecallSet>,
@@ -44,6 +46,7 @@ impl TestWorld {
             streams,
             length: length as u64,
             hazard,
+            answers_after: Duration::ZERO,
             sessions: vec![(0, 0, Ending::None); slots],
             windows: vec![ItemId::PADDING; slots * N_WINDOWS * WINDOW],
             recall: vec![RecallSet::new(Vec::new()); slots],
@@ -97,6 +100,7 @@ impl Environment for TestWorld {
     }
 
     fn step(&mut self, actions: &[ItemId], outcomes: &mut [Outcome]) -> Result<(), Error> {
+        std::thread::sleep(self.answers_after);
         if actions.len() != self.n_slots() {
             return Err(Error::Length { found: actions.len(), expected: self.n_slots() });
         }

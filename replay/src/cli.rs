@@ -15,8 +15,10 @@ use node::{Limits, Security, Server, Shutdown, metrics};
 
 use crate::{Level, Recovery, Settings, ShardServer, journal::deal};
 
-/// Part of the grace that streams have to end; the rest is for the snapshot.
+/// Longest time that streams have to end, and a quarter of the grace at most.
 const STREAMS: Duration = Duration::from_secs(2);
+/// Share of the grace by which the snapshot is to be written; the rest is for the way out.
+const SNAPSHOT: f64 = 0.8;
 /// Between two looks at the figures for operators.
 const REPORT: Duration = Duration::from_secs(1);
 
@@ -114,11 +116,16 @@ pub fn run(cli: &Cli) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the service's threads")?;
-    let shutdown = Shutdown::on_signals()?;
+    let shutdown = Shutdown::on_signals(grace(&config))?;
     let served = runtime.block_on(serve(cli.shard, &config, &security, shutdown));
     // What a stuck disk holds must not hold the process.
-    runtime.shutdown_timeout(STREAMS);
+    runtime.shutdown_timeout(grace(&config).mul_f64(1.0 - SNAPSHOT) / 2);
     served
+}
+
+/// From a signal to the end of the process.
+fn grace(config: &Config) -> Duration {
+    Duration::from_secs_f64(config.cluster.grace_seconds)
 }
 
 async fn serve(shard: usize, config: &Config, security: &Security, shutdown: Shutdown) -> Result<()> {
@@ -157,7 +164,7 @@ async fn attend(
     let entry = ShardEntry { uid: server_of_shard.uid(), address: address(&server, config) };
     let health = server.health();
     let routes = server_of_shard.routes();
-    let mut serving = tokio::spawn(server.serve(routes, shutdown.clone(), STREAMS));
+    let mut serving = tokio::spawn(server.serve(routes, shutdown.clone(), STREAMS.min(grace(config) / 4)));
     health.set_ready(true);
     let lease = Duration::from_secs_f64(config.cluster.lease_seconds);
     let registration = control.register_shard(entry, lease);
@@ -168,22 +175,23 @@ async fn attend(
         damage = server_of_shard.keep_house() => return Err(damage.into()),
         () = report(&server_of_shard, config) => None,
     };
+    let begun = Instant::now();
     health.set_ready(false);
-    registration.deregister().await;
+    // Redis may be away: the entry runs out by itself.
+    let _late = tokio::time::timeout(STREAMS.min(grace(config) / 4), registration.deregister()).await;
     server_of_shard.stop();
     let ended = match ended {
         Some(ended) => ended,
         None => serving.await,
     };
-    finish(server_of_shard, config).await;
+    finish(server_of_shard, grace(config).mul_f64(SNAPSHOT).saturating_sub(begun.elapsed())).await;
     ended.context("the server's task failed")?.context("the server failed")
 }
 
-/// A snapshot within the grace, so that the next start is quick; without it the journal says the same.
-async fn finish(shard: ShardServer, config: &Config) {
-    let grace = Duration::from_secs_f64(config.cluster.grace_seconds).saturating_sub(STREAMS);
+/// A snapshot within the time that is left, so that the next start is quick; without it the journal says the same.
+async fn finish(shard: ShardServer, left: Duration) {
     let written = tokio::task::spawn_blocking(move || shard.snapshot());
-    match tokio::time::timeout(grace, written).await {
+    match tokio::time::timeout(left, written).await {
         Ok(Ok(Ok(()))) => {}
         Ok(Ok(Err(error))) => tracing::warn!(%error, "no snapshot was written; the journal has everything"),
         Ok(Err(error)) => tracing::error!(%error, "the snapshot failed"),

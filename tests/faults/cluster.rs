@@ -19,6 +19,8 @@ use system_tests::{
 
 /// Longest time until training goes on after the last restart.
 const RESUME: Duration = Duration::from_secs(30);
+/// What a busy machine may take from the end of a process until its parent hears of it.
+const LATE: Duration = Duration::from_millis(500);
 /// Environment steps and updates that count as training going on.
 const GOES_ON: (f64, f64) = (50.0, 5.0);
 
@@ -328,7 +330,7 @@ fn sigterm_ends_every_role_in_time_and_the_run_goes_on_where_it_was() {
     }
     let mut cluster = started(1, 1, 1);
     let before = goes_on(&cluster, 0, None, "training begins");
-    let grace = Duration::from_secs_f64(cluster.config.cluster.grace_seconds) + Duration::from_secs(5);
+    let grace = Duration::from_secs_f64(cluster.config.cluster.grace_seconds);
     let Cluster { actors, learners, shards, .. } = &mut cluster;
     for process in actors.iter_mut().chain(learners).chain(shards) {
         process.signal(Signal::TERM);
@@ -348,4 +350,29 @@ fn sigterm_ends_every_role_in_time_and_the_run_goes_on_where_it_was() {
     cluster.actors[0].start();
     let after = goes_on(&cluster, 0, Some(&before), "training goes on");
     assert!(after.updates >= saved as f64);
+}
+
+#[test]
+fn sigterm_ends_every_role_in_time_when_nobody_else_answers() {
+    if !redis::is_installed() {
+        return;
+    }
+    let mut cluster = started_with((2, 1, 1), |config| config.cluster.grace_seconds = 4.0);
+    goes_on(&cluster, 0, None, "training begins");
+    cluster.redis.as_mut().unwrap().process.signal(Signal::STOP);
+    cluster.shards[1].signal(Signal::STOP);
+    // Rollouts wait for the shard, minibatches come from the other one.
+    sleep(Duration::from_secs(1));
+    let grace = Duration::from_secs_f64(cluster.config.cluster.grace_seconds);
+    let Cluster { actors, learners, shards, .. } = &mut cluster;
+    let begun = Instant::now();
+    let mut all = [&mut actors[0], &mut learners[0], &mut shards[0]];
+    all.iter_mut().for_each(|process| process.signal(Signal::TERM));
+    for process in all {
+        let status = process.wait_for_end(grace.saturating_sub(begun.elapsed()) + LATE);
+        let took = begun.elapsed();
+        let _ = writeln!(std::io::stderr(), "{} ended by {status} within {took:?}", process.name());
+        assert!(took <= grace + LATE, "{} took {took:?}\n{}", process.name(), process.log_since_start());
+    }
+    assert!(checkpoint(&cluster).is_some(), "the learner leaves a checkpoint");
 }

@@ -1,6 +1,9 @@
 //! Behind the last step: a run that is over is served on; everybody may be restarted and is ready again; made longer, it goes on.
 
-use std::{process::Command, time::Duration};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use rustix::process::Signal;
 use system_tests::{
@@ -111,4 +114,30 @@ fn everybody_waits_for_redis_that_is_started_last() {
     wait_until("training begins", START, cluster.folder(), || {
         cluster.metric("learner-0", "mahrl_learner_step").filter(|updates| *updates > 0.0)
     });
+}
+
+#[test]
+fn a_learner_in_the_middle_of_a_long_evaluation_is_cut_off_in_time() {
+    const GRACE: f64 = 2.0;
+    let mut cluster = Cluster::new(1, false, |config| {
+        // Minutes.
+        (config.train.evaluate_every, config.train.evaluation_sessions) = (400, 3_000_000);
+        config.cluster.grace_seconds = GRACE;
+    });
+    cluster.add_actor(&[]);
+    cluster.add_learner();
+    cluster.shards[0].start();
+    cluster.learners[0].start();
+    cluster.actors[0].start();
+    wait_until("the evaluation begins", START, cluster.folder(), || {
+        cluster.metric("actor-0", "mahrl_actor_steps_total").filter(|steps| *steps > 400.0)
+    });
+    std::thread::sleep(Duration::from_secs(1));
+    let begun = Instant::now();
+    cluster.learners[0].signal(Signal::TERM);
+    let status = cluster.learners[0].wait_for_end(OVER);
+    let (took, said) = (begun.elapsed().as_secs_f64(), cluster.learners[0].log());
+    assert!(took < GRACE + 0.5, "{took} s\n{said}");
+    assert_eq!(status.code(), Some(130), "{said}");
+    assert!(said.contains("the time for the end is over"), "{said}");
 }

@@ -12,11 +12,13 @@ mod disk;
 mod finish;
 mod hostile;
 mod load;
+mod local;
 mod replay;
 mod scale;
 mod secure;
 mod table;
 mod upgrade;
+mod weights;
 
 /// Not a test of its own: the process of a writer that others kill.
 #[test]

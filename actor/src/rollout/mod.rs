@@ -7,6 +7,9 @@
 
 #[cfg(test)]
 mod allocations;
+mod following;
+#[cfg(test)]
+mod following_tests;
 mod saved;
 #[cfg(test)]
 mod tests;
@@ -26,6 +29,9 @@ use serde::{Deserialize, Serialize};
 use sim::{Environment, Outcome};
 
 use crate::{Counts, Error, Times, VersionedPolicy, sessions::SessionNumbers, times::Lap};
+use following::Following;
+
+pub use following::NewWeights;
 
 /// Where a session is in its periods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +67,7 @@ pub struct Origin {
 pub struct Rollout {
     world: Box<dyn Environment>,
     policy: Arc<VersionedPolicy>,
+    following: Option<Following>,
     explorer: Explorer,
     chooser: Chooser,
     layout: PeriodLayout,
@@ -77,13 +84,15 @@ pub struct Rollout {
     positions: Vec<Position>,
     /// `[E, M, n]` goals of the period that each slot is in.
     goals: Vec<f32>,
+    /// A step is under way: a choice of it was void.
+    under_way: bool,
     buffers: Buffers,
 }
 
 /// Working memory; nothing in it outlives a step.
 struct Buffers {
     scratch: Scratch,
-    /// Slots whose period begins.
+    /// Slots whose period is to be opened in this step.
     starting: Vec<usize>,
     period: PeriodStart,
     /// `[E]`.
@@ -141,6 +150,8 @@ impl Rollout {
             pace: share.n_actors,
             steps: 0,
             times: Times::default(),
+            under_way: false,
+            following: None,
             world,
             policy,
             explorer,
@@ -154,7 +165,7 @@ impl Rollout {
     /// Begins anew: the share's first sessions from `origin` on in all slots.
     pub fn begin_at(&mut self, origin: Origin) {
         self.sessions = SessionNumbers::new(origin.first_session, self.share.actor, self.share.n_actors);
-        (self.steps_before, self.steps) = (origin.steps, 0);
+        (self.steps_before, self.steps, self.under_way) = (origin.steps, 0, false);
         self.pace = if origin.pace == 0 { self.share.n_actors } else { origin.pace };
         for slot in 0..self.n_slots() {
             self.positions[slot] = Position::default();
@@ -193,28 +204,42 @@ impl Rollout {
     }
 
     /// One step of all E sessions. A session that the sink lost ([`replay::Error::SessionLost`]) is given up: another
-    /// one begins in its slot, and its step counts for nothing.
+    /// one begins in its slot, and its step counts for nothing. There are no steps where the weights became too old for
+    /// a choice ([`NewWeights`]): the next call goes on from there.
     ///
     /// # Errors
-    /// What the world or the sink refuse. The rollout cannot go on then, but from a saved state.
+    /// What the world or the sink refuse, [`Error::StalePolicy`]. The rollout cannot go on then, but from a saved state.
     pub fn step(&mut self, sink: &mut dyn TransitionSink) -> Result<Counts, Error> {
         let (mut lap, waited) = (Lap::start(), sink.waited());
         self.read_addresses();
-        let Buffers { starting, .. } = &mut self.buffers;
-        starting.clear();
-        starting.extend((0..self.positions.len()).filter(|&slot| self.positions[slot].step == 0));
-        self.set_goals();
-        self.times.forward += lap.read();
-        self.begin_periods(sink)?;
-        while !self.buffers.lost.is_empty() {
-            self.begin_instead_of_lost();
-            self.set_goals();
-            self.begin_periods(sink)?;
+        if !self.under_way {
+            let Buffers { starting, .. } = &mut self.buffers;
+            starting.clear();
+            starting.extend((0..self.positions.len()).filter(|&slot| self.positions[slot].step == 0));
         }
-        let mut write = lap.read();
+        self.under_way = true;
+        let mut write = Duration::ZERO;
+        while !self.buffers.starting.is_empty() {
+            self.set_goals();
+            if self.is_void() {
+                return Ok(Counts::default());
+            }
+            self.times.forward += lap.read();
+            self.begin_periods(sink)?;
+            self.begin_instead_of_lost();
+            write += lap.read();
+            // The sink may have waited for long.
+            self.take_newest()?;
+        }
         let noise = self.choose()?;
+        if self.is_void() {
+            self.add_write(write, sink.waited() - waited);
+            return Ok(Counts::default());
+        }
+        self.under_way = false;
         self.times.forward += lap.read();
         self.world.step(&self.buffers.items, &mut self.buffers.outcomes)?;
+        self.check_answers()?;
         self.times.environment += lap.read();
         let mut counts = Counts::of_noise(noise);
         for slot in 0..self.world.n_slots() {
@@ -288,9 +313,6 @@ impl Rollout {
     /// Sets the goals of the starting sessions, those at p = 0 (Algorithm 1, lines 7-9).
     fn set_goals(&mut self) {
         let Buffers { scratch, starting, period, addresses, .. } = &mut self.buffers;
-        if starting.is_empty() {
-            return;
-        }
         let sessions = Sessions { windows: self.world.windows(), selected: Some(starting) };
         // Eq 4
         self.policy.policy.goals(sessions, scratch, &mut self.goals);

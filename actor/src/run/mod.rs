@@ -22,33 +22,10 @@ use std::{
 use common::PolicyVersion;
 use replay::TransitionSink;
 
-use crate::{
-    Counts, Error, Rollout, Times, VersionedPolicy,
-    weights::{Feed, Freshness},
-};
+use crate::{Counts, Error, NewWeights, Rollout, Times};
 
 /// How long a thread that pauses sleeps before it looks again.
 const PAUSE: Duration = Duration::from_millis(20);
-
-/// Where newer weights come from.
-#[derive(Clone, Debug)]
-pub struct NewWeights {
-    /// The newest version.
-    pub feed: Feed<VersionedPolicy>,
-    /// Threads pause while the weights have not been known to be the newest for longer than this.
-    pub max_staleness: Option<(Freshness, Duration)>,
-}
-
-impl NewWeights {
-    /// Of a learner in the same process, which is never out of reach.
-    pub fn local(feed: Feed<VersionedPolicy>) -> Self {
-        Self { feed, max_staleness: None }
-    }
-
-    fn too_old(&self) -> bool {
-        self.max_staleness.as_ref().is_some_and(|(freshness, most)| freshness.age() > *most)
-    }
-}
 
 /// A rollout and where its transitions go: the work of one thread.
 pub struct RolloutThread {
@@ -204,14 +181,19 @@ fn guarded(
 fn run(
     thread: usize,
     mut part: RolloutThread,
-    mut weights: Option<NewWeights>,
+    weights: Option<NewWeights>,
     shared: &Shared,
 ) -> Result<RolloutThread, Error> {
     let RolloutThread { rollout, sink } = &mut part;
+    if let Some(weights) = weights {
+        rollout.follow(weights);
+    }
     let n_slots = rollout.n_slots() as u64;
     let stopped = || shared.stop.load(Relaxed);
     while !stopped() {
-        if weights.as_ref().is_some_and(NewWeights::too_old) {
+        rollout.take_newest()?;
+        shared.versions[thread].store(rollout.policy().version, Relaxed);
+        if rollout.is_too_old() {
             // What is done should not wait for the learner too.
             sink.submit()?;
             std::thread::sleep(PAUSE);
@@ -223,10 +205,6 @@ fn run(
                 Err(error) if stopped() => Ok(cut_short(thread, part, &error)),
                 flushed => Ok(flushed.map(|()| part)?),
             };
-        }
-        if let Some(weights) = &mut weights {
-            take_newest(&mut weights.feed, rollout)?;
-            shared.versions[thread].store(rollout.policy().version, Relaxed);
         }
         let before = rollout.times();
         let counts = match rollout.step(&mut **sink) {
@@ -249,18 +227,6 @@ fn cut_short(thread: usize, mut part: RolloutThread, error: &replay::Error) -> R
     tracing::info!(thread, %error, "stopped while handing over transitions");
     part.sink.discard();
     part
-}
-
-/// Changes to the newest weights if there are newer ones.
-fn take_newest(feed: &mut Feed<VersionedPolicy>, rollout: &mut Rollout) -> Result<(), Error> {
-    if !feed.has_changed().map_err(|_| Error::BroadcastEnded)? {
-        return Ok(());
-    }
-    let newest = feed.borrow_and_update().clone();
-    match newest {
-        Some(newest) if newest.version > rollout.policy().version => rollout.set_policy(newest),
-        _ => Ok(()),
-    }
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

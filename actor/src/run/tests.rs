@@ -11,8 +11,9 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::{
-    Share,
+    Share, VersionedPolicy,
     test_rollout::{CASE, Case, model, rollout},
+    weights::{Freshness, Known},
 };
 
 /// No wait of these tests is longer.
@@ -187,7 +188,8 @@ fn threads_pause_while_their_weights_may_be_too_old_and_go_on_when_they_are_fres
     wait_until("a pause", || actors.progress().paused > Duration::from_millis(100));
     assert_eq!(actors.progress().counts.steps, 0);
     wait_until("a step with fresh weights", || {
-        freshness.renew();
+        let now = Instant::now();
+        freshness.renew(Known { version: 4, newest_at: now, published_at: now });
         actors.progress().counts.steps > 0
     });
     actors.stop();

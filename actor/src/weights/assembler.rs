@@ -113,7 +113,6 @@ mod tests {
 
     fn frames(version: u64, data: &'static [u8], size: usize) -> Vec<WeightsFrame> {
         let frame = |(k, part): (usize, &'static [u8])| WeightsFrame {
-            run: None,
             version,
             learner_step: 10 * version,
             total_bytes: data.len() as u64,
@@ -121,7 +120,7 @@ mod tests {
             data: part.into(),
             crc32c: crc32c::crc32c(data),
             fence: 3,
-            finished: false,
+            ..WeightsFrame::default()
         };
         data.chunks(size).enumerate().map(frame).collect()
     }

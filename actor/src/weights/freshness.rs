@@ -1,40 +1,60 @@
-//! How long ago the weights in use were last known to be the newest.
+//! Up to when a version of the weights is known to have been the newest.
 //!
-//! In: the subscription's news; out: an age, which rollout threads compare with `actor.max_staleness_seconds` before every
-//! step. A learner that is silent, unreachable or ahead lets the age grow. Shared by all threads of an actor.
+//! In: what the subscription hears, on this machine's clock; out: instants, which rollout threads compare with
+//! `actor.max_staleness_seconds` around every choice. A learner that is silent, unreachable or ahead lets the age grow, and
+//! so does a process that was stopped: what had been on its way meanwhile counts from when it was sent. Shared by all
+//! threads of an actor; a lock is held for a copy only.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-/// See the module. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Freshness {
-    started: Instant,
-    /// Milliseconds from the start to when the weights were last known to be the newest.
-    last: Arc<AtomicU64>,
+use common::PolicyVersion;
+
+/// What is known of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its number.
+    pub version: PolicyVersion,
+    /// It was the newest then, and perhaps is no more. Never later than it was in truth.
+    pub newest_at: Instant,
+    /// When it was published; never later than in truth.
+    pub published_at: Instant,
 }
 
+/// See the module. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Freshness(Arc<Mutex<Known>>);
+
 impl Default for Freshness {
-    /// Fresh now.
+    /// Version 0, fresh now.
     fn default() -> Self {
-        Self { started: Instant::now(), last: Arc::default() }
+        let now = Instant::now();
+        Self(Arc::new(Mutex::new(Known { version: 0, newest_at: now, published_at: now })))
     }
 }
 
 impl Freshness {
-    /// The weights are the newest now.
-    pub fn renew(&self) {
-        // Relaxed: it guards no other memory.
-        self.last.store(self.started.elapsed().as_millis() as u64, Relaxed);
+    /// Takes note of the newest version.
+    pub fn renew(&self, known: Known) {
+        let mut last = self.lock();
+        let newest_at = known.newest_at.max(last.newest_at);
+        *last = Known { newest_at, ..known };
     }
 
-    /// Since when they may not be.
+    /// What is known of a version, if no other is the newest.
+    pub fn of(&self, version: PolicyVersion) -> Option<Known> {
+        Some(*self.lock()).filter(|known| known.version == version)
+    }
+
+    /// For how long the newest version here may not have been the newest.
     pub fn age(&self) -> Duration {
-        self.started.elapsed().saturating_sub(Duration::from_millis(self.last.load(Relaxed)))
+        self.lock().newest_at.elapsed()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // Held for a copy only, in which nothing can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,7 +9,7 @@ mod subscription;
 use common::PolicyVersion;
 
 pub use assembler::{Assembler, Frame, Version};
-pub use freshness::Freshness;
+pub use freshness::{Freshness, Known};
 pub use leaders::connections;
 pub use subscription::{Feed, Learner, Subscription};
 

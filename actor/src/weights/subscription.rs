@@ -8,13 +8,13 @@ use std::{fmt::Display, sync::Arc, time::Duration};
 
 use common::config::WeightsForm;
 use node::{Connection, metrics};
-use proto::v1::{RunHeader, SubscribeRequest, WeightsFormat, weights_client::WeightsClient};
+use proto::v1::{RunHeader, SubscribeRequest, WeightsFormat, WeightsFrame, weights_client::WeightsClient};
 use tokio::{
     sync::watch,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
-use super::{Assembler, Error, Frame, Freshness, Version};
+use super::{Assembler, Error, Frame, Freshness, Known, Version};
 
 /// The newest version, `None` before the first. Cheap to clone: one for each rollout thread.
 pub type Feed<P> = watch::Receiver<Option<Arc<P>>>;
@@ -23,7 +23,9 @@ pub type Feed<P> = watch::Receiver<Option<Arc<P>>>;
 const SILENCE: Duration = Duration::from_secs(5);
 /// Between two tries to subscribe.
 const PAUSE: Duration = Duration::from_millis(200);
-
+/// Time after which the weights are subscribed anew: how fresh they are is reckoned by the learner's clock from the
+/// beginning of the stream, and two clocks drift apart.
+const STREAM: Duration = Duration::from_secs(3600);
 /// Failures between two lines of the log, about ten seconds.
 const FAILURES_A_LINE: u32 = 50;
 
@@ -127,6 +129,7 @@ async fn keep<P, E: Display>(
             let ended = tokio::select! {
                 ended = reader.read(now) => Some(ended),
                 Ok(()) = connection.changed() => None,
+                () = sleep(STREAM) => None,
             };
             match ended {
                 Some(Ok(true)) => return Ok(()),
@@ -193,6 +196,7 @@ impl<P, E: Display, D: Fn(Version) -> Result<P, E>> Reader<P, D> {
         self.request.have_version = self.assembler.newest();
         self.assembler.begin_stream();
         let mut client = WeightsClient::new(connection);
+        let asked = Instant::now();
         let answer = timeout(SILENCE, client.subscribe(self.request.clone())).await.map_err(|_| silent())?;
         let mut frames = answer.map_err(stream_error)?.into_inner();
         while let Some(frame) =
@@ -203,21 +207,31 @@ impl<P, E: Display, D: Fn(Version) -> Result<P, E>> Reader<P, D> {
                 Frame::Alive { finished: true, .. } => return Ok(true),
                 Frame::Alive { newest, .. } => {
                     if newest == self.assembler.newest() {
-                        self.freshness.renew();
+                        self.freshness.renew(known(&frame, asked));
                     }
                 }
                 Frame::Whole(whole) => {
                     let (version, learner_step) = (whole.version, whole.learner_step);
                     let policy = (self.decode)(whole)
                         .map_err(|e| Error::Decode { version, problem: e.to_string() })?;
+                    // First: whoever takes the policy finds out how old it is.
+                    self.freshness.renew(known(&frame, asked));
                     self.newest.send_replace(Some(Arc::new(policy)));
-                    self.freshness.renew();
                     tracing::debug!(version, learner_step, "weights applied");
                 }
             }
         }
         Ok(false)
     }
+}
+
+/// What a frame says of its version, in a stream that was asked for then: the request cannot have come before.
+fn known(frame: &WeightsFrame, asked: Instant) -> Known {
+    let now = Instant::now();
+    let newest_at = asked.checked_add(Duration::from_millis(frame.newest_at_ms)).unwrap_or(now).min(now);
+    let before = Duration::from_millis(frame.published_before_ms);
+    let published_at = newest_at.checked_sub(before).unwrap_or(newest_at);
+    Known { version: frame.version, newest_at: newest_at.into_std(), published_at: published_at.into_std() }
 }
 
 /// No word of the learner, not even a sign of life.

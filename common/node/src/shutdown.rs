@@ -1,15 +1,17 @@
 //! SIGTERM and SIGINT: the one place where a process learns that it shall end.
 //!
 //! In: signals, or [`Shutdown::begin`]; out: [`Shutdown`], waited for by tasks and asked by threads. A second signal ends
-//! the process at once with exit code 130. SIGUSR1 is the wish to end before the order: the process does all that it does
-//! at its end, then waits for the signal that lets it go ([`Shutdown::released`]); Kubernetes' preStop is made of it.
+//! the process at once with exit code 130, and so does the end of its grace, whatever holds it. SIGUSR1 is the wish to end
+//! before the order: the process does all that it does at its end, then waits for the signal that lets it go
+//! ([`Shutdown::released`]); Kubernetes' preStop is made of it.
 //! Owner: any; cheap to clone. Invariant: once begun it stays begun.
 
-use std::{sync::Arc, thread};
+use std::{sync::Arc, thread, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
+    time::{Instant, sleep_until},
 };
 
 use crate::Error;
@@ -38,11 +40,12 @@ impl Shutdown {
         Self::default()
     }
 
-    /// One that SIGTERM or SIGINT begins. They have a thread of their own, so that a busy runtime cannot delay them.
-    pub fn on_signals() -> Result<Self, Error> {
+    /// One that SIGTERM or SIGINT begins; the process ends within `grace` of them, whatever holds it. They have a thread of
+    /// their own, so that a busy runtime cannot delay them.
+    pub fn on_signals(grace: Duration) -> Result<Self, Error> {
         let failed = |source| Error::Start { what: "the signal handlers", source };
         let shutdown = Self::new();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let (mut term, mut int, mut drain) = {
             // Handlers stand before this returns: no signal behind it takes the default way.
             let _runtime = runtime.enter();
@@ -56,10 +59,14 @@ impl Shutdown {
         let begun = shutdown.clone();
         let waits = move || {
             runtime.block_on(async {
+                // Of the process, once a signal has come.
+                let mut end = None;
                 loop {
+                    let end_comes = sleep_until(end.unwrap_or_else(Instant::now));
                     let name = tokio::select! {
                         _ = term.recv() => "SIGTERM",
                         _ = int.recv() => "SIGINT",
+                        () = end_comes, if end.is_some() => "none: cluster.grace_seconds are over",
                         _ = drain.recv() => {
                             begun.drain();
                             continue;
@@ -71,6 +78,7 @@ impl Shutdown {
                     }
                     tracing::info!(signal = name, "ending; once more ends at once");
                     begun.begin();
+                    end = Some(Instant::now() + grace);
                 }
             });
         };
@@ -129,7 +137,7 @@ mod tests {
         assert!(shutdown.is_begun());
         let released = shutdown.released();
         tokio::pin!(released);
-        assert!(tokio::time::timeout(std::time::Duration::from_millis(20), &mut released).await.is_err());
+        assert!(tokio::time::timeout(Duration::from_millis(20), &mut released).await.is_err());
         shutdown.begin();
         shutdown.drain();
         released.await;

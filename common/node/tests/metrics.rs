@@ -35,6 +35,7 @@ fn a_scraper_reads_what_was_recorded_with_its_description() {
     metrics::REPLAY_INSERTED.with(["low"]).increment(4);
     metrics::REPLAY_SIZE.set(12.0, ["high"]);
     metrics::REPLAY_SYNC_SECONDS.record(0.002, []);
+    metrics::LEARNER_SAMPLED_AGE_VERSIONS.record_many(3.0, 5, []);
     let (head, text) = ask(address, "GET /metrics");
     assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/plain; version=0.0.4"), "{head}");
     for line in [
@@ -46,6 +47,9 @@ fn a_scraper_reads_what_was_recorded_with_its_description() {
         "mahrl_replay_sync_seconds_bucket{le=\"0.001\"} 0",
         "mahrl_replay_sync_seconds_bucket{le=\"0.003\"} 1",
         "mahrl_replay_sync_seconds_count 1",
+        "mahrl_learner_sampled_age_versions_bucket{le=\"2\"} 0",
+        "mahrl_learner_sampled_age_versions_bucket{le=\"3\"} 5",
+        "mahrl_learner_sampled_age_versions_sum 15",
         "mahrl_connections{listener=\"metrics\"} 1",
     ] {
         assert!(text.lines().any(|found| found == line), "no `{line}` in\n{text}");
@@ -96,7 +100,8 @@ fn names_are_unique_and_say_kind_and_unit() {
         let name = metric.name;
         assert!(name.starts_with("mahrl_") && name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase()));
         assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
-        assert!(metric.kind != Kind::Histogram || name.ends_with("_seconds"), "{name} needs buckets");
+        let has_buckets = name.ends_with("_seconds") || name.ends_with("_versions");
+        assert!(metric.kind != Kind::Histogram || has_buckets, "{name} needs buckets");
         assert!(!metric.help.is_empty() && !metric.help.ends_with('.'), "{name}");
     }
 }

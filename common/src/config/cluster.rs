@@ -49,7 +49,7 @@ pub struct ClusterConfig {
     pub token_file: String,
     /// Seconds without a word from its holder after which a lease is free.
     pub lease_seconds: f64,
-    /// Seconds that a process may take from SIGTERM to its end.
+    /// Seconds from SIGTERM to the end of a process, at most.
     pub grace_seconds: f64,
     /// Certificates.
     pub tls: TlsConfig,

@@ -191,7 +191,7 @@ pub struct ActorConfig {
     pub sessions: usize,
     /// Cluster: form of the weights on the wire.
     pub weights: WeightsForm,
-    /// Cluster: seconds since an actor's weights were last known to be the newest, beyond which it pauses.
+    /// Cluster: seconds since an actor's weights were last known to be the newest, beyond which nothing is chosen by them.
     pub max_staleness_seconds: f64,
 }
 

@@ -69,7 +69,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     if !config.cluster.metrics_listen.is_empty() {
         metrics::serve(&config.cluster.metrics_listen, "evaluator")?;
     }
-    let shutdown = Shutdown::on_signals()?;
+    let shutdown = Shutdown::on_signals(Duration::from_secs_f64(config.cluster.grace_seconds))?;
     let health = args.health.as_deref().map(|listen| node::health::serve(listen, &security, &shutdown));
     let health = health.transpose()?;
     let runtime = crate::train::runtime()?;

@@ -1,6 +1,9 @@
 //! `learner [train]`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use common::config::Config;
@@ -135,7 +138,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         (config, world, run_dir, lock)
     };
     say(&introduction(&config, &run_dir, args.resume));
-    let interrupt = interrupt();
+    let interrupt = interrupt(None);
     let finished = train::run(&config, &world, &run_dir, args.resume, &interrupt)?;
     let go_on = format!("learner --run-dir {} --resume", run_dir.path().display());
     conclude(args, (&config, &run_dir), finished, &interrupt, &go_on)
@@ -153,7 +156,7 @@ fn lead(args: &Args, config: &Config) -> Result<Outcome> {
         node::health::serve(listen, &security, &node::Shutdown::new())
     });
     let path = args.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(&config.cluster.run));
-    let interrupt = interrupt();
+    let interrupt = interrupt(Some(Duration::from_secs_f64(config.cluster.grace_seconds)));
     let ended = train::run_cluster(config, &world, &path, &interrupt, probes.transpose()?)?;
     let train::Ended { run_dir, finished } = ended;
     let Some(run_dir) = run_dir else { return Ok(Outcome::Interrupted) };
@@ -171,8 +174,8 @@ fn lead(args: &Args, config: &Config) -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn interrupt() -> Interrupt {
-    Interrupt::on_ctrl_c(|| say("\nending with a checkpoint; once more ends at once, without"))
+fn interrupt(grace: Option<Duration>) -> Interrupt {
+    Interrupt::within(grace, || say("\nending with a checkpoint; once more ends at once, without"))
 }
 
 /// The table and the report of a run that has ended.

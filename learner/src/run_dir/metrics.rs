@@ -49,6 +49,10 @@ pub struct TrainRecord {
     pub internal_reward: Option<f64>,
     /// Mean over the minibatches of the broadcasts between the choice of the goals and the update.
     pub staleness: Option<f64>,
+    /// Median of the same over the rows of the minibatches.
+    pub staleness_p50: Option<f64>,
+    /// 99th percentile of the same.
+    pub staleness_p99: Option<f64>,
     /// The high level, if it was updated.
     pub high: Option<LevelMeans>,
     /// The low level, if it was updated.

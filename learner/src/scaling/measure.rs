@@ -14,7 +14,7 @@ use crate::{
     evaluation::Estimate,
     run_dir::{
         RunDir,
-        metrics::{Record, TimingRecord},
+        metrics::{Record, TimingRecord, TrainRecord},
         read_lines,
     },
 };
@@ -53,6 +53,9 @@ pub struct RunFigures {
     pub samples_per_insert: Option<f64>,
     /// Versions of the weights between the choice of the goals and the update, mean over the updates.
     pub staleness: Option<f64>,
+    /// 99th percentile of the same over the rows of a record, mean over the updates.
+    #[serde(default)]
+    pub staleness_p99: Option<f64>,
     /// In the order of the steps.
     pub evaluations: Vec<Evaluated>,
     /// Share of the learner's time in updates.
@@ -117,7 +120,8 @@ impl RunFigures {
                 Batch::Rows(rows) => Some(ratio * rows as f64),
                 Batch::Share(_) => None,
             },
-            staleness: staleness(records),
+            staleness: over_updates(records, |record| record.staleness),
+            staleness_p99: over_updates(records, |record| record.staleness_p99),
             evaluations: evaluations.collect(),
             update_share: clock.share(|t| t.update_share),
             sample_share: clock.share(|t| t.sample_share),
@@ -144,15 +148,15 @@ impl RunFigures {
     }
 }
 
-/// Mean staleness, every record weighing as much as the updates since the one before.
-fn staleness(records: &[Record]) -> Option<f64> {
+/// Mean of a figure, every record weighing as much as the updates since the one before.
+fn over_updates(records: &[Record], of: impl Fn(&TrainRecord) -> Option<f64>) -> Option<f64> {
     let (mut sum, mut weight, mut before) = (0.0, 0.0, 0);
     for record in records {
         let Record::Train(record) = record else { continue };
         let new = record.updates.saturating_sub(before) as f64;
         before = record.updates;
-        if let Some(staleness) = record.staleness {
-            sum += new * staleness;
+        if let Some(value) = of(record) {
+            sum += new * value;
             weight += new;
         }
     }

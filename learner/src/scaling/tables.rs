@@ -69,6 +69,7 @@ pub fn study(study: &Study, target: Option<f64>) -> Cells {
         "updates/step",
         "samples/insert",
         "staleness (versions)",
+        "staleness p99",
         "cores busy / there",
     ];
     let line = |group: &Group<'_>| {
@@ -95,6 +96,7 @@ pub fn study(study: &Study, target: Option<f64>) -> Cells {
             of(&|row| Some(row.run.update_ratio())),
             of(&|row| row.run.samples_per_insert),
             of(&|row| row.run.staleness),
+            of(&|row| row.run.staleness_p99),
             format!("{} / {}", of(&|row| row.cpu.map(|cpu| cpu.cores())), of(&|row| row.cores)),
         ]
     };
@@ -124,7 +126,7 @@ pub fn against_single_node(study: &Study) -> Vec<String> {
 pub fn csv(study: &Study, target: Option<f64>) -> String {
     let mut text = "actors,shards,seed,env_steps,updates,seconds,target,seconds_to_target,steps_to_target,last_return,\
                     steps_per_second,updates_per_second,updates_per_step,samples_per_insert,staleness_versions,\
-                    cores,cores_busy\n"
+                    staleness_p99_versions,cores,cores_busy\n"
         .to_owned();
     for row in &study.rows {
         let run = &row.run;
@@ -146,6 +148,7 @@ pub fn csv(study: &Study, target: Option<f64>) -> String {
             known(Some(run.update_ratio())),
             known(run.samples_per_insert),
             known(run.staleness),
+            known(run.staleness_p99),
             known(row.cores),
             known(row.cpu.map(|cpu| cpu.cores())),
         ];

@@ -3,6 +3,7 @@
 use actor::Counts;
 use serde::{Deserialize, Serialize};
 
+use super::ages::{self, Ages};
 use crate::{
     engine::{LevelMetrics, UpdateMetrics},
     run_dir::metrics::LevelMeans,
@@ -19,6 +20,8 @@ pub(super) struct Averages {
     internal_reward: f64,
     /// Sum of the mean ages of the goals' weights, in broadcasts.
     staleness: f64,
+    /// Rows of the minibatches by the age of their goals' weights.
+    ages: Vec<u64>,
     high: LevelSums,
     low: LevelSums,
 }
@@ -96,14 +99,21 @@ impl Averages {
         }
     }
 
-    /// Adds the mean age, in broadcasts, of the weights behind an update's minibatch. Call it once for each update.
-    pub(super) fn add_staleness(&mut self, broadcasts: f64) {
-        self.staleness += broadcasts;
+    /// Adds the ages, in broadcasts, of the weights behind an update's minibatch, and their mean. Call it once for each
+    /// update.
+    pub(super) fn add_staleness(&mut self, mean: f64, ages: &Ages) {
+        self.staleness += mean;
+        ages.add_to(&mut self.ages);
     }
 
     /// Mean age of the weights behind the minibatches, in broadcasts.
     pub(super) fn staleness(&self) -> Option<f64> {
         (self.updates > 0).then(|| self.staleness / self.updates as f64)
+    }
+
+    /// The age that a share `p` of the rows of the minibatches does not exceed, in broadcasts.
+    pub(super) fn staleness_quantile(&self, p: f64) -> Option<f64> {
+        ages::quantile(&self.ages, p)
     }
 
     /// Mean internal reward of the minibatches.

@@ -1,8 +1,12 @@
-//! Ctrl-C and SIGTERM: the run ends after the current update, with a checkpoint. A second one ends the process at once.
+//! Ctrl-C and SIGTERM: the run ends after the current update, with a checkpoint. A second one ends the process at once, and
+//! so does the end of the time that it may take.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU8, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -23,14 +27,19 @@ impl Interrupt {
     /// An interrupt that follows this process's signals from now on. `notice` runs at the first one, on the listening
     /// thread, which ends with the process.
     pub fn on_ctrl_c(notice: impl Fn() + Send + 'static) -> Self {
+        Self::within(None, notice)
+    }
+
+    /// The same; where there is a `grace` the process ends within it, from the first signal on, whatever holds it.
+    pub fn within(grace: Option<Duration>, notice: impl Fn() + Send + 'static) -> Self {
         let interrupt = Self::default();
-        if let Err(error) = interrupt.listen(notice) {
+        if let Err(error) = interrupt.listen(grace, notice) {
             tracing::warn!(%error, "cannot listen for Ctrl-C: it will end the run without a checkpoint");
         }
         interrupt
     }
 
-    fn listen(&self, notice: impl Fn() + Send + 'static) -> std::io::Result<()> {
+    fn listen(&self, grace: Option<Duration>, notice: impl Fn() + Send + 'static) -> std::io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (mut ctrl_c, mut terminate) = {
             let _guard = runtime.enter();
@@ -39,12 +48,21 @@ impl Interrupt {
         let state = Arc::clone(&self.0);
         let listen = move || {
             runtime.block_on(async {
+                either(&mut ctrl_c, &mut terminate).await;
                 loop {
-                    either(&mut ctrl_c, &mut terminate).await;
                     if state.compare_exchange(GOING_ON, RAISED, Relaxed, Relaxed).is_err() {
                         std::process::exit(130);
                     }
                     notice();
+                    let once_more = either(&mut ctrl_c, &mut terminate);
+                    match grace {
+                        None => once_more.await,
+                        Some(grace) => {
+                            if tokio::time::timeout(grace, once_more).await.is_err() {
+                                tracing::warn!(?grace, "ending at once: the time for the end is over");
+                            }
+                        }
+                    }
                 }
             });
         };

@@ -14,12 +14,14 @@
 //! | [`records`] | what is measured and written |
 //! | [`clock`] | where the time goes |
 //! | [`services`] | the replay service of this process, rollouts and writers from the settings |
+//! | [`ages`] | ages of the rows of minibatches, and their quantiles |
 //! | [`averages`] | means of what updates and rollouts measure between two records |
 //! | [`resume`] | what a checkpoint holds beside the networks |
 //! | [`priorities`] | what the critics' errors say of rows that were drawn by priority |
 //! | [`progress`] | what a person sees meanwhile |
 //! | [`interrupt`] | Ctrl-C |
 
+mod ages;
 mod asynchronous;
 mod averages;
 mod clock;

@@ -40,6 +40,8 @@ impl Trainer<'_> {
             noise_share: share(counts.noise_changed, counts.noise_sampled),
             internal_reward: averages.internal_reward(),
             staleness: averages.staleness(),
+            staleness_p50: averages.staleness_quantile(0.5),
+            staleness_p99: averages.staleness_quantile(0.99),
             high: averages.high(),
             low: averages.low(),
         };
@@ -133,6 +135,7 @@ fn train_scalars(record: &TrainRecord) -> Vec<(String, f64)> {
     ];
     scalars.extend(record.internal_reward.map(|value| ("update/internal_reward".to_owned(), value)));
     scalars.extend(record.staleness.map(|value| ("update/staleness".to_owned(), value)));
+    scalars.extend(record.staleness_p99.map(|value| ("update/staleness_p99".to_owned(), value)));
     for (level, means) in [("high", &record.high), ("low", &record.low)] {
         let Some(means) = means else { continue };
         let LevelMeans { critic_loss, actor_loss, mean_q, mean_target, mean_reward, .. } = means;

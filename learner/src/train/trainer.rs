@@ -15,6 +15,7 @@ use common::{
 
 use super::{
     Interrupt,
+    ages::Ages,
     averages::Averages,
     clock::{Clock, Part},
     progress::{Progress, Status},
@@ -169,9 +170,9 @@ impl<'a> Trainer<'a> {
         self.engine.set_progress(self.env_steps as f64 / self.config.train.steps as f64);
         let metrics = self.timed(Part::Update, |trainer| trainer.engine.update(high, &rows))?;
         self.averages.add(&metrics);
-        let versions = low.policy_versions.iter().map(|&v| self.state.version.saturating_sub(v) as f64);
-        let staleness = versions.sum::<f64>() / low.len().max(1) as f64;
-        self.averages.add_staleness(staleness);
+        let ages = low.policy_versions.iter().map(|&v| self.state.version.saturating_sub(v));
+        let staleness = ages.clone().sum::<u64>() as f64 / low.len().max(1) as f64;
+        self.averages.add_staleness(staleness, &Ages::of(ages));
         self.staleness = Some(staleness);
         Ok(metrics)
     }

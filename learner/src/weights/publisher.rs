@@ -1,6 +1,9 @@
 //! The current version of the weights. In: bytes, from the learner thread; out: a watch that every stream looks at.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::{
+    sync::{Arc, OnceLock, Weak},
+    time::Instant,
+};
 
 use bytes::Bytes;
 use common::PolicyVersion;
@@ -44,6 +47,7 @@ impl From<Vec<u8>> for Encoded {
 pub(super) struct Published {
     pub(super) version: PolicyVersion,
     pub(super) learner_step: u64,
+    pub(super) published_at: Instant,
     whole: Encoded,
     /// Rounded once, for the first subscriber that wants it so.
     rounded: OnceLock<Encoded>,
@@ -102,7 +106,8 @@ impl Publisher {
         if version <= current {
             return Err(Error::NotNewer { found: version, current });
         }
-        let published = Published { version, learner_step, whole: data.into(), rounded: OnceLock::new() };
+        let (whole, published_at) = (data.into(), Instant::now());
+        let published = Published { version, learner_step, published_at, whole, rounded: OnceLock::new() };
         self.current.send_modify(|current| current.newest = Some(Arc::new(published)));
         Ok(())
     }

@@ -4,7 +4,7 @@
 use std::{
     pin::Pin,
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{Stream, stream};
@@ -19,7 +19,7 @@ use proto::{
 use tokio::{sync::watch, time::timeout};
 use tonic::{Request, Response, Status};
 
-use super::publisher::{Current, Encoded, Publisher};
+use super::publisher::{Current, Encoded, Published, Publisher};
 
 /// Bytes of a version in one frame, the limit of `WeightsFrame.data`.
 const FRAME_BYTES: usize = 64 * 1024;
@@ -78,6 +78,7 @@ impl Weights for WeightsService {
         &self,
         request: Request<SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let begun = Instant::now();
         let request = request.into_inner();
         self.check(&request)?;
         tracing::debug!(subscriber = request.subscriber, have = request.have_version, "weights subscribed");
@@ -86,6 +87,7 @@ impl Weights for WeightsService {
         current.mark_changed();
         let cursor = Cursor {
             current,
+            begun,
             header: RunHeader::current(&self.run_id),
             fence: self.fence,
             format: request.format(),
@@ -103,11 +105,21 @@ struct Sending {
     learner_step: u64,
     encoded: Encoded,
     offset: usize,
+    times: Times,
+}
+
+/// `newest_at_ms` and `published_before_ms` of a frame.
+#[derive(Clone, Copy, Default)]
+struct Times {
+    newest_at_ms: u64,
+    published_before_ms: u64,
 }
 
 /// Where a stream is.
 struct Cursor {
     current: watch::Receiver<Current>,
+    /// When the subscription arrived.
+    begun: Instant,
     header: RunHeader,
     fence: u64,
     format: WeightsFormat,
@@ -131,6 +143,7 @@ impl Cursor {
                 Err(_) => return Some((Ok(self.sign_of_life()), self)),
                 Ok(changed) => changed.ok()?,
             }
+            let now = Instant::now();
             let Current { newest, finished } = self.current.borrow_and_update().clone();
             if let Some(newest) = newest.filter(|newest| newest.version > self.have_version) {
                 self.have_version = newest.version;
@@ -139,6 +152,7 @@ impl Cursor {
                     learner_step: newest.learner_step,
                     encoded: newest.encoded(self.format).clone(),
                     offset: 0,
+                    times: self.times(&newest, now),
                 });
             } else if finished {
                 return Some((Ok(self.sign_of_life()), self));
@@ -146,9 +160,15 @@ impl Cursor {
         }
     }
 
+    /// Of a version that is the newest after `now`, and so at `now` as far as a subscriber need know.
+    fn times(&self, newest: &Published, now: Instant) -> Times {
+        let millis = |since: Instant| now.saturating_duration_since(since).as_millis() as u64;
+        Times { newest_at_ms: millis(self.begun), published_before_ms: millis(newest.published_at) }
+    }
+
     /// The next piece of the version being sent, if one is.
     fn piece(&mut self) -> Option<WeightsFrame> {
-        let Sending { version, learner_step, encoded, offset } = self.sending.as_mut()?;
+        let Sending { version, learner_step, encoded, offset, times } = self.sending.as_mut()?;
         let end = (*offset + FRAME_BYTES).min(encoded.data.len());
         let frame = WeightsFrame {
             run: Some(self.header.clone()),
@@ -160,6 +180,8 @@ impl Cursor {
             crc32c: encoded.crc32c,
             fence: self.fence,
             finished: false,
+            newest_at_ms: times.newest_at_ms,
+            published_before_ms: times.published_before_ms,
         };
         metrics::WEIGHTS_SENT_BYTES.increment((end - *offset) as u64, []);
         *offset = end;
@@ -170,13 +192,17 @@ impl Cursor {
     }
 
     fn sign_of_life(&self) -> WeightsFrame {
+        let now = Instant::now();
         let Current { newest, finished } = self.current.borrow().clone();
+        let times = newest.as_ref().map_or_else(Times::default, |newest| self.times(newest, now));
         WeightsFrame {
             run: Some(self.header.clone()),
             version: newest.as_ref().map_or(0, |newest| newest.version),
             learner_step: newest.as_ref().map_or(0, |newest| newest.learner_step),
             fence: self.fence,
             finished,
+            newest_at_ms: times.newest_at_ms,
+            published_before_ms: times.published_before_ms,
             ..WeightsFrame::default()
         }
     }

@@ -150,6 +150,52 @@ async fn a_stream_without_versions_gives_signs_of_life_and_says_when_the_run_is_
     tokio::time::timeout(DEADLINE, subscription.end()).await.unwrap().unwrap();
 }
 
+#[test]
+fn what_lay_in_a_socket_counts_from_when_it_was_sent() {
+    let runtime = |workers| {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build().unwrap()
+    };
+    let (learners, actors) = (runtime(1), runtime(1));
+    let publisher = Publisher::new();
+    publisher.publish(1, 1, data(1)).unwrap();
+    let channel = {
+        let _guard = learners.enter();
+        serve(&publisher)
+    };
+    let ours = Arc::new(std::sync::OnceLock::<actor::weights::Freshness>::new());
+    let (freshness, (age, ages)) = (Arc::clone(&ours), std::sync::mpsc::channel());
+    // The age of the version before, as the next one is found behind the signs of life.
+    let decode = move |version: Version| {
+        let known = freshness.get().map(actor::weights::Freshness::age);
+        age.send((version.version, known)).map(|()| version)
+    };
+    let (_leader, connection) = tokio::sync::watch::channel(Some(Bearer::none(channel)));
+    let learner = actor::weights::Learner {
+        observes: false,
+        connection,
+        run_id: "run".to_owned(),
+        subscriber: "test".to_owned(),
+        form: common::config::WeightsForm::F32,
+    };
+    let subscription = Subscription::keep(actors.handle(), learner, decode);
+    ours.set(subscription.freshness()).unwrap();
+    assert_eq!(ages.recv_timeout(DEADLINE).unwrap().0, 1);
+    std::thread::sleep(Duration::from_millis(200));
+    // The actor stands still, as one that was stopped: its only worker is busy.
+    let (stopped, silence) = (std::time::Instant::now(), Duration::from_millis(3_400));
+    actors.spawn(async move { std::thread::sleep(silence) });
+    std::thread::sleep(Duration::from_millis(2_500));
+    publisher.publish(2, 2, data(2)).unwrap();
+    let (version, age) = ages.recv_timeout(DEADLINE).unwrap();
+    // Signs of life of seconds 1 and 2 said that version 1 was the newest; what came later did not.
+    let least = stopped.elapsed() - Duration::from_millis(2_500);
+    assert_eq!(version, 2);
+    assert!(age.unwrap() >= least, "{age:?} of at least {least:?}");
+    // Reckoned from the request: by no more than its way too old.
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert!(subscription.freshness().age() < Duration::from_millis(1_400));
+}
+
 #[tokio::test]
 async fn weights_are_rounded_once_for_those_who_ask_for_half_the_bytes() {
     let model = common::config::Config::default().model;

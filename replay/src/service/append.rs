@@ -4,7 +4,10 @@
 //! stored, and acknowledged once the journal has it; there is no await between the grant and the store, so a task that is
 //! dropped leaves no half of either. The next batch does not wait for the acknowledgement of the one before.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use common::transition::Shape;
 use node::metrics;
@@ -217,6 +220,10 @@ async fn store(inner: &Inner, stream: &Stream, batch: v1::AppendBatch) -> Result
         return Err(superseded());
     };
     inner.gate.stored(before, after);
+    let newest = inner.policy_version.load(Ordering::Relaxed);
+    if let Some(oldest) = batch.oldest_version().filter(|_| newest > 0) {
+        metrics::REPLAY_INSERTED_AGE_VERSIONS.record(newest.saturating_sub(oldest) as f64, []);
+    }
     Ok(Stored { position, sequence, wait, begun })
 }
 

@@ -58,6 +58,15 @@ impl Batch {
         self.n_steps
     }
 
+    /// Oldest version of the weights that chose goals of a period that begins here; `None`: none begins.
+    pub(crate) fn oldest_version(&self) -> Option<u64> {
+        let version = |record| match record {
+            Record::Period(period) => Some(period.policy_version),
+            Record::Step(_) => None,
+        };
+        self.records().filter_map(version).min()
+    }
+
     /// The records in order.
     pub(crate) fn records(&self) -> impl Iterator<Item = Record<'_>> {
         record::checked(&self.bytes, &self.shape)

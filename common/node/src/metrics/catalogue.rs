@@ -47,6 +47,8 @@ catalogue! {
     REPLAY_INSERTED: Counter = "mahrl_replay_inserted_total" ["table"];
     /// rows sent in minibatches, by table
     REPLAY_SAMPLED: Counter = "mahrl_replay_sampled_total" ["table"];
+    /// age of the oldest goals in a batch when it is stored: versions of the weights published since
+    REPLAY_INSERTED_AGE_VERSIONS: Histogram = "mahrl_replay_inserted_age_versions" [];
     /// transitions that gave way to newer ones, by table
     REPLAY_EVICTED: Counter = "mahrl_replay_evicted_total" ["table"];
     /// batches that came again after a lost acknowledgement, and were not stored again
@@ -83,6 +85,8 @@ catalogue! {
     LEARNER_SAMPLES_PER_INSERT: Gauge = "mahrl_learner_samples_per_insert" ["table"];
     /// mean of the weight broadcasts between the choice of the goals and the update, over recent minibatches
     LEARNER_STALENESS_VERSIONS: Gauge = "mahrl_learner_staleness_versions" [];
+    /// age of the goals of each low-level row of the minibatches: versions of the weights published since; in updates about `train.publish_every` times as many
+    LEARNER_SAMPLED_AGE_VERSIONS: Histogram = "mahrl_learner_sampled_age_versions" [];
     /// share of the Q values that are exactly 0 behind a ReLU and pass no gradient, by level
     LEARNER_DEAD_SHARE: Gauge = "mahrl_learner_dead_share" ["level"];
     /// time of an update of both levels
@@ -124,6 +128,12 @@ catalogue! {
     WEIGHTS_STALENESS_SECONDS: Gauge = "mahrl_weights_staleness_seconds" [];
 
     // An actor.
+    /// time from the publication of a version to its first use by a rollout thread; all but the first of an incarnation
+    ACTOR_WEIGHTS_DELAY_SECONDS: Histogram = "mahrl_actor_weights_delay_seconds" [];
+    /// age of the policy at each step of a rollout thread, once the world has answered: since when it may not have been the newest; never above `actor.max_staleness_seconds`
+    ACTOR_POLICY_AGE_SECONDS: Histogram = "mahrl_actor_policy_age_seconds" [];
+    /// choices of a rollout thread that were given up because their weights became too old meanwhile: before they were acted by (`choice`: made again), or before the world had answered (`answer`: the actor joins again)
+    ACTOR_STALE_CHOICES: Counter = "mahrl_actor_stale_choices_total" ["stage"];
     /// environment steps
     ACTOR_STEPS: Counter = "mahrl_actor_steps_total" [];
     /// sessions begun

@@ -29,10 +29,13 @@ use crate::{Error, Shutdown, server};
 /// Connections to the metrics at once: a few scrapers.
 const CONNECTIONS: usize = 32;
 /// How often histograms are folded together when nobody asks for them.
-const UPKEEP: Duration = Duration::from_secs(5);
+const UPKEEP: Duration = Duration::from_secs(1);
 /// Upper ends of the buckets of times, in seconds.
 const SECONDS: [f64; 14] =
     [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0];
+/// Upper ends of the buckets of ages, in versions of the weights.
+const VERSIONS: [f64; 16] =
+    [0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0, 200.0, 300.0, 500.0, 1000.0, 3000.0, 10_000.0];
 
 /// What this process has recorded.
 #[derive(Clone)]
@@ -51,7 +54,8 @@ pub fn install(role: &str) -> Result<Recorded, Error> {
     let installed = INSTALLED.get_or_init(|| {
         let builder = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
-            .expect("the list of buckets is not empty");
+            .and_then(|b| b.set_buckets_for_metric(Matcher::Suffix("_versions".into()), &VERSIONS))
+            .expect("the lists of buckets are not empty");
         let handle = builder.install_recorder().ok()?;
         CATALOGUE.iter().for_each(describe);
         Some(handle)

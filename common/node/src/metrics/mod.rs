@@ -9,6 +9,7 @@ mod exporter;
 
 use ::metrics::{Key, Label, Unit};
 
+pub use ::metrics::Histogram as HistogramHandle;
 pub use catalogue::*;
 pub use exporter::{Recorded, install, serve};
 
@@ -123,5 +124,10 @@ impl<const N: usize> Histogram<N> {
     /// One more value.
     pub fn record(&self, value: f64, values: [&str; N]) {
         self.with(values).record(value);
+    }
+
+    /// `n` more of the same value.
+    pub fn record_many(&self, value: f64, n: u64, values: [&str; N]) {
+        self.with(values).record_many(value, n as usize);
     }
 }

@@ -43,7 +43,7 @@ async fn a_call_that_does_not_end_is_cut_off_after_the_grace() {
 
 #[tokio::test]
 async fn sigterm_begins_the_end() {
-    let shutdown = Shutdown::on_signals().unwrap();
+    let shutdown = Shutdown::on_signals(DEADLINE).unwrap();
     assert!(!shutdown.is_begun());
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
     timeout(DEADLINE, shutdown.wait()).await.unwrap();

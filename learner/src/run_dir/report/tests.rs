@@ -45,6 +45,8 @@ fn train(k: u64) -> Record {
         noise_share: 0.7,
         internal_reward: Some(0.3),
         staleness: Some(1.5),
+        staleness_p50: Some(1.0),
+        staleness_p99: Some(4.0),
         high: Some(level(2, 0.1 * k as f64)),
         low: Some(level(1, 0.2 * k as f64)),
     })

@@ -24,6 +24,7 @@ pub(crate) fn row(actors: u64, seed: u64, seconds: f64, returns: [f64; 4]) -> Ro
         asked_ratio: 0.01,
         samples_per_insert: Some(0.64),
         staleness: Some(3.0),
+        staleness_p99: Some(9.0),
         evaluations: evaluations.collect(),
         update_share: 0.5,
         sample_share: 0.2,

@@ -37,6 +37,8 @@ use crate::{
 const PREFETCH: usize = 2;
 /// How long subscribers may take to hear that the run is over.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// Longest time that requests have to end, and a quarter of the grace at most: the checkpoint comes before.
+const REQUESTS: Duration = Duration::from_secs(2);
 /// Between two tries to end the services.
 const LOOK_AROUND: Duration = Duration::from_millis(20);
 /// What a cluster's processes reach each other by.
@@ -117,8 +119,8 @@ impl Services {
         let routes = Routes::new(weights.into_server())
             .add_service(ControlServer::new(AdmissionService(Arc::clone(&admission))));
         let (shutdown, health) = (Shutdown::new(), server.health());
-        let grace = Duration::from_secs_f64(config.cluster.grace_seconds);
-        let server = runtime.spawn(server.serve(routes, shutdown.clone(), grace));
+        let requests = REQUESTS.min(Duration::from_secs_f64(config.cluster.grace_seconds / 4.0));
+        let server = runtime.spawn(server.serve(routes, shutdown.clone(), requests));
         let sampler = pacer
             .sampler(LONG, config.replay.importance_exponent)
             .with_whole_periods(crate::train::relabel::needs_periods(config));

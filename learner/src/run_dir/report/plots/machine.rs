@@ -117,7 +117,11 @@ impl Sources<'_> {
             "Staleness",
             "broadcasts",
             Scale::FromZero,
-            vec![line("mean age", ORANGE, curve(train, "/staleness", 1.0))],
+            vec![
+                line("mean", ORANGE, curve(train, "/staleness", 1.0)),
+                line("p50", BLUE, curve(train, "/staleness_p50", 1.0)),
+                line("p99", PURPLE, curve(train, "/staleness_p99", 1.0)),
+            ],
         );
         let noise = self.plot(
             "noise",
@@ -143,7 +147,7 @@ impl Sources<'_> {
             ),
             Figure::new(
                 staleness,
-                "Weight broadcasts between the choice of the goals and the update, mean over minibatches.",
+                "Weight broadcasts between the choice of the goals and the update, over the rows of the minibatches.",
             ),
             Figure::new(
                 noise,
