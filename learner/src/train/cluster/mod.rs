@@ -203,6 +203,7 @@ fn take_and_update(trainer: &mut Trainer<'_>, runtime: &Runtime, services: &mut 
     let batch = match taken {
         Ok(batch) => batch,
         Err(replay::Error::Deadline { .. }) => return Ok(false),
+        Err(error @ replay::Error::Fenced(_)) => return Err(error).context("another learner leads this run"),
         Err(error) => return Err(error).context("cannot sample from the replay"),
     };
     let begun = Instant::now();
