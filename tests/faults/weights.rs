@@ -12,6 +12,8 @@ use tonic::{Streaming, transport::Endpoint};
 
 /// Bound on the age of the weights: the upper end of a bucket of the exported ages.
 const LIMIT: u64 = 3;
+/// Choices that are to become too old, of goals and of items.
+const STALE: f64 = 3.0;
 /// Longest time until an actor steps again.
 const RESUME: Duration = Duration::from_secs(30);
 
@@ -44,7 +46,7 @@ fn an_actor_that_was_stopped_hands_over_nothing_that_was_chosen_by_weights_over_
         Cluster::new(1, false, |config| {
             config.actor.max_staleness_seconds = LIMIT as f64;
             // Rollouts are never held: they are stopped in the middle of a step.
-            config.train.updates_per_step = 0.002;
+            config.train.updates_per_step = 0.0002;
         }),
         2,
     );
@@ -52,13 +54,13 @@ fn an_actor_that_was_stopped_hands_over_nothing_that_was_chosen_by_weights_over_
         let of = |stage| format!("mahrl_actor_stale_choices_total{{stage=\"{stage}\"}}");
         ["choice", "answer"].map(|stage| cluster.metric("actor-0", &of(stage)).unwrap_or(0.0)).iter().sum()
     };
-    for round in 0..12 {
+    for _ in 0..12 {
         rises_by(&cluster, "actor-0", "mahrl_actor_steps_total", 100.0, RESUME);
         cluster.actors[0].signal(Signal::STOP);
         sleep(Duration::from_millis(1_000 * LIMIT + 700));
         cluster.actors[0].signal(Signal::CONT);
         rises_by(&cluster, "actor-0", "mahrl_actor_steps_total", 100.0, RESUME);
-        if round > 0 && stale(&cluster) > 0.0 {
+        if stale(&cluster) >= STALE {
             break;
         }
     }
