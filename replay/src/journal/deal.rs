@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Error, folder, log::Identity, recover, snapshot};
+use super::{Error, disk::Files, folder, log::Identity, recover, snapshot};
 use crate::{
     Settings,
     server::draw_uid,
@@ -50,7 +50,8 @@ pub(crate) fn deal(settings: &Settings, data_dir: &Path, n_shards: usize) -> Res
         fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
         let identity = Identity { run_id: settings.run_id.clone(), uid: draw_uid() };
         // Not at 0: a journal that begins there would have no snapshot.
-        snapshot::write(&folder, &identity, 1, contents.image()).map_err(Error::file("write", &folder))?;
+        snapshot::write(&Files, &folder, &identity, 1, contents.image())
+            .map_err(Error::file("write", &folder))?;
         let totals = contents.totals();
         (low, high) = (low + totals[0].size, high + totals[1].size);
     }

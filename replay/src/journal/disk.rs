@@ -1,4 +1,5 @@
-//! The file operations that may fail, behind a seam: tests fill the disk, tear writes and break fsync.
+//! The file operations of a running shard, behind a seam: tests fill the disk, tear writes, break fsync and end a process
+//! between any two of them.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -23,6 +24,12 @@ pub(crate) trait Disk: Send + Sync {
     /// A new file, empty, under a name that no file has or one whose contents are not needed; the folder knows of it
     /// durably.
     fn create(&self, path: &Path) -> io::Result<Box<dyn Append>>;
+
+    /// Gives a file another name, in place of what has it; the folder knows of it durably.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
 }
 
 /// The real one.
@@ -54,9 +61,18 @@ impl Disk for Files {
         sync_folder(path)?;
         Ok(Box::new(file))
     }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)?;
+        sync_folder(to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
 }
 
 /// Brings the folder's knowledge of a file to the disk.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+fn sync_folder(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }

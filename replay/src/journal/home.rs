@@ -4,7 +4,7 @@
 //! whoever calls [`Home::snapshot`], one at a time, while the shard goes on.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     path::{Path, PathBuf},
     sync::{
@@ -35,6 +35,7 @@ const DUE: u64 = 64 << 20;
 /// See the module.
 pub(crate) struct Home {
     log: Log,
+    disk: Arc<dyn Disk>,
     folder: PathBuf,
     identity: Identity,
     /// Position of the newest snapshot; where the journal began, if there is none.
@@ -67,11 +68,12 @@ impl Home {
         metrics::REPLAY_RECOVERY_SECONDS.set(begun.elapsed().as_secs_f64(), []);
         let uid = recovered.uid.unwrap_or(new_uid);
         let identity = Identity { run_id: run_id.to_owned(), uid };
-        let log = Log::start(disk, &folder, identity.clone(), recovered.position, sync)
+        let log = Log::start(Arc::clone(&disk), &folder, identity.clone(), recovered.position, sync)
             .map_err(Error::file("begin a journal in", &folder))?;
         let (snapshot_at, snapshot_bytes) = recovered.snapshot.unwrap_or((0, 0));
         let home = Self {
             log,
+            disk,
             folder,
             identity,
             snapshot_at: AtomicU64::new(snapshot_at),
@@ -140,7 +142,7 @@ impl Home {
         if position == before {
             return Ok(());
         }
-        let size = snapshot::write(&self.folder, &self.identity, position, image)?;
+        let size = snapshot::write(&*self.disk, &self.folder, &self.identity, position, image)?;
         self.snapshot_at.store(position, Relaxed);
         self.snapshot_bytes.store(size, Relaxed);
         metrics::REPLAY_SNAPSHOT_SECONDS.record(begun.elapsed().as_secs_f64(), []);
@@ -163,7 +165,7 @@ impl Home {
             let files = recover::list(&self.folder, prefix, suffix).map_err(io::Error::other)?;
             for (position, path) in files {
                 if position < before {
-                    fs::remove_file(path)?;
+                    self.disk.remove(&path)?;
                 }
             }
         }

@@ -4,7 +4,6 @@
 //! while the shard goes on.
 
 use std::{
-    fs::{self, File},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
@@ -12,7 +11,7 @@ use std::{
 use common::codec;
 
 use super::{
-    disk::sync_folder,
+    disk::{Append, Disk},
     frame::{self, HEADER},
     log::Identity,
 };
@@ -45,26 +44,50 @@ impl From<codec::Error> for Failure {
     }
 }
 
-/// Writes an image; the size of the file.
-pub(crate) fn write(folder: &Path, identity: &Identity, position: u64, image: Image) -> io::Result<u64> {
-    let path = path_at(folder, position);
-    let partial = path.with_extension("partial");
-    let written = write_to(&partial, identity, position, image).map_err(|failure| match failure {
-        Failure::Disk(error) => error,
-        Failure::Encode(error) => io::Error::other(error),
-    });
-    match written.and_then(|size| fs::rename(&partial, &path).map(|()| size)) {
-        Ok(size) => sync_folder(&path).map(|()| size),
-        Err(error) => {
-            // What is half-written only takes room; it would be removed at the next start too.
-            let _gone = fs::remove_file(&partial);
-            Err(error)
-        }
+/// A file that is appended to, as a writer.
+struct Appender<'a>(&'a mut dyn Append);
+
+impl Write for Appender<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.append(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
-fn write_to(path: &Path, identity: &Identity, position: u64, image: Image) -> Result<u64, Failure> {
-    let mut file = BufWriter::with_capacity(BUFFER, File::create(path)?);
+/// Writes an image; the size of the file.
+pub(crate) fn write(
+    disk: &dyn Disk,
+    folder: &Path,
+    identity: &Identity,
+    position: u64,
+    image: Image,
+) -> io::Result<u64> {
+    let path = path_at(folder, position);
+    let partial = path.with_extension("partial");
+    let written = write_to(disk, &partial, identity, position, image).map_err(|failure| match failure {
+        Failure::Disk(error) => error,
+        Failure::Encode(error) => io::Error::other(error),
+    });
+    let renamed = written.and_then(|size| disk.rename(&partial, &path).map(|()| size));
+    if renamed.is_err() {
+        // What is half-written only takes room; it would be removed at the next start too.
+        let _gone = disk.remove(&partial);
+    }
+    renamed
+}
+
+fn write_to(
+    disk: &dyn Disk,
+    path: &Path,
+    identity: &Identity,
+    position: u64,
+    image: Image,
+) -> Result<u64, Failure> {
+    let mut appended = disk.create(path)?;
+    let mut file = BufWriter::with_capacity(BUFFER, Appender(&mut *appended));
     let mut header = Vec::new();
     let mut size = frame::put(&mut header, &identity.header(position))?;
     file.write_all(&header)?;
@@ -74,7 +97,8 @@ fn write_to(path: &Path, identity: &Identity, position: u64, image: Image) -> Re
         size += HEADER + record.len();
         Ok(())
     })?;
-    let file = file.into_inner().map_err(|error| Failure::Disk(error.into_error()))?;
-    file.sync_all()?;
+    file.flush()?;
+    drop(file);
+    appended.sync()?;
     Ok(size as u64)
 }

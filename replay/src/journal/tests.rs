@@ -1,5 +1,6 @@
 //! What a shard on disk survives.
 
+mod crash;
 mod damage;
 mod failing_disk;
 mod files;

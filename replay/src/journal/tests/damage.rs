@@ -41,6 +41,38 @@ fn a_flipped_bit_in_any_frame_loses_no_operation_before_it_and_says_so() {
 }
 
 #[test]
+fn a_journal_file_that_is_missing_is_told_and_what_stands_before_it_is_served() {
+    for missing in [0, 1] {
+        let home_dir = tempfile::tempdir().unwrap();
+        let (mut history, mut states) = (History::new(6), vec![(0, state(&empty(&small())))]);
+        // Each start begins a file.
+        for _ in 0..3 {
+            let (home, mut shard, _) = open(home_dir.path(), files(), &small()).unwrap();
+            states.extend(go_on(&mut history, &home, &mut shard, 10).pop());
+        }
+        let from = folder(home_dir.path());
+        let journals = named(&from, "journal-");
+        assert_eq!(journals.len(), 3);
+        fs::remove_file(&journals[missing]).unwrap();
+        let (home, shard, recovered) = open(home_dir.path(), files(), &small()).unwrap();
+        assert_eq!(recovered.position, states[missing].0);
+        assert!(state(&shard) == states[missing].1, "file {missing}");
+        // Every file behind it is named, kept, and not found damaged again.
+        assert_eq!(recovered.damage.len(), 2 - missing, "{:?}", recovered.damage);
+        for (said, journal) in recovered.damage.iter().zip(&journals[missing + 1..]) {
+            let gap = format!("operations {} to ", states[missing].0);
+            assert!(said.contains(&journal.display().to_string()) && said.contains(&gap), "{said}");
+        }
+        drop(home);
+        let kept =
+            named(&from, "journal-").iter().filter(|path| path.extension().unwrap() == "damaged").count();
+        assert_eq!(kept, 2 - missing);
+        let (again, recovered) = read_back(&from, &small());
+        assert!(again == state(&shard) && recovered.damage.is_empty(), "{:?}", recovered.damage);
+    }
+}
+
+#[test]
 fn damage_is_passed_in_no_time_in_a_large_file() {
     use crate::journal::{frame, operation::Operation};
 

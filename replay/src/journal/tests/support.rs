@@ -227,6 +227,14 @@ impl Disk for FailingDisk {
         file.set_len(0)?;
         Ok(Box::new(FailingFile { file, fate: self.fate.clone(), syncs: self.syncs.clone() }))
     }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Files.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        Files.remove(path)
+    }
 }
 
 impl Append for FailingFile {
