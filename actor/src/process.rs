@@ -18,7 +18,7 @@ use sim::OpenWorld;
 use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
-    Actors, Error, NewWeights, Origin, Progress, Rollout, RolloutThread, Share, VersionedPolicy, join,
+    Actors, Error, NewWeights, Origin, Progress, Rollout, RolloutThread, Share, VersionedPolicy, join, run,
     weights::{Learner, Subscription},
 };
 
@@ -214,8 +214,10 @@ impl Process {
         let (sender, done) = std::sync::mpsc::channel();
         // On a thread of its own: one that waits for a shard cannot be hurried.
         let flush = move || {
-            let joined = actors.join().and_then(|parts| {
-                parts.into_iter().try_for_each(|mut part| part.sink.flush()).map_err(Error::from)
+            let joined = actors.join().and_then(|mut parts| {
+                // All of them, whichever fails.
+                let flushed: Vec<_> = parts.iter_mut().map(|part| run::flush(&mut *part.sink)).collect();
+                flushed.into_iter().collect::<Result<(), _>>().map_err(Error::from)
             });
             // The receiver gives up after the grace.
             let _late = sender.send(joined);

@@ -44,6 +44,15 @@ pub enum Error {
         /// The session.
         session: SessionId,
     },
+    /// Replay shards are gone with steps that they had not acknowledged; everything else is stored. Said once a session, by
+    /// the next flush, unless [`Error::SessionLost`] has said it. Those of the sessions that are in progress cannot go on:
+    /// their next call says so too.
+    #[error("steps of {} sessions, the first of them {}, were lost with their replay shard and are not stored",
+        sessions.len(), sessions.first().copied().unwrap_or_default())]
+    NotStored {
+        /// The sessions, ascending.
+        sessions: Vec<SessionId>,
+    },
     /// The shard's data directory cannot be used. Says what to do.
     #[error("{0}")]
     Journal(Arc<crate::journal::Error>),

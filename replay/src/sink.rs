@@ -25,9 +25,9 @@ pub trait TransitionSink: Send {
     /// are handed over by themselves.
     fn submit(&mut self) -> Result<(), Error>;
 
-    /// Hands over what was buffered and waits until all of it is stored and can be sampled, but for sessions whose shard
-    /// is given up meanwhile: what was under way of them is gone, and their next step, if there is one, fails with
-    /// [`Error::SessionLost`].
+    /// Hands over what was buffered and waits until all of it is stored and can be sampled. Where a shard was given up
+    /// since the last flush, [`Error::NotStored`] names, once, the sessions that lost steps with it; all other steps are
+    /// stored then.
     fn flush(&mut self) -> Result<(), Error>;
 
     /// Gives up what was buffered, for a run that was stopped: it will not be handed over.

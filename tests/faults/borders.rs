@@ -16,7 +16,7 @@ use system_tests::{
     client::{Client, Learner},
     ledger::Ledger,
     process::{Process, wait_until},
-    writers::Threads,
+    writers::{Plan, Threads},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -99,7 +99,7 @@ fn a_reset_at_each_border_of_frames_loses_and_doubles_nothing() {
     let writers = Client::open(&behind);
     let ledgers = cluster.folder().join("ledgers");
     std::fs::create_dir(&ledgers).unwrap();
-    let threads = Threads::start(&writers, &ledgers, [1]);
+    let threads = Threads::start(&writers, &Plan::new(&ledgers), [1]);
     let deadline = Duration::from_secs(4 * chance.rounds as u64);
     wait_until("every border has had its reset", deadline, cluster.folder(), || {
         assert!(!threads.has_failed(), "the writer has failed\n{}", cluster.tails());

@@ -96,12 +96,16 @@ fn random_bytes_truncated_frames_and_oversized_lengths_leave_a_shard_as_it_was()
     let mut target = Target::start();
     let before = resident(&target.cluster.shards[0]);
     let address = target.address().to_owned();
-    for path in ["/mahrl.v1.Replay/Append", "/mahrl.v1.Replay/Minibatches", "/mahrl.v1.Replay/Restore"] {
-        let refused = target.refused();
-        throw_bytes(&address, path);
+    let streams = ["Append", "Minibatches", "Restore"];
+    let calls = ["Sample", "UpdatePriorities", "Pace", "Info"];
+    for call in streams.into_iter().chain(calls) {
+        let path = format!("/mahrl.v1.Replay/{call}");
+        let (refused, unreadable) = (target.refused(), target.unreadable());
+        throw_bytes(&address, &path);
         assert!(target.refused() >= refused + 3.0, "{path}: what cannot be read is not counted");
+        let unreadable = target.unreadable() - unreadable;
+        assert!(streams.contains(&call) || unreadable >= 3.0, "{path}: {unreadable} count as unreadable");
     }
-    throw_bytes(&address, "/mahrl.v1.Replay/Sample");
     assert!(target.cluster.shards[0].runs(), "{}", target.cluster.tails());
     assert_eq!(target.inserted(), 0);
     let after = resident(&target.cluster.shards[0]);

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::load::Beside;
 use common::config::Config;
 use rustix::process::Signal;
 use system_tests::{
@@ -112,13 +113,21 @@ fn clusters_without_a_high_level_and_with_critics_in_the_rollouts_train() {
     }
 }
 
-/// Waits until the learner has gone on from `before`; where it is then.
+/// Steps of the actors that answer, each since it was started.
+fn actor_steps(cluster: &Cluster) -> f64 {
+    let steps = |k| cluster.metric(&format!("actor-{k}"), "mahrl_actor_steps_total");
+    (0..cluster.actors.len()).filter_map(steps).sum()
+}
+
+/// Waits until the learner has gone on from `before`, and actors with it; where it is then.
 pub(crate) fn goes_on(cluster: &Cluster, learner: usize, before: Option<&Standing>, what: &str) -> Standing {
     let first = wait_until(what, RESUME, cluster.folder(), || standing(cluster, learner));
     let before = before.map_or(first.env_steps, |before| before.env_steps.max(first.env_steps));
+    let begun = actor_steps(cluster);
     wait_until(what, RESUME, cluster.folder(), || {
         let now = standing(cluster, learner)?;
-        (now.updates >= first.updates + GOES_ON.1 && now.env_steps >= before + GOES_ON.0).then_some(now)
+        let learns = now.updates >= first.updates + GOES_ON.1 && now.env_steps >= before + GOES_ON.0;
+        (learns && actor_steps(cluster) >= begun + GOES_ON.0).then_some(now)
     })
 }
 
@@ -156,7 +165,11 @@ fn process(cluster: &mut Cluster, victim: Victim, k: usize) -> &mut Process {
 #[test]
 fn training_goes_on_by_itself_whoever_is_killed() {
     if redis::is_installed() {
-        rounds("cluster", VICTIMS.len(), started(2, 2, 1), true);
+        // Nothing gives way: every row is looked for in the end.
+        let roomy = |config: &mut Config| {
+            (config.replay.low.capacity, config.replay.high.capacity) = (4_000_000, 2_000_000);
+        };
+        rounds("cluster", VICTIMS.len(), started_with((2, 2, 1), roomy), true);
     }
 }
 
@@ -168,10 +181,11 @@ fn training_goes_on_with_shards_in_memory_only_whoever_is_killed() {
     }
 }
 
-/// Kills and starts again; `keeps`: shards have what they had.
+/// Kills and starts again; `keeps`: shards have what they had, every acknowledged row of writers beside the actors too.
 fn rounds(name: &str, rounds: usize, mut cluster: Cluster, keeps: bool) {
     let mut chance = Chance::of(name, rounds);
     let client = Client::open(&cluster.config);
+    let beside = keeps.then(|| Beside::start(&client, &cluster));
     let mut last = goes_on(&cluster, 0, None, "training begins");
     let mut rounds: Vec<&[Victim]> =
         VICTIMS.into_iter().cycle().take(chance.rounds.next_multiple_of(10)).collect();
@@ -218,6 +232,11 @@ fn rounds(name: &str, rounds: usize, mut cluster: Cluster, keeps: bool) {
     let _ = writeln!(std::io::stderr(), "{name}: training back within {longest:?}; {last:?}");
     for process in cluster.actors.iter_mut().chain(&mut cluster.learners).chain(&mut cluster.shards) {
         assert!(process.runs(), "{} has ended by itself\n{}", process.name(), process.log());
+    }
+    if let Some(beside) = beside {
+        let report = beside.check(&client, &mut cluster);
+        let _ = writeln!(std::io::stderr(), "{name}: {report:?}");
+        assert!(report.acknowledged > 100, "{report:?}");
     }
 }
 

@@ -13,7 +13,7 @@ use system_tests::{
     ledger::Ledger,
     process::{Process, Usage, wait_until},
     redis,
-    writers::Threads,
+    writers::{Plan, Threads},
 };
 
 use crate::{
@@ -82,7 +82,7 @@ fn a_hot_shard_slows_its_writers_and_starves_nobody() {
         totals.shards.iter().find(|shard| shard.uid == uid).map_or(0, |shard| shard.inserted)
     };
     let start = [hot, cold].map(|uid| inserted(&load, uid));
-    let threads = Threads::start_on(&load.client, &load.ledgers, HOT, hot);
+    let threads = Threads::start(&load.client, &Plan { only: Some(hot), ..Plan::new(&load.ledgers) }, HOT);
     sleep(Duration::from_secs(2));
     let before = by_writer(&load);
     wait_until("every writer goes on", RESUME, cluster.folder(), || {

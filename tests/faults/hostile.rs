@@ -79,6 +79,12 @@ impl Target {
         metrics.iter().filter(|(name, _)| refused(name)).map(|(_, value)| value).sum()
     }
 
+    /// Those of them that could not be read.
+    pub(crate) fn unreadable(&self) -> f64 {
+        let name = "mahrl_replay_rejected_total{reason=\"unreadable\"}";
+        self.cluster.metric("replay-0", name).unwrap_or(0.0)
+    }
+
     /// Sends messages; all answers, and how the stream ended.
     pub(crate) fn append(
         &self,

@@ -8,11 +8,11 @@ use std::{
 use common::config::{Batch, Config};
 use system_tests::{
     checker::{self, Report},
-    client::{Client, Learner, Seen},
+    client::{self, Client, Learner, Seen},
     cluster::{Cluster, START},
     ledger::Ledger,
     process::{Process, wait_until},
-    writers::{self, Threads},
+    writers::{self, Plan, Threads},
 };
 
 /// Longest time until writers go on after a fault.
@@ -51,7 +51,7 @@ impl Load {
         let learner = Learner::start(&client, &cluster.config, 1);
         let ledgers = cluster.folder().join("ledgers");
         std::fs::create_dir(&ledgers).unwrap();
-        let threads = Threads::start(&client, &ledgers, 1..=WRITERS);
+        let threads = Threads::start(&client, &Plan::new(&ledgers), 1..=WRITERS);
         let child = child(cluster, &ledgers, WRITERS + 1);
         let load = Self {
             client,
@@ -133,10 +133,11 @@ impl Load {
         (self.check_rows(cluster, &ledger), seen)
     }
 
-    /// The same where sessions may have begun anew elsewhere: what of them was acknowledged must be there all the same.
+    /// The same where sessions must have begun anew elsewhere: what of them was acknowledged must be there all the same.
     pub(crate) fn check_beside_lost(&mut self, cluster: &Cluster) -> (Report, Seen) {
         let seen = self.stop_well(cluster);
-        let ledger = Ledger::read(&self.ledgers).but_for_last_flushes();
+        let ledger = Ledger::read(&self.ledgers);
+        assert!(!ledger.lost().is_empty(), "no session was given up");
         (self.check_rows(cluster, &ledger), seen)
     }
 
@@ -158,6 +159,49 @@ pub(crate) fn check_shards(
     match checker::check(ledger, found) {
         Ok(report) => report,
         Err(violations) => panic!("{violations}\n{}", cluster.tails()),
+    }
+}
+
+/// Writers with ledgers beside the actors of a cluster that trains.
+pub(crate) struct Beside {
+    threads: Threads,
+    ledgers: PathBuf,
+}
+
+impl Beside {
+    /// Their numbers are far above those that the learner gives to actors; they leave most of the balance to these.
+    pub(crate) fn start(client: &Client, cluster: &Cluster) -> Self {
+        let ledgers = cluster.folder().join("ledgers");
+        std::fs::create_dir(&ledgers).unwrap();
+        let plan = Plan { pause: Duration::from_millis(20), ..Plan::new(&ledgers) };
+        let writers = (1_u64 << 40)..(1 << 40) + WRITERS;
+        Self { threads: Threads::start(client, &plan, writers), ledgers }
+    }
+
+    /// Stops them, kills everybody once more, and looks at every row of theirs that the shards hold when they are back.
+    pub(crate) fn check(self, client: &Client, cluster: &mut Cluster) -> Report {
+        self.threads.stop();
+        cluster.actors.iter_mut().chain(&mut cluster.learners).for_each(Process::kill);
+        for shard in &mut cluster.shards {
+            shard.kill();
+            shard.push_argument("--set", "replay.sampling=fifo");
+            shard.start();
+        }
+        let (run, expected) = (&cluster.config.cluster.run, cluster.config.replay.shards);
+        let addresses = wait_until("all shards are up", START, cluster.folder(), || {
+            let members = client.shards.members();
+            let up = members.iter().filter(|member| member.up).map(|member| member.address.clone());
+            // A member is up until it is asked again.
+            let answers = |address: &String| client::info(&client.runtime, run, address).is_some();
+            let up: Vec<String> = up.filter(answers).collect();
+            (up.len() == expected).then_some(up)
+        });
+        let rows = cluster.config.replay.high.batch.rows(0) as u32;
+        let found = checker::collect_beside_others(&client.runtime, run, &addresses, rows);
+        match checker::check(&Ledger::read(&self.ledgers), found) {
+            Ok(report) => report,
+            Err(violations) => panic!("{violations}\n{}", cluster.tails()),
+        }
     }
 }
 

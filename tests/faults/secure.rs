@@ -1,6 +1,6 @@
 //! Tokens and certificates against the real program `replay`: who may come in, and that it is counted.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, net::TcpStream, path::Path, time::Duration};
 
 use common::config::{ClusterConfig, TlsConfig};
 use node::Security;
@@ -112,11 +112,29 @@ fn expired_unknown_and_missing_certificates_stay_outside() {
     for (what, security) in
         [("expired", expired), ("of another authority", with(unknown)), ("missing", with(none))]
     {
-        let status = ask(&runtime, &cluster, &security).expect_err(what);
-        assert_ne!(status.code(), Code::Ok, "{what}");
+        refused_and_counted(&runtime, &cluster, &security, what);
     }
-    ask(&runtime, &cluster, &Security::default()).expect_err("plain text");
+    refused_and_counted(&runtime, &cluster, &Security::default(), "plain text");
     ask(&runtime, &cluster, &right).expect("the shard serves on");
+    // Who only looks whether somebody listens is not refused.
+    let counted = failed_handshakes(&cluster);
+    drop(TcpStream::connect(&cluster.addresses[0]).unwrap());
+    ask(&runtime, &cluster, &right).expect("the shard serves on");
+    assert_eq!(failed_handshakes(&cluster), counted);
+}
+
+/// Connections whose handshake failed, as the shard counts them.
+fn failed_handshakes(cluster: &Cluster) -> f64 {
+    cluster.metric("replay-0", "mahrl_auth_failures_total{reason=\"tls\"}").unwrap_or(0.0)
+}
+
+fn refused_and_counted(runtime: &Runtime, cluster: &Cluster, security: &Security, what: &str) {
+    let before = failed_handshakes(cluster);
+    let status = ask(runtime, cluster, security).expect_err(what);
+    assert_ne!(status.code(), Code::Ok, "{what}");
+    wait_until(&format!("the handshake is counted: {what}"), ANSWER, cluster.folder(), || {
+        (failed_handshakes(cluster) > before).then_some(())
+    });
 }
 
 #[test]

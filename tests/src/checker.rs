@@ -17,7 +17,7 @@ use common::{
     history::{self, N_WINDOWS},
     transition::{HighBatch, LowBatch},
 };
-use proto::v1::{self, SampleResponse};
+use proto::v1::{self, SampleResponse, replay_client::ReplayClient};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -72,6 +72,46 @@ impl fmt::Display for Violations {
 /// Draws `rows` at once (no more than the shards allow) from each shard until every row it says it holds was seen. Nobody
 /// may write meanwhile.
 pub fn collect(runtime: &Runtime, run: &str, addresses: &[String], rows: u32) -> Found {
+    collect_by(runtime, run, addresses, |client, table, size| {
+        draw_all(runtime, client, sample_request(run, table, rows), size)
+    })
+}
+
+/// The ledgers' rows among those of others, from shards that were started with `replay.sampling = "fifo"`: every row is drawn
+/// once, so that one that is doubled comes twice. What is said of the tables is of the ledgers' rows alone.
+pub fn collect_beside_others(runtime: &Runtime, run: &str, addresses: &[String], rows: u32) -> Found {
+    let mut found = collect_by(runtime, run, addresses, |client, table, size| {
+        draw_in_order(runtime, client, sample_request(run, table, rows), size)
+    });
+    for (uid, info) in &mut found.infos {
+        for (table, rows) in [(&mut info.low, &found.low), (&mut info.high, &found.high)] {
+            let evicted = table.as_ref().map_or(0, |table| table.evicted);
+            if evicted > 0 {
+                found.violations.push(format!("shard {uid} has evicted {evicted} rows: whose is not known"));
+            }
+            let size = rows.values().filter(|shard| *shard == uid).count() as u64;
+            *table = Some(v1::TableInfo { size, inserted: size, ..v1::TableInfo::default() });
+        }
+    }
+    found
+}
+
+fn sample_request(run: &str, table: v1::Table, rows: u32) -> v1::SampleRequest {
+    let run = Some(v1::RunHeader::current(run));
+    v1::SampleRequest { run, table: table as i32, rows, wait_ms: 1_000, ..v1::SampleRequest::default() }
+}
+
+type Bare = ReplayClient<node::Connection>;
+/// Names of rows.
+type Names = Vec<(u64, u64)>;
+
+/// What each shard holds, as `draw` finds it by the size that the shard says.
+fn collect_by(
+    runtime: &Runtime,
+    run: &str,
+    addresses: &[String],
+    draw: impl Fn(Bare, v1::Table, u64) -> Result<Names, String>,
+) -> Found {
     let mut found = Found::default();
     for address in addresses {
         let Some(info) = client::info(runtime, run, address) else {
@@ -81,19 +121,17 @@ pub fn collect(runtime: &Runtime, run: &str, addresses: &[String], rows: u32) ->
         let uid = info.shard_uid;
         let sizes = [&info.low, &info.high].map(|table| table.as_ref().map_or(0, |table| table.size));
         for (table, size) in [v1::Table::Low, v1::Table::High].into_iter().zip(sizes) {
-            let mut seen = BTreeSet::new();
-            let one = v1::SampleRequest {
-                run: Some(v1::RunHeader::current(run)),
-                table: table as i32,
-                rows,
-                wait_ms: 1_000,
-                ..v1::SampleRequest::default()
+            let client = {
+                // Its connection belongs to a runtime.
+                let _guard = runtime.enter();
+                bare(address)
             };
-            if let Err(problem) = collect_table(runtime, address, one, size, &mut seen) {
+            let names = draw(client, table, size).unwrap_or_else(|problem| {
                 found.violations.push(format!("shard {address}, {table:?}: {problem}"));
-            }
+                Names::new()
+            });
             let all = if table == v1::Table::Low { &mut found.low } else { &mut found.high };
-            for row in seen {
+            for row in names {
                 if let Some(other) = all.insert(row, uid) {
                     found.violations.push(format!("{table:?} row {row:?} is on shards {other} and {uid}"));
                 }
@@ -106,54 +144,76 @@ pub fn collect(runtime: &Runtime, run: &str, addresses: &[String], rows: u32) ->
     found
 }
 
-fn collect_table(
-    runtime: &Runtime,
-    address: &str,
-    one: v1::SampleRequest,
-    size: u64,
-    rows: &mut BTreeSet<(u64, u64)>,
-) -> Result<(), String> {
+/// Draws until all rows were seen.
+fn draw_all(runtime: &Runtime, mut client: Bare, one: v1::SampleRequest, size: u64) -> Result<Names, String> {
     let begun = Instant::now();
-    let mut client = {
-        // Its connection belongs to a runtime.
-        let _guard = runtime.enter();
-        bare(address)
-    };
+    let mut seen = BTreeSet::new();
     for key in 0.. {
-        if rows.len() as u64 == size {
-            return Ok(());
+        if seen.len() as u64 == size {
+            break;
         }
         if begun.elapsed() > COLLECT {
-            let n = rows.len();
             return Err(format!(
-                "holds {size} rows, but {key} minibatches of {} show only {n} distinct ones",
-                one.rows
+                "holds {size} rows, but {key} minibatches of {} show only {} distinct ones",
+                one.rows,
+                seen.len()
             ));
         }
-        let answer = runtime.block_on(client.sample(v1::SampleRequest { key, ..one.clone() }));
-        let answer = answer.map_err(|status| format!("a sample fails: {status}"))?.into_inner();
-        if answer.size != size {
-            return Err(format!("holds {size} rows, then {}: it is not quiet", answer.size));
-        }
-        match one.table() {
-            v1::Table::Low => {
-                for row in client::low_rows(&low_batch(&answer)) {
-                    client::wrong_low_row(&row).map_or(Ok(()), Err)?;
-                    rows.insert(identity::of_item(row.item));
-                }
-            }
-            _ => {
-                for row in client::high_rows(&high_batch(&answer)) {
-                    client::wrong_high_row(&row).map_or(Ok(()), Err)?;
-                    rows.insert(identity::of_policy_version(row.policy_version));
-                }
-            }
-        }
-        if rows.len() as u64 > size {
-            return Err(format!("holds {size} rows, but {} distinct ones were drawn", rows.len()));
+        seen.extend(draw(runtime, &mut client, v1::SampleRequest { key, ..one.clone() }, size, |_| true)?);
+        if seen.len() as u64 > size {
+            return Err(format!("holds {size} rows, but {} distinct ones were drawn", seen.len()));
         }
     }
-    Ok(())
+    Ok(seen.into_iter().collect())
+}
+
+/// Draws as many rows as there are; those of the ledgers.
+fn draw_in_order(
+    runtime: &Runtime,
+    mut client: Bare,
+    one: v1::SampleRequest,
+    size: u64,
+) -> Result<Names, String> {
+    let mut names = Names::new();
+    let mut left = size;
+    while left > 0 {
+        let rows = one.rows.min(left as u32);
+        let request = v1::SampleRequest { rows, ..one.clone() };
+        names.extend(draw(runtime, &mut client, request, size, identity::is_ours)?);
+        left -= u64::from(rows);
+    }
+    Ok(names)
+}
+
+/// The names of a minibatch's rows whose policy version is meant; none of these may be wrong.
+fn draw(
+    runtime: &Runtime,
+    client: &mut Bare,
+    request: v1::SampleRequest,
+    size: u64,
+    is_meant: fn(u64) -> bool,
+) -> Result<Names, String> {
+    let table = request.table();
+    let answer = runtime.block_on(client.sample(request));
+    let answer = answer.map_err(|status| format!("a sample fails: {status}"))?.into_inner();
+    if answer.size != size {
+        return Err(format!("holds {size} rows, then {}: it is not quiet", answer.size));
+    }
+    let wrong = |wrong: Option<String>| wrong.map_or(Ok(()), Err);
+    match table {
+        v1::Table::Low => client::low_rows(&low_batch(&answer))
+            .iter()
+            .filter(|row| is_meant(row.policy_version))
+            .map(|row| wrong(client::wrong_low_row(row)).map(|()| identity::of_low(row)))
+            .collect(),
+        _ => client::high_rows(&high_batch(&answer))
+            .iter()
+            .filter(|row| is_meant(row.policy_version))
+            .map(|row| {
+                wrong(client::wrong_high_row(row)).map(|()| identity::of_policy_version(row.policy_version))
+            })
+            .collect(),
+    }
 }
 
 fn items(bytes: &[u8]) -> Vec<ItemId> {
@@ -231,8 +291,7 @@ pub fn check(ledger: &Ledger, found: Found) -> Result<Report, Violations> {
         }
     }
     let (acknowledged, tried) = ledger.steps();
-    let lost: u64 = ledger.sessions.values().filter(|s| s.lost).map(|s| s.acknowledged).sum();
-    if inserted + lost < acknowledged || inserted > tried {
+    if inserted < acknowledged || inserted > tried {
         violations.push(format!("{inserted} inserted, {acknowledged} acknowledged, {tried} tried"));
     }
     let by_session = |rows: &BTreeMap<(u64, u64), u64>| {
@@ -266,7 +325,7 @@ pub fn check(ledger: &Ledger, found: Found) -> Result<Report, Violations> {
             violations
                 .push(format!("session {number}: {stored} steps are stored, {} were tried", session.tried()));
         }
-        if stored < session.acknowledged && evicted == 0 && !session.lost {
+        if stored < session.acknowledged && evicted == 0 {
             violations.push(format!(
                 "session {number} of writer {}: {} steps were acknowledged, {stored} are stored",
                 session.writer, session.acknowledged
@@ -302,7 +361,7 @@ fn evicted_out_of_order(ledger: &Ledger, low: &BTreeMap<(u64, u64), u64>) -> Vec
         *entry = (*entry).min(*place);
     }
     let mut violations = Vec::new();
-    for (number, session) in ledger.sessions.iter().filter(|(_, session)| !session.lost) {
+    for (number, session) in &ledger.sessions {
         // Where nothing of a session is left, it may have been on any shard: the one that allows most counts.
         let bound = match shard_of.get(number) {
             Some(shard) => oldest.get(&(session.writer, *shard)).copied().unwrap_or(u64::MAX),

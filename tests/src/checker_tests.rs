@@ -14,7 +14,7 @@ fn right() -> (Ledger, Found) {
         let number = number.unwrap();
         let places = (place..place + steps).collect();
         place += steps;
-        let session = Session { writer: 3, places, acknowledged: steps, lost: false, ..Session::default() };
+        let session = Session { writer: 3, places, acknowledged: steps, lost: false };
         ledger.sessions.insert(number, session);
         found.low.extend((0..steps).map(|t| ((number, t), 1)));
         found.high.extend((0..steps / C).map(|period| ((number, period), 1)));
@@ -49,12 +49,16 @@ fn what_is_right_passes() {
 
 #[test]
 fn a_lost_step_is_found() {
-    let (ledger, mut found) = right();
-    let last = *found.low.keys().last().unwrap();
-    found.low.remove(&last);
-    count(&mut found, 0);
-    let told = violations(&ledger, found);
-    assert!(told.contains("5 steps were acknowledged, 4 are stored"), "{told}");
+    // Also of a session that its writer gave up later.
+    for lost in [false, true] {
+        let (mut ledger, mut found) = right();
+        let last = *found.low.keys().last().unwrap();
+        ledger.sessions.get_mut(&last.0).unwrap().lost = lost;
+        found.low.remove(&last);
+        count(&mut found, 0);
+        let told = violations(&ledger, found);
+        assert!(told.contains("5 steps were acknowledged, 4 are stored"), "{told}");
+    }
 }
 
 #[test]

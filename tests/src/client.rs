@@ -211,7 +211,7 @@ pub fn high_rows(batch: &HighBatch) -> Vec<High> {
 
 /// What is wrong with a row, if anything.
 pub fn wrong_low_row(row: &Low) -> Option<String> {
-    let (session, t) = identity::of_item(row.item);
+    let (session, t) = identity::of_low(row);
     let known = t < identity::length(session);
     (!known || *row != identity::low(session, t))
         .then(|| format!("a low-level row is torn or mixed; session {session}, step {t}: {row:?}"))

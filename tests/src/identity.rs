@@ -1,6 +1,8 @@
 //! Sessions in which everything follows from names, so that a row that is torn, mixed or of another session shows.
 //!
-//! In: a session and a step; out: the item (which names both), feedback, windows, goals, policy version. Pure.
+//! In: a session and a step; out: item, feedback, windows, goals, policy version. Pure. A row is named by its policy
+//! version (session and period) and its position; all the rest of it follows. Its items are of the learner's catalogue, so
+//! that these rows may stand beside those of real actors, whose policy versions are far lower.
 
 use common::{
     Feedback, ItemId,
@@ -10,10 +12,12 @@ use common::{
 
 /// Sizes of records in these tests.
 pub const SHAPE: Shape = Shape { window: 3, n_steps: 4, n_goals: 2, n_dims: 50 };
-/// Longest session, in steps: items are `session * LONGEST + step`.
-pub const LONGEST: u64 = 64;
-/// Size of the catalogue; sessions are below `N_ITEMS / LONGEST`.
-pub const N_ITEMS: usize = 1 << 30;
+/// Longest session, in steps, and in periods.
+const LONGEST: u64 = 64;
+/// Size of the catalogue: the learner's.
+pub const N_ITEMS: usize = 10_000;
+/// Sessions that are set aside for each writer, whose numbers begin at 1.
+pub const SESSIONS: u64 = 1 << 14;
 
 const C: u64 = SHAPE.n_steps as u64;
 
@@ -26,7 +30,7 @@ pub struct Low {
     pub next_windows: Vec<ItemId>,
     /// `[M, n]`.
     pub goals: Vec<f32>,
-    /// Names the session and the step.
+    /// Shown.
     pub item: ItemId,
     /// Its code.
     pub feedback: u8,
@@ -88,9 +92,15 @@ pub fn of_policy_version(version: u64) -> (u64, u64) {
     ((version - 1) / LONGEST, (version - 1) % LONGEST)
 }
 
-/// The session and the step that an item names.
-pub fn of_item(item: ItemId) -> (u64, u64) {
-    (u64::from(item.0) / LONGEST, u64::from(item.0) % LONGEST)
+/// Whether a policy version names a session of a writer of these tests. Real ones are no larger than the number of updates.
+pub fn is_ours(version: u64) -> bool {
+    version > SESSIONS * LONGEST
+}
+
+/// The session and the step that a row names.
+pub fn of_low(row: &Low) -> (u64, u64) {
+    let (session, period) = of_policy_version(row.policy_version.max(1));
+    (session, period * C + u64::from(row.position))
 }
 
 /// A step.
@@ -100,8 +110,9 @@ pub fn step(session: u64, t: u64) -> Step {
         (true, 0) => Ending::Terminated,
         (true, _) => Ending::Truncated,
     };
-    let feedback = Feedback::ALL[(mix(session ^ mix(t)) % 3) as usize];
-    Step { item: ItemId((session * LONGEST + t) as u32), feedback, ending }
+    let drawn = mix(session ^ mix(t));
+    let item = ItemId((drawn / 3 % N_ITEMS as u64) as u32);
+    Step { item, feedback: Feedback::ALL[(drawn % 3) as usize], ending }
 }
 
 /// `[3, N]` after `n_steps` of a session.
@@ -167,9 +178,11 @@ mod tests {
 
     #[test]
     fn names_lead_back() {
-        for session in [0, 1, 77, (N_ITEMS as u64 / LONGEST) - 1] {
+        for session in [SESSIONS, SESSIONS + 77, 1 << 54] {
             let last = length(session) - 1;
-            assert_eq!(of_item(step(session, last).item), (session, last));
+            assert_eq!(of_low(&low(session, last)), (session, last));
+            assert!((0..=last).all(|t| step(session, t).item.row() < N_ITEMS));
+            assert!(is_ours(policy_version(session, 0)) && !is_ours(1_000_000));
             assert_eq!(of_policy_version(policy_version(session, last / C)), (session, last / C));
             assert!(goals(session, 0).iter().all(|goal| goal.abs() <= 1.0));
         }

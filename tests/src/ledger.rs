@@ -38,7 +38,7 @@ impl Log {
         self.line("ok");
     }
 
-    /// A session was lost with its shard.
+    /// A session was lost with its shard: what was not acknowledged of it never will be.
     pub fn lost(&mut self, session: u64) {
         self.line(&format!("lost {session}"));
     }
@@ -53,8 +53,6 @@ pub struct Session {
     pub places: Vec<u64>,
     /// Steps that were acknowledged.
     pub acknowledged: u64,
-    /// The same before the flush that acknowledged the last of them.
-    pub before: u64,
     /// Its writer was told that it is lost.
     pub lost: bool,
 }
@@ -112,7 +110,6 @@ impl Ledger {
                     for number in ours.drain(..) {
                         let session = self.sessions.entry(number).or_default();
                         if !session.lost && session.acknowledged < session.tried() {
-                            session.before = session.acknowledged;
                             session.acknowledged = session.tried();
                         }
                     }
@@ -127,14 +124,6 @@ impl Ledger {
         self.sessions.values().fold((0, 0), |(acknowledged, tried), session| {
             (acknowledged + session.acknowledged, tried + session.tried())
         })
-    }
-
-    /// What is certain of sessions whose shard may have been given up during a flush: the steps under way are gone with it,
-    /// and the writer is told at the session's next step, of which there may be none. So each session's last flush does
-    /// not count.
-    pub fn but_for_last_flushes(mut self) -> Self {
-        self.sessions.values_mut().for_each(|session| session.acknowledged = session.before);
-        self
     }
 
     /// Sessions whose writers were told that they are lost.
@@ -156,7 +145,5 @@ mod tests {
         assert_eq!(ledger.sessions[&2].places, [1, 3]);
         ledger.take(8, "try 4:0\nok\n");
         assert_eq!(ledger.steps(), (4, 6));
-        ledger.take(7, "try 2:2\nok\n");
-        assert_eq!((ledger.steps(), ledger.but_for_last_flushes().steps()), ((6, 7), (1, 7)));
     }
 }

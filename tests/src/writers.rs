@@ -4,7 +4,7 @@
 //! test's own program, started again with [`CHILD`] set, runs [`child`].
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -26,17 +26,30 @@ use crate::{
 
 /// Tells the test's program that it is a writer: `CONFIG|LEDGERS|WRITER`.
 pub const CHILD: &str = "MAHRL_CHILD_WRITER";
-/// Sessions that are set aside for each writer.
-const SESSIONS: u64 = 1 << 14;
 /// Sessions that a writer has in progress.
 const SLOTS: usize = 6;
-/// Between two rounds of steps: the load is steady and the tables stay small enough to be seen whole.
-const PAUSE: Duration = Duration::from_millis(4);
 /// Longest wait of a writer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Writes until asked to stop; everything is acknowledged then. With `only` all sessions go to the shard of this uid, as
-/// long as no shard comes or goes.
+/// How writers write.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Folder of the ledgers.
+    pub ledgers: PathBuf,
+    /// All sessions go to the shard of this uid, as long as no shard comes or goes.
+    pub only: Option<u64>,
+    /// Between two rounds of steps: the load is steady and the tables stay small enough to be seen whole.
+    pub pause: Duration,
+}
+
+impl Plan {
+    /// To all shards, some hundred steps a second.
+    pub fn new(ledgers: &Path) -> Self {
+        Self { ledgers: ledgers.to_owned(), only: None, pause: Duration::from_millis(4) }
+    }
+}
+
+/// Writes until asked to stop; everything is acknowledged then, but what the ledger calls lost.
 ///
 /// # Errors
 /// What the writer fails with.
@@ -44,9 +57,10 @@ pub fn write(
     shards: &Shards,
     runtime: &tokio::runtime::Handle,
     writer: u64,
-    (ledgers, only): (&Path, Option<u64>),
+    plan: &Plan,
     stop: &AtomicBool,
 ) -> Result<(), replay::Error> {
+    let Plan { ledgers, only, pause } = plan;
     let mut log = Log::create(ledgers, writer);
     let mut rng = Streams::new(writer, "tests/writer").sequential();
     // Small frames, many in flight: a kill meets some of them half-way.
@@ -54,8 +68,8 @@ pub fn write(
         WriterSettings { frame_bytes: 400, frame_steps: 16, wait: PATIENCE, ..WriterSettings::new(writer) };
     let mut sink = runtime.block_on(shards.writer(settings))?;
     let uids: Vec<u64> = shards.members().iter().map(|member| member.uid).collect();
-    let goes_there = |session: &u64| only.is_none() || shard_of(*session, uids.iter().copied()) == only;
-    let mut sessions = (writer * SESSIONS..).filter(goes_there);
+    let goes_there = |session: &u64| only.is_none() || shard_of(*session, uids.iter().copied()) == *only;
+    let mut sessions = (writer * identity::SESSIONS..).filter(goes_there);
     let mut slots: Vec<(u64, u64)> = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         for _ in 0..rng.random_range(1..12) {
@@ -72,9 +86,15 @@ pub fn write(
                 }
             }
             slots = left;
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(*pause);
         }
-        sink.flush()?;
+        match sink.flush() {
+            Ok(()) => {}
+            Err(replay::Error::NotStored { sessions }) => {
+                sessions.into_iter().for_each(|session| log.lost(session));
+            }
+            Err(error) => return Err(error),
+        }
         log.acknowledged();
     }
     Ok(())
@@ -96,31 +116,12 @@ pub struct Threads {
 
 impl Threads {
     /// Starts some, with these numbers.
-    pub fn start(client: &Client, ledgers: &Path, writers: impl IntoIterator<Item = u64>) -> Self {
-        Self::start_all(client, ledgers, writers, None)
-    }
-
-    /// Starts some whose sessions all go to the shard of this uid.
-    pub fn start_on(
-        client: &Client,
-        ledgers: &Path,
-        writers: impl IntoIterator<Item = u64>,
-        uid: u64,
-    ) -> Self {
-        Self::start_all(client, ledgers, writers, Some(uid))
-    }
-
-    fn start_all(
-        client: &Client,
-        ledgers: &Path,
-        writers: impl IntoIterator<Item = u64>,
-        only: Option<u64>,
-    ) -> Self {
+    pub fn start(client: &Client, plan: &Plan, writers: impl IntoIterator<Item = u64>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let start = |writer| {
             let (shards, runtime) = (client.shards.clone(), client.runtime.handle().clone());
-            let (ledgers, stop) = (ledgers.to_owned(), Arc::clone(&stop));
-            std::thread::spawn(move || write(&shards, &runtime, writer, (&ledgers, only), &stop))
+            let (plan, stop) = (plan.clone(), Arc::clone(&stop));
+            std::thread::spawn(move || write(&shards, &runtime, writer, &plan, &stop))
         };
         Self { threads: writers.into_iter().map(start).collect(), stop: Arc::clone(&stop) }
     }
@@ -162,6 +163,7 @@ pub fn child() {
     let client = Client::open(&config);
     let never = AtomicBool::new(false);
     let writer = writer.parse().expect("a writer is a number");
-    let ended = write(&client.shards, client.runtime.handle(), writer, (Path::new(ledgers), None), &never);
+    let plan = Plan::new(Path::new(ledgers));
+    let ended = write(&client.shards, client.runtime.handle(), writer, &plan, &never);
     ended.expect("a writer does not fail");
 }

@@ -285,7 +285,6 @@ impl Rollout {
         match error {
             replay::Error::SessionLost { session } => {
                 tracing::debug!(session, "a session was lost with its replay shard: another one begins");
-                node::metrics::ACTOR_SESSIONS_LOST.increment(1, []);
                 self.buffers.lost.push(slot);
                 Ok(())
             }

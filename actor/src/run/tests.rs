@@ -24,6 +24,7 @@ struct TestSink {
     steps: Arc<Mutex<Vec<(SessionId, Ending)>>>,
     flushed: Arc<AtomicBool>,
     at_step: Option<(usize, fn() -> replay::Error)>,
+    flush: fn() -> Result<(), replay::Error>,
 }
 
 impl TransitionSink for TestSink {
@@ -49,7 +50,7 @@ impl TransitionSink for TestSink {
 
     fn flush(&mut self) -> Result<(), replay::Error> {
         self.flushed.store(true, Relaxed);
-        Ok(())
+        (self.flush)()
     }
 }
 
@@ -61,7 +62,16 @@ struct Seen {
 
 impl Seen {
     fn sink(&self, at_step: Option<(usize, fn() -> replay::Error)>) -> Box<dyn TransitionSink> {
-        Box::new(TestSink { steps: Arc::clone(&self.steps), flushed: Arc::clone(&self.flushed), at_step })
+        Box::new(self.test_sink(at_step, || Ok(())))
+    }
+
+    fn test_sink(
+        &self,
+        at_step: Option<(usize, fn() -> replay::Error)>,
+        flush: fn() -> Result<(), replay::Error>,
+    ) -> TestSink {
+        let (steps, flushed) = (Arc::clone(&self.steps), Arc::clone(&self.flushed));
+        TestSink { steps, flushed, at_step, flush }
     }
 }
 
@@ -95,6 +105,16 @@ fn the_budget_is_shared_and_met_within_one_step_of_the_sessions() {
         assert_eq!(seen.steps.lock().unwrap().len() as u64, steps);
         assert!(seen.flushed.load(Relaxed));
     }
+}
+
+#[test]
+fn sessions_that_a_last_flush_names_as_lost_cost_nothing_of_the_rest() {
+    let seen = Seen::default();
+    let mut parts = parts(2, &seen);
+    let lost = || Err(replay::Error::NotStored { sessions: vec![3, 5] });
+    parts[0].sink = Box::new(seen.test_sink(None, lost));
+    assert_eq!(Actors::start(parts, None, 1000).unwrap().join().unwrap().len(), 2);
+    assert!(seen.flushed.load(Relaxed));
 }
 
 #[test]

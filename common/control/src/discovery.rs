@@ -2,8 +2,8 @@
 //!
 //! In: `cluster.shards`, `cluster.learner`; out: watched values. Owner: a task each, which ends when nobody watches any more.
 //! A question without an answer, or an empty answer, keeps the last list. An address that is missing from an answer leaves
-//! the list once it was missing for a whole lease: a Redis that came back empty, or a name server between two states,
-//! must not look like a cluster without shards.
+//! the list once it was missing for a whole lease, in which it could have been renewed: time without answers does not
+//! count. A Redis that came back empty, or a name server between two states, must not look like a cluster without shards.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -88,6 +88,9 @@ async fn follow_shards(source: Source, lease: Duration, out: watch::Sender<Vec<S
         let problem = match source.ask().await {
             Ok(found) if found.is_empty() => Some("no shard is listed".to_owned()),
             Ok(found) => {
+                if failing {
+                    list.renew(Instant::now());
+                }
                 let now = list.update(found, Instant::now(), lease);
                 out.send_if_modified(|before| {
                     let changed = *before != now;
@@ -153,6 +156,11 @@ async fn waited_in_vain<T>(out: &watch::Sender<T>, period: Duration) -> bool {
 struct List(BTreeMap<String, Instant>);
 
 impl List {
+    /// Answers come again: every address has a whole lease from now on.
+    fn renew(&mut self, now: Instant) {
+        self.0.values_mut().for_each(|seen| *seen = now);
+    }
+
     /// The list after an answer that is not empty.
     fn update(&mut self, found: Vec<String>, now: Instant, linger: Duration) -> Vec<String> {
         self.0.extend(found.into_iter().map(|address| (address, now)));
@@ -164,6 +172,7 @@ impl List {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Memory, ShardEntry};
 
     #[test]
     fn an_address_leaves_the_list_once_it_is_missing_for_a_lease() {
@@ -174,5 +183,33 @@ mod tests {
         assert_eq!(list.update(vec!["a:1".into()], at(4), lease), both);
         assert_eq!(list.update(vec!["a:1".into()], at(5), lease), ["a:1"]);
         assert_eq!(list.update(vec!["c:1".into()], at(6), lease), ["a:1", "c:1"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_directory_that_was_away_and_comes_back_empty_has_a_lease_to_list_all_again() {
+        let memory = Memory::new();
+        let (control, shards) = (Control::in_memory(&memory.another()), Control::in_memory(&memory));
+        let lease = Duration::from_secs(5);
+        let put = async |uid| {
+            let entry = ShardEntry { uid, address: format!("shard-{uid}:1") };
+            shards.put_shard(&entry, Duration::from_secs(3600)).await.expect("the store is there");
+        };
+        for uid in [1, 2, 3] {
+            put(uid).await;
+        }
+        let (sender, mut list) = watch::channel(Vec::new());
+        tokio::spawn(follow_shards(Source::Directory(control), lease, sender));
+        list.wait_for(|list| list.len() == 3).await.expect("the list is followed");
+        // Empty is as good as away. Longer than a lease.
+        memory.clear();
+        sleep(3 * lease).await;
+        put(1).await;
+        sleep(lease * 3 / 5).await;
+        put(2).await;
+        sleep(lease / 5).await;
+        assert!(!list.has_changed().expect("the list is followed"), "{:?}", list.borrow());
+        // The third does not come back.
+        list.changed().await.expect("the list is followed");
+        assert_eq!(*list.borrow(), ["shard-1:1", "shard-2:1"]);
     }
 }

@@ -6,12 +6,13 @@
 
 use std::{
     cmp::Reverse,
-    collections::BinaryHeap,
+    collections::{BinaryHeap, VecDeque},
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
 use bytes::Bytes;
+use common::SessionId;
 use proto::v1;
 use tokio::sync::watch;
 
@@ -44,6 +45,8 @@ pub(super) struct Feed {
     free_lanes: BinaryHeap<Reverse<u16>>,
     /// Lowest lane that was never used.
     next_lane: u32,
+    /// Sessions that have ended, each with the sequence of its last step; those that were stored are forgotten in time.
+    ended_sessions: VecDeque<(u64, SessionId)>,
 }
 
 impl Feed {
@@ -80,6 +83,7 @@ impl Feed {
             progress,
             free_lanes,
             next_lane,
+            ended_sessions: VecDeque::new(),
         };
         Ok((feed, sessions))
     }
@@ -95,9 +99,26 @@ impl Feed {
         Ok(lane)
     }
 
-    /// The lane's session has ended.
-    pub(super) fn give_lane(&mut self, lane: u16) {
+    /// A session has ended, by the last step in the frame.
+    pub(super) fn end_session(&mut self, lane: u16, session: SessionId) {
         self.free_lanes.push(Reverse(lane));
+        self.ended_sessions.push_back((self.next_sequence(), session));
+    }
+
+    /// The sequence under which the frame will be handed over.
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.sequence + 1
+    }
+
+    /// The last sequence that is stored, as far as is known.
+    pub(super) fn stored(&self) -> u64 {
+        self.progress.borrow().stored
+    }
+
+    /// Sessions that have ended with steps that are not stored, as far as is known.
+    pub(super) fn ended_and_not_stored(&self) -> impl Iterator<Item = SessionId> {
+        let stored = self.stored();
+        self.ended_sessions.iter().filter(move |(last, _)| *last > stored).map(|(_, session)| *session)
     }
 
     /// Whether the frame must be handed over before it takes another record.
@@ -154,6 +175,8 @@ impl Feed {
         let records = Bytes::from(std::mem::replace(&mut self.frame, next));
         self.steps = 0;
         self.sequence += 1;
+        let stored = self.stored();
+        while self.ended_sessions.pop_front_if(|(last, _)| *last <= stored).is_some() {}
         self.shared.send(v1::AppendBatch { sequence: self.sequence, records });
     }
 

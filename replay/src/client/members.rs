@@ -5,9 +5,10 @@
 //! that comes back at the same address under another uid is another one. Owner: a task, which ends with the last
 //! handle. Invariants: one member a uid; members ascend by uid.
 //!
-//! A shard leaves when its address is no longer listed, or another uid answers there; one that does not answer, when
-//! another uid answers in its place (by the number of the shard: it was started again without its contents, or they were
-//! dealt out), or when it has been silent for [`GONE_AFTER`] (listed or not: its address may have changed).
+//! A shard leaves when its address is no longer listed and it still answers there (at once, or some seconds later if it was
+//! held up: it could not renew its lease), or when another uid answers there; one that does not answer, when another uid
+//! answers in its place (by the number of the shard: it was started again without its contents, or they were dealt out), or
+//! when it has been silent for [`GONE_AFTER`] (listed or not: its address may have changed).
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +20,7 @@ use node::connection::Connection;
 use proto::v1::{self, replay_client::ReplayClient};
 use tokio::{
     sync::watch,
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::{Instant, sleep, timeout},
 };
 
@@ -34,6 +35,10 @@ const PERIOD: Duration = Duration::from_secs(1);
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(2);
+/// A shard that last answered longer ago was held up.
+const HELD_UP: Duration = Duration::from_millis(1_500);
+/// How long one that was held up may take to be listed again.
+const LISTED_AGAIN: Duration = Duration::from_secs(5);
 
 /// Connects to `HOST:PORT` (lazily), or says why that cannot be.
 pub type Connector = dyn Fn(&str) -> Result<Connection, String> + Send + Sync;
@@ -137,9 +142,15 @@ impl Directory {
         let ours = Arc::clone(&directory);
         let task = tokio::spawn(async move {
             let mut probes: BTreeMap<String, AbortOnDrop> = BTreeMap::new();
+            let mut last_questions = JoinSet::new();
             loop {
                 let listed = addresses.borrow_and_update().clone();
-                probes.retain(|address, _| listed.contains(address) || ours.unlisted(address));
+                for (address, _) in probes.extract_if(.., |address, _| !listed.contains(address)) {
+                    if let Some((client, silence)) = ours.unlisted(&address) {
+                        last_questions.spawn(Arc::clone(&ours).ask_once_more(address, client, silence));
+                    }
+                }
+                while last_questions.try_join_next().is_some() {}
                 for address in listed {
                     probes
                         .entry(address.clone())
@@ -266,27 +277,43 @@ impl Directory {
         }
     }
 
-    /// An address is not listed any more. Always false: nobody asks there again.
-    fn unlisted(&self, address: &str) -> bool {
+    /// An address is not listed any more. The client of its shard and how long ago that answered, if it counts as up.
+    fn unlisted(&self, address: &str) -> Option<(ReplayClient<Connection>, Duration)> {
         let mut books = self.books();
         books.missing.remove(address);
-        let left: Vec<u64> = books
-            .shards
-            .iter_mut()
-            .filter(|(_, entry)| entry.member.address == address)
-            .filter_map(|(uid, entry)| {
-                entry.listed = false;
-                entry.member.up.then_some(*uid)
-            })
-            .collect();
-        for uid in &left {
-            tracing::info!(uid, address, "a replay shard leaves");
-            books.shards.remove(uid);
+        let entry = books.shards.values_mut().find(|entry| entry.member.address == address)?;
+        entry.listed = false;
+        entry.member.up.then(|| (entry.member.client.clone(), entry.answered.elapsed()))
+    }
+
+    /// A shard that is not listed any more leaves if it answers, unless it was held up and is listed again.
+    async fn ask_once_more(
+        self: Arc<Self>,
+        address: String,
+        client: ReplayClient<Connection>,
+        silence: Duration,
+    ) {
+        let answer = self.ask(&address, &mut Some(client)).await;
+        if answer.is_ok() && silence > HELD_UP {
+            sleep(LISTED_AGAIN).await;
         }
-        if !left.is_empty() {
-            self.publish(&books);
+        let mut books = self.books();
+        let is_it = |entry: &Entry| entry.member.address == address && !entry.listed;
+        // Else it was listed again meanwhile, or is elsewhere.
+        let Some(uid) = books.shards.iter().find(|(_, entry)| is_it(entry)).map(|(uid, _)| *uid) else {
+            return;
+        };
+        match answer {
+            Ok(_) => {
+                tracing::info!(uid, address, "a replay shard leaves");
+                books.shards.remove(&uid);
+                self.publish(&books);
+            }
+            Err(why) => {
+                drop(books);
+                self.silent(&address, why);
+            }
         }
-        false
     }
 
     fn forget_silent(&self) {

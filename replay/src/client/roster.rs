@@ -150,20 +150,23 @@ impl Roster {
         }
     }
 
-    /// Looks at what has changed; the places that were emptied since their shards are lost.
-    pub(super) fn tend(&mut self) -> Vec<usize> {
+    /// Looks at what has changed; the feeds whose shards are lost, with the places that they leave empty.
+    pub(super) fn tend(&mut self) -> Vec<(usize, Feed)> {
         self.look_at_members();
         // Looked at with every record: a load costs a tenth of a swap.
         if !self.attention.load(Acquire) || !self.attention.swap(false, AcqRel) {
             return Vec::new();
         }
         self.take_opened();
-        let mut emptied = Vec::new();
+        self.take_lost()
+    }
+
+    /// The feeds whose shards are lost, with the places that they leave empty.
+    pub(super) fn take_lost(&mut self) -> Vec<(usize, Feed)> {
+        let mut lost = Vec::new();
         for place in 0..self.feeds.len() {
-            let Some((why, feed)) = self.feeds[place].as_ref().and_then(|feed| Some((feed.lost()?, feed)))
-            else {
-                continue;
-            };
+            let Some(why) = self.feeds[place].as_ref().and_then(Feed::lost) else { continue };
+            let Some(feed) = self.feeds[place].take() else { continue };
             tracing::warn!(
                 uid = feed.uid,
                 writer = self.open.writer,
@@ -171,19 +174,14 @@ impl Roster {
                 why,
                 "a replay shard is lost, with what it had not acknowledged"
             );
-            if let Some(feed) = &mut self.feeds[place] {
-                // Nobody is left to hand it over to.
-                feed.steps = 0;
-            }
-            self.feeds[place] = None;
-            emptied.push(place);
+            lost.push((place, feed));
         }
-        if !emptied.is_empty() {
+        if !lost.is_empty() {
             // One of them may still be a member, without what it had.
             self.members.mark_changed();
             self.look_at_members();
         }
-        emptied
+        lost
     }
 
     fn look_at_members(&mut self) {

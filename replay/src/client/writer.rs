@@ -6,8 +6,8 @@
 //!
 //! A session stays on its shard. Where shards come and go, new sessions go to those that are connected, and a session
 //! whose shard is gone (or has lost what it acknowledged) ends with [`Error::SessionLost`], said once by the next call
-//! for it. What a shard that is gone had not acknowledged is lost with it, also of sessions that had just ended: nobody
-//! is left to tell, so a flush is no error then; a warning is logged.
+//! for it. What a shard that is gone had not acknowledged is lost with it, also of sessions that had just ended: the next
+//! flush says so by [`Error::NotStored`].
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -21,6 +21,7 @@ use common::{
 };
 use foldhash::fast::RandomState;
 use futures::future::join_all;
+use node::metrics;
 use proto::v1;
 use tokio::runtime::Handle;
 
@@ -77,6 +78,8 @@ struct Route {
     period: u32,
     /// Steps of the period; c: the next one may begin.
     n_steps: u8,
+    /// Sequence of the last step; 0: none yet, or another writer's.
+    sequence: u64,
 }
 
 /// See the module. Flush it (or discard what it holds) before dropping it: frames that were not handed over are lost,
@@ -88,6 +91,8 @@ pub struct Writer {
     routes: HashMap<SessionId, Route, RandomState>,
     /// Sessions that were lost and not asked for since.
     lost: BTreeSet<SessionId>,
+    /// Sessions of which steps were lost, which nobody was told.
+    not_stored: BTreeSet<SessionId>,
     waited: Duration,
 }
 
@@ -110,10 +115,11 @@ impl Shards {
             roster,
             routes: HashMap::default(),
             lost: BTreeSet::new(),
+            not_stored: BTreeSet::new(),
             waited: Duration::ZERO,
         };
         for (feed, v1::OpenSession { lane, session, period, n_steps }) in opened {
-            let route = Route { feed, lane: lane as u16, period, n_steps: n_steps as u8 };
+            let route = Route { feed, lane: lane as u16, period, n_steps: n_steps as u8, sequence: 0 };
             writer.routes.insert(session, route);
         }
         Ok(writer)
@@ -151,40 +157,55 @@ impl Writer {
     pub async fn flush_async(&mut self) -> Result<(), Error> {
         self.submit_async().await?;
         let ended = join_all(self.roster.feeds_mut().map(Feed::settle)).await;
-        self.settled(ended)
+        self.settled(ended)?;
+        match std::mem::take(&mut self.not_stored) {
+            none if none.is_empty() => Ok(()),
+            some => Err(Error::NotStored { sessions: some.into_iter().collect() }),
+        }
     }
 
-    /// What was lost with a shard is no error here: its sessions will say so. What they had ended has been logged.
+    /// What was lost with a shard is noted, and no error here.
     fn settled(&mut self, ended: Vec<Result<(), Error>>) -> Result<(), Error> {
         if ended.iter().all(Result::is_ok) {
             return Ok(());
         }
         let is_lost: Vec<bool> = self.roster.feeds_mut().map(|feed| feed.lost().is_some()).collect();
-        self.tend();
+        // A link ends a moment before it calls for attention.
+        let lost = self.roster.take_lost();
+        self.note_lost(lost);
         let failed = ended.into_iter().zip(is_lost).find(|(ended, is_lost)| ended.is_err() && !is_lost);
         failed.map_or(Ok(()), |(ended, _)| ended)
     }
 
     /// Takes note of shards that have come, and of those that are lost with their sessions.
     fn tend(&mut self) {
-        for feed in self.roster.tend() {
-            let lost: Vec<SessionId> = self
-                .routes
-                .iter()
-                .filter(|(_, route)| route.feed == feed)
-                .map(|(session, _)| *session)
-                .collect();
-            for session in lost {
-                self.routes.remove(&session);
+        let lost = self.roster.tend();
+        self.note_lost(lost);
+    }
+
+    fn note_lost(&mut self, feeds: Vec<(usize, Feed)>) {
+        for (place, feed) in feeds {
+            let stored = feed.stored();
+            let mut sessions: BTreeSet<SessionId> = feed.ended_and_not_stored().collect();
+            self.not_stored.extend(&sessions);
+            for (session, route) in self.routes.extract_if(|_, route| route.feed == place) {
+                if route.sequence > stored {
+                    self.not_stored.insert(session);
+                }
                 self.lost.insert(session);
+                sessions.insert(session);
             }
+            metrics::ACTOR_SESSIONS_LOST.increment(sessions.len() as u64, []);
         }
     }
 
     /// Says once that a session is lost.
     fn check_lost(&mut self, session: SessionId) -> Result<(), Error> {
         match self.lost.remove(&session) {
-            true => Err(Error::SessionLost { session }),
+            true => {
+                self.not_stored.remove(&session);
+                Err(Error::SessionLost { session })
+            }
             false => Ok(()),
         }
     }
@@ -262,7 +283,9 @@ impl TransitionSink for Writer {
         let feed = self.roster.feed(place);
         let lane = known.map_or_else(|| feed.take_lane(), |route| Ok(route.lane))?;
         put_period(&mut feed.frame, lane, start);
-        self.routes.insert(start.session, Route { feed: place, lane, period: start.period, n_steps: 0 });
+        let sequence = known.map_or(0, |route| route.sequence);
+        let route = Route { feed: place, lane, period: start.period, n_steps: 0, sequence };
+        self.routes.insert(start.session, route);
         Ok(())
     }
 
@@ -281,10 +304,10 @@ impl TransitionSink for Writer {
         }
         put_step(&mut feed.frame, StepRecord { lane, position: route.n_steps, step });
         feed.steps += 1;
-        route.n_steps += 1;
+        (route.n_steps, route.sequence) = (route.n_steps + 1, feed.next_sequence());
         if step.ending != Ending::None {
             self.routes.remove(&session);
-            feed.give_lane(lane);
+            feed.end_session(lane, session);
         }
         if feed.is_full() {
             // Without waiting: if there is no room, the next record of this shard waits.

@@ -4,6 +4,7 @@
 //! behind one lock that is never held across an await. Waiting is the [`gate`](Gate)'s.
 
 mod append;
+mod counted;
 #[cfg(test)]
 mod durable_tests;
 #[cfg(test)]
@@ -27,11 +28,11 @@ use std::{
 
 use common::transition::Shape;
 use futures::Stream;
-use node::metrics;
 use proto::v1::{self, replay_server::ReplayServer};
 use tokio::time::Instant;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
+use counted::{Counted, counted};
 pub(crate) use gate::{Ask, Gate};
 
 use crate::{
@@ -52,7 +53,9 @@ impl From<Error> for Status {
             Error::Deadline { .. } => Self::deadline_exceeded(message),
             // The shard is about to end: whoever asked tries again.
             Error::Closed(_) | Error::Panicked => Self::unavailable(message),
-            Error::SessionLost { .. } | Error::Fenced(_) => Self::failed_precondition(message),
+            Error::SessionLost { .. } | Error::NotStored { .. } | Error::Fenced(_) => {
+                Self::failed_precondition(message)
+            }
             Error::Full(_) => Self::resource_exhausted(message),
             Error::Journal(_) => Self::internal(message),
             Error::Shard { code, .. } => Self::new(code, message),
@@ -300,25 +303,12 @@ impl ReplayService {
     }
 
     /// The tonic service, with its limit on message sizes.
-    pub(crate) fn server(self) -> ReplayServer<Self> {
-        ReplayServer::new(self)
+    pub(crate) fn server(self) -> Counted<ReplayServer<Self>> {
+        let server = ReplayServer::new(self)
             .max_decoding_message_size(wire::MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(wire::MAX_SAMPLE_BYTES + (1 << 10))
+            .max_encoding_message_size(wire::MAX_SAMPLE_BYTES + (1 << 10));
+        Counted(server)
     }
-}
-
-/// Counts a refusal, for operators. Waits that ended and streams that broke are none.
-fn counted<T>(answer: Result<T, Status>) -> Result<T, Status> {
-    let reason = match answer.as_ref().map_err(Status::code) {
-        Err(Code::InvalidArgument) => "invalid",
-        Err(Code::FailedPrecondition) => "precondition",
-        Err(Code::ResourceExhausted) => "full",
-        // Of a stream: no whole frame, no message, too long, compressed. Of a single call tonic refuses these before.
-        Err(Code::Internal | Code::OutOfRange | Code::Unimplemented) => "unreadable",
-        _ => return answer,
-    };
-    metrics::REPLAY_REJECTED.increment(1, [reason]);
-    answer
 }
 
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -340,7 +330,7 @@ impl v1::replay_server::Replay for ReplayService {
         &self,
         request: Request<v1::SampleRequest>,
     ) -> Result<Response<v1::SampleResponse>, Status> {
-        counted(sample::once(&self.inner, request.into_inner()).await.map(Response::new))
+        sample::once(&self.inner, request.into_inner()).await.map(Response::new)
     }
 
     async fn minibatches(
@@ -354,15 +344,15 @@ impl v1::replay_server::Replay for ReplayService {
         &self,
         request: Request<v1::UpdatePrioritiesRequest>,
     ) -> Result<Response<v1::UpdatePrioritiesResponse>, Status> {
-        counted(self.inner.update_priorities(request.into_inner()).await.map(Response::new))
+        self.inner.update_priorities(request.into_inner()).await.map(Response::new)
     }
 
     async fn pace(&self, request: Request<v1::PaceRequest>) -> Result<Response<v1::PaceResponse>, Status> {
-        counted(pace::serve(&self.inner, request.into_inner()).await.map(Response::new))
+        pace::serve(&self.inner, request.into_inner()).await.map(Response::new)
     }
 
     async fn info(&self, request: Request<v1::InfoRequest>) -> Result<Response<v1::InfoResponse>, Status> {
-        counted(info::serve(&self.inner, request.into_inner()).await.map(Response::new))
+        info::serve(&self.inner, request.into_inner()).await.map(Response::new)
     }
 
     async fn snapshot(
@@ -376,6 +366,6 @@ impl v1::replay_server::Replay for ReplayService {
         &self,
         request: Request<Streaming<v1::RestoreRequest>>,
     ) -> Result<Response<v1::RestoreResponse>, Status> {
-        counted(snapshot::restore(self.inner.clone(), request.into_inner()).await.map(Response::new))
+        snapshot::restore(self.inner.clone(), request.into_inner()).await.map(Response::new)
     }
 }

@@ -231,16 +231,15 @@ pub async fn act(shards: Shards, world: World, play: Play) -> Result<(), Error> 
         }
         writer.submit_async().await?;
         if step % 7 == 6 || step + 1 == play.steps {
-            writer.flush_async().await?;
-            // What a lost shard had is not acknowledged by this: its sessions say that they are lost.
-            let mut flushed: Vec<u64> = std::mem::take(&mut over);
-            flushed.extend(sessions.iter().map(|session| session.session));
-            let open: Vec<u64> = writer.sessions().into_iter().map(|(session, ..)| session).collect();
-            let is_safe = |session: &u64| {
-                open.contains(session) || !sessions.iter().any(|s| s.session == *session && !s.is_over())
+            let not_stored = match writer.flush_async().await {
+                Ok(()) => Vec::new(),
+                Err(Error::NotStored { sessions }) => sessions,
+                Err(error) => return Err(error),
             };
-            world.ledger(|ledger| ledger.acknowledge(flushed.into_iter().filter(is_safe)));
-            world.note(format!("writer {} flushed after {step}", play.writer));
+            let flushed = over.drain(..).chain(sessions.iter().map(|session| session.session));
+            let stored = flushed.filter(|session| !not_stored.contains(session));
+            world.ledger(|ledger| ledger.acknowledge(stored));
+            world.note(format!("writer {} flushed after {step}, but for {not_stored:?}", play.writer));
         }
         sleep(play.pause).await;
     }

@@ -31,7 +31,7 @@ catalogue! {
     CONNECTIONS: Gauge = "mahrl_connections" ["listener"];
     /// connections closed at once because of the limit, by listener
     CONNECTIONS_REFUSED: Counter = "mahrl_connections_refused_total" ["listener"];
-    /// requests refused for their token, by reason (`missing`, `wrong`)
+    /// requests refused for their token (`missing`, `wrong`) and connections for their TLS handshake (`tls`), by reason
     AUTH_FAILURES: Counter = "mahrl_auth_failures_total" ["reason"];
 
     // A shard of the replay service.
@@ -138,7 +138,7 @@ catalogue! {
     ACTOR_STEPS: Counter = "mahrl_actor_steps_total" [];
     /// sessions begun
     ACTOR_SESSIONS: Counter = "mahrl_actor_sessions_total" [];
-    /// sessions abandoned because their shard was lost
+    /// sessions that were abandoned, or had ended with steps that were not stored, because their shard was lost
     ACTOR_SESSIONS_LOST: Counter = "mahrl_actor_sessions_lost_total" [];
     /// version of the policy that it acts by
     ACTOR_POLICY_VERSION: Gauge = "mahrl_actor_policy_version" [];

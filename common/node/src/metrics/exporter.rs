@@ -104,7 +104,7 @@ pub fn serve(listen: &str, role: &str) -> Result<SocketAddr, Error> {
                 }
             });
             let limits = server::Limits { connections: CONNECTIONS, ..server::Limits::default() };
-            let incoming = server::accept(listener, &limits, "metrics", &Shutdown::new());
+            let incoming = server::accept(listener, &limits, ("metrics", false), &Shutdown::new());
             let served = server::builder(&limits)
                 .accept_http1(true)
                 .layer(Page(recorded))

@@ -242,7 +242,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port().to_string();
         let limits = Limits::default();
-        let incoming = server::accept(listener, &limits, "grpc", &Shutdown::new());
+        let incoming = server::accept(listener, &limits, ("grpc", false), &Shutdown::new());
         let serves = server::builder(&limits)
             .tls_config(ServerTlsConfig::new().identity(identity))
             .unwrap()

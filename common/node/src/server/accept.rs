@@ -2,11 +2,16 @@
 //!
 //! In: a listener; out: a stream of [`Guarded`] connections, at most [`Limits::connections`] alive at once. Owner: one
 //! task, which ends with the stream's reader. Invariant: a connection's place is free again once it is dropped.
+//! tonic shakes hands on a connection and asks for its [`Connected::connect_info`] once that is done: one that spoke and was
+//! dropped before was refused, and is counted.
 
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -26,11 +31,12 @@ use crate::{Shutdown, metrics};
 /// Pause after an error of the listener itself, e.g. when the process has no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Starts the accept loop of a listener. `name` is the listener's in the metrics; `cut` ends all connections.
+/// Starts the accept loop of a listener. `name` is the listener's in the metrics; with `tls` its connections begin with a
+/// handshake; `cut` ends them all.
 pub(crate) fn accept(
     listener: TcpListener,
     limits: &Limits,
-    name: &'static str,
+    (name, tls): (&'static str, bool),
     cut: &Shutdown,
 ) -> ReceiverStream<io::Result<Guarded>> {
     let (connections, incoming) = mpsc::channel(1);
@@ -57,7 +63,8 @@ pub(crate) fn accept(
             };
             // Fails only for a connection that is gone already, which its first read will say too.
             let _nodelay = stream.set_nodelay(true);
-            let guarded = Guarded::new(stream, place, name, limits.idle, cut.clone());
+            let mut guarded = Guarded::new(stream, place, name, limits.idle, cut.clone());
+            guarded.handshake = tls.then(AtomicBool::default);
             if connections.send(Ok(guarded)).await.is_err() {
                 return;
             }
@@ -73,7 +80,21 @@ pub(crate) struct Guarded {
     heard: Instant,
     silence: Pin<Box<Sleep>>,
     cut: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// With TLS: whether the handshake is done.
+    handshake: Option<AtomicBool>,
+    /// Whether the peer has sent anything.
+    has_spoken: bool,
     place: Place,
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let is_done = self.handshake.as_ref().is_none_or(|done| done.load(Relaxed));
+        // Who says nothing only looks whether somebody listens.
+        if !is_done && self.has_spoken && self.cut.is_some() {
+            metrics::AUTH_FAILURES.increment(1, ["tls"]);
+        }
+    }
 }
 
 /// A place among the connections, counted while it is taken.
@@ -103,6 +124,8 @@ impl Guarded {
             heard: Instant::now(),
             silence: Box::pin(sleep(idle)),
             cut: Some(Box::pin(async move { cut.wait().await })),
+            handshake: None,
+            has_spoken: false,
             place: Place { listener, _permit: permit },
         }
     }
@@ -136,7 +159,9 @@ impl AsyncRead for Guarded {
         if let Poll::Ready(error) = self.poll_end(cx) {
             return Poll::Ready(Err(error));
         }
+        let before = buf.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+        self.has_spoken |= buf.filled().len() > before;
         self.heard = Instant::now();
         Poll::Ready(read)
     }
@@ -172,6 +197,9 @@ impl Connected for Guarded {
     type ConnectInfo = <TcpStream as Connected>::ConnectInfo;
 
     fn connect_info(&self) -> Self::ConnectInfo {
+        if let Some(done) = &self.handshake {
+            done.store(true, Relaxed);
+        }
         self.stream.connect_info()
     }
 }

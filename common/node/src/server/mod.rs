@@ -126,13 +126,15 @@ impl Server {
             .build_v1()
             .map_err(Error::Reflection)?;
         let mut server = builder(&limits).layer(token::TokenLayer::new(security.token()));
-        if let Some(tls) = security.server_tls(&limits)? {
+        let tls = security.server_tls(&limits)?;
+        let has_tls = tls.is_some();
+        if let Some(tls) = tls {
             server = server.tls_config(tls).map_err(Error::Tls)?;
         }
         let router = server.add_routes(routes).add_service(health_service).add_service(reflection);
 
         let cut = Shutdown::new();
-        let incoming = accept(listener, &limits, "grpc", &cut);
+        let incoming = accept(listener, &limits, ("grpc", has_tls), &cut);
         let begun = shutdown.clone();
         let served = router.serve_with_incoming_shutdown(incoming, async move { begun.wait().await });
         tracing::info!(%address, "serving");
