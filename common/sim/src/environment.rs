@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use common::{Feedback, ItemId, ItemTable, RecallSet, SessionId, transition::Ending};
+use common::{Feedback, ItemId, ItemTable, RecallSet, SessionId, seed::Rng, transition::Ending};
+
+use crate::shopworld::Belief;
 
 /// Why a world refused a call. Nothing has changed in it then.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +126,11 @@ pub trait Truth {
     /// such knowledge.
     fn lookahead_bonus(&self, _slot: usize, _bonus: &mut Vec<f32>) -> bool {
         false
+    }
+
+    /// What can be known of a user who was not seen yet by whoever knows the world. `None` where unknown.
+    fn belief(&self, _rng: Rng) -> Option<Belief> {
+        None
     }
 
     /// For each candidate, how popular it is, whoever looks. False where unknown.

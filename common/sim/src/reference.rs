@@ -1,16 +1,21 @@
 //! Scripted policies to compare with.
 //!
 //! In: a world; out: item ids `[E]`, each a candidate that is left. The oracles are privileged: they read the hidden
-//! truth, which no learned policy sees, and so bound what is possible. Ties go to the lowest id.
+//! truth, which no learned policy sees, and so bound what is possible; two of them know the world but not the user, and bound
+//! what can be possible on a policy's inputs. Ties go to the lowest id.
 
-use common::{ItemId, RecallSet, seed::Streams};
+use common::{
+    Feedback, ItemId, RecallSet, SessionId,
+    history::{Kind, N_WINDOWS, window},
+    seed::Streams,
+};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::{Environment, Error, Truth, draw::WeightedDraw};
+use crate::{Environment, Error, Truth, draw::WeightedDraw, shopworld::Belief};
 
 /// The value of an order on top of its click.
-const ORDER_EXTRA: f32 = 4.0;
+pub(crate) const ORDER_EXTRA: f32 = 4.0;
 
 /// A scripted policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -28,19 +33,26 @@ pub enum Reference {
     Myopic,
     /// argmax p_click p_order.
     OrderGreedy,
+    /// argmax of this step's expected reward given the windows: what a policy on the same inputs can come to without looking
+    /// ahead.
+    WindowBelief,
+    /// The same given all that the session has shown.
+    Belief,
     /// argmax p_click (1 + 4 p_order + bonus), with what the item brings later: .5 quality in ShopWorld.
     Lookahead,
 }
 
 impl Reference {
     /// All of them, in the order of the tables.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Random,
         Self::Popularity,
         Self::Logging,
         Self::ClickGreedy,
         Self::Myopic,
         Self::OrderGreedy,
+        Self::WindowBelief,
+        Self::Belief,
         Self::Lookahead,
     ];
 
@@ -53,13 +65,20 @@ impl Reference {
             Self::ClickGreedy => "click-greedy oracle",
             Self::Myopic => "myopic oracle",
             Self::OrderGreedy => "order-greedy oracle",
+            Self::WindowBelief => "window belief",
+            Self::Belief => "belief",
             Self::Lookahead => "lookahead oracle",
         }
     }
 
-    /// Whether it reads the users' hidden state.
+    /// Whether it knows what no learned policy does: the users' hidden state, or the world's equations.
     pub fn is_oracle(self) -> bool {
-        matches!(self, Self::ClickGreedy | Self::Myopic | Self::OrderGreedy | Self::Lookahead)
+        !matches!(self, Self::Random | Self::Popularity | Self::Logging)
+    }
+
+    /// Whether it thinks milliseconds over each item, for tables that may take their time.
+    pub fn is_slow(self) -> bool {
+        matches!(self, Self::WindowBelief | Self::Belief)
     }
 
     /// Whether a world knows what this policy needs. A world has at least one slot, and so has its truth.
@@ -73,6 +92,10 @@ impl Reference {
             Self::Popularity => knows(|truth, scores| truth.popularity(0, scores), &mut scores),
             Self::Logging => knows(|truth, scores| truth.logging_scores(0, scores), &mut scores),
             Self::ClickGreedy | Self::Myopic | Self::OrderGreedy => environment.truth().is_some(),
+            Self::WindowBelief | Self::Belief => {
+                let rng = Streams::new(0, "reference/known").sequential();
+                environment.truth().is_some_and(|truth| truth.belief(rng).is_some())
+            }
             Self::Lookahead => knows(|truth, scores| truth.lookahead_bonus(0, scores), &mut scores),
         }
     }
@@ -85,7 +108,8 @@ impl std::fmt::Display for Reference {
 }
 
 /// A reference at work. What it chooses for a session depends on the seed, the session, its step and the world alone,
-/// never on the slot or on what was chosen before: it needs no `begin`.
+/// never on the slot or on what was chosen before: it needs no `begin`. [`Reference::Belief`] does depend on what was chosen
+/// before; it must be asked at every step, and notices by itself when another session begins.
 #[derive(Clone, Debug)]
 pub struct ReferencePolicy {
     reference: Reference,
@@ -94,6 +118,18 @@ pub struct ReferencePolicy {
     p_order: Vec<f32>,
     scores: Vec<f32>,
     draw: WeightedDraw,
+    /// `[E]` of [`Reference::Belief`].
+    acquaintances: Vec<Option<Acquaintance>>,
+}
+
+/// A session in progress, and what is known of its user.
+#[derive(Clone, Debug)]
+struct Acquaintance {
+    session: SessionId,
+    /// The step that `shown` was chosen for.
+    step: u64,
+    shown: ItemId,
+    belief: Belief,
 }
 
 impl ReferencePolicy {
@@ -106,6 +142,7 @@ impl ReferencePolicy {
             p_order: Vec::new(),
             scores: Vec::new(),
             draw: WeightedDraw::default(),
+            acquaintances: Vec::new(),
         }
     }
 
@@ -136,6 +173,9 @@ impl ReferencePolicy {
                 }
             };
             *action = position.map_or(ItemId::PADDING, |position| recall.candidates()[position]);
+            if let Some(Some(acquaintance)) = self.acquaintances.get_mut(slot) {
+                acquaintance.shown = *action;
+            }
         }
         Ok(())
     }
@@ -160,6 +200,9 @@ impl ReferencePolicy {
 
     /// Fills `scores` for the policies that take the best.
     fn score(&mut self, environment: &dyn Environment, slot: usize) -> Result<(), Error> {
+        if self.reference.is_slow() {
+            return self.believe(environment, slot);
+        }
         let truth = self.truth(environment)?;
         let known = match self.reference {
             Reference::Popularity => truth.popularity(slot, &mut self.scores),
@@ -186,12 +229,48 @@ impl ReferencePolicy {
         Ok(())
     }
 
+    /// Fills `scores` with the rewards that are expected of a user known from what was shown.
+    fn believe(&mut self, environment: &dyn Environment, slot: usize) -> Result<(), Error> {
+        let size = N_WINDOWS * environment.window();
+        let windows = &environment.windows()[slot * size..][..size];
+        let (session, step) = (environment.session(slot), environment.step_number(slot));
+        self.acquaintances.resize_with(environment.n_slots(), || None);
+        let known = self.acquaintances[slot].take().filter(|known| {
+            self.reference == Reference::Belief && (known.session, known.step + 1) == (session, step)
+        });
+        let mut belief = match known {
+            Some(Acquaintance { mut belief, shown, .. }) => {
+                belief.observe(shown, feedback_of(shown, windows));
+                belief
+            }
+            None => {
+                let rng = self.streams.at(session, step);
+                let mut belief = self.truth(environment)?.belief(rng).ok_or_else(|| self.unknown())?;
+                belief.observe_windows(windows);
+                belief
+            }
+        };
+        belief.expected_rewards(environment.recall()[slot].candidates(), &mut self.scores);
+        self.acquaintances[slot] = Some(Acquaintance { session, step, shown: ItemId::PADDING, belief });
+        Ok(())
+    }
+
     fn truth<'a>(&self, environment: &'a dyn Environment) -> Result<&'a dyn Truth, Error> {
         environment.truth().ok_or_else(|| self.unknown())
     }
 
     fn unknown(&self) -> Error {
         Error::Reference { reference: self.reference.name() }
+    }
+}
+
+/// What came of the item shown last, by the windows `[3, N]`: items are shown once a session.
+fn feedback_of(shown: ItemId, windows: &[ItemId]) -> Feedback {
+    let is_last = |kind| window(windows, kind).last() == Some(&shown);
+    match (is_last(Kind::Clicked), is_last(Kind::Ordered)) {
+        (_, true) => Feedback::Order,
+        (true, false) => Feedback::Click,
+        (false, false) => Feedback::Skip,
     }
 }
 

@@ -127,9 +127,10 @@ pub(super) fn compare(config: &Config, run_dir: &RunDir, scope: &Scope) -> Resul
     settings.validate()?;
     let agent = load_agent(config, run_dir, &world)?;
     let reference = |reference| -> Box<dyn EvaluatedPolicy> { Box::new(ReferencePolicy::new(reference, 0)) };
-    let references = world.references()?;
+    // Slow ones are for `learner reproduce`.
+    let references = world.references()?.into_iter().filter(|reference| !reference.is_slow());
     let (oracles, plain): (Vec<Reference>, Vec<Reference>) =
-        references.into_iter().partition(|reference| reference.is_oracle());
+        references.partition(|reference| reference.is_oracle());
     let mut policies: Vec<Box<dyn EvaluatedPolicy>> = plain.into_iter().map(reference).collect();
     policies.push(Box::new(history_greedy(config, run_dir, &world)?));
     policies.push(Box::new(agent));

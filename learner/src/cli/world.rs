@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         threads: threads(),
     };
     let mut results = Vec::new();
-    for reference in world.references()? {
+    for reference in world.references()?.into_iter().filter(|reference| !reference.is_slow()) {
         let mut policy = ReferencePolicy::new(reference, config.seed);
         results.push(evaluate(&mut policy, &world.for_evaluation(), &settings)?);
     }

@@ -225,7 +225,10 @@ pub fn variants(experiment: Experiment, scale: Scale, only: &[String]) -> Vec<Va
         Experiment::Table2 | Experiment::Fig7 => methods::all()
             .into_iter()
             .filter(|method| experiment == Experiment::Fig7 || !matches!(method.how, How::Oracle(_)))
-            .filter(|method| only.is_empty() || only.iter().any(|id| id == method.id))
+            .filter(|method| match only {
+                [] => scale == Scale::Full || !method.is_slow(),
+                only => only.iter().any(|id| id == method.id),
+            })
             .map(Variant::of)
             .collect(),
         Experiment::Fig8 => alphas(scale)

@@ -8,7 +8,7 @@ use crate::baselines;
 /// How a method comes to its policy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum How {
-    /// Reads the users' minds: what could be reached at best.
+    /// Reads the users' minds, or knows the world: what could be reached at best.
     Oracle(Reference),
     /// One of [`baselines::methods`], under its id.
     Baseline,
@@ -59,11 +59,16 @@ pub fn all() -> Vec<Method> {
         name: name(preset),
         how: How::Run(preset),
     }));
-    methods.push(Method {
-        id: "lookahead",
-        name: "lookahead oracle",
-        how: How::Oracle(Reference::Lookahead),
-    });
+    let oracles = [
+        ("window-belief", Reference::WindowBelief),
+        ("belief", Reference::Belief),
+        ("lookahead", Reference::Lookahead),
+    ];
+    methods.extend(oracles.map(|(id, reference)| Method {
+        id,
+        name: reference.name(),
+        how: How::Oracle(reference),
+    }));
     methods
 }
 
@@ -80,6 +85,11 @@ impl Method {
             How::Baseline => Reference::ALL.into_iter().find(|reference| reference.name() == self.id),
             How::Run(_) => None,
         }
+    }
+
+    /// Whether a quick look leaves it out, unless it is asked for.
+    pub fn is_slow(&self) -> bool {
+        self.reference().is_some_and(Reference::is_slow)
     }
 
     /// Whether seeds make a difference: a reference has nothing to train.

@@ -10,12 +10,14 @@
 //! | [`dynamics`] | the user model's equations and constants |
 //! | `user` | one user: state, probabilities, response |
 //! | [`world`] | E users as an environment |
+//! | [`belief`] | what can be known of a user from what was shown |
 //! | [`settings`] | what is chosen when a world is built |
 //! | [`variant`] | presets and their calibrated constants |
 //! | [`calibration`] | how those constants are found |
 //! | `state` | saving and restoring |
 //! | `factors` | vectors of the interest and need spaces |
 
+pub mod belief;
 pub mod calibration;
 pub mod catalogue;
 pub mod dynamics;
@@ -26,6 +28,7 @@ mod user;
 pub mod variant;
 pub mod world;
 
+pub use belief::Belief;
 pub use calibration::{calibrate, measure};
 pub use catalogue::Catalogue;
 pub use dynamics::{Calibration, Dynamics};

@@ -65,6 +65,16 @@ impl User {
         &self.base_interest
     }
 
+    /// x_bar, to be changed in a user who is thought of.
+    pub(crate) fn base_interest_mut(&mut self) -> &mut Factors {
+        &mut self.base_interest
+    }
+
+    /// theta, likewise.
+    pub(crate) fn need_mut(&mut self) -> &mut Factors {
+        &mut self.need
+    }
+
     /// Whether every number of a user read from a file is one.
     pub(crate) fn is_finite(&self) -> bool {
         [self.base_interest, self.need, self.interest, self.boredom]
@@ -108,7 +118,8 @@ impl User {
         Response { feedback, leaves: leave < hazard }
     }
 
-    fn update(
+    /// Moves the state after an item was shown.
+    pub(crate) fn update(
         &mut self,
         catalogue: &Catalogue,
         dynamics: &Dynamics,

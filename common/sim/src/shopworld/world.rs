@@ -6,10 +6,13 @@
 
 use std::sync::Arc;
 
-use common::{ItemId, ItemTable, RecallSet, SessionId, seed::Streams};
+use common::{
+    ItemId, ItemTable, RecallSet, SessionId,
+    seed::{Rng, Streams},
+};
 use rand::RngExt;
 
-use super::{Catalogue, Dynamics, ShopWorldSettings, factors::dot, state, user::User};
+use super::{Belief, Catalogue, Dynamics, ShopWorldSettings, factors::dot, state, user::User};
 use crate::{
     Environment, Error, Outcome, Truth,
     draw::{Candidates, WeightedDraw},
@@ -210,6 +213,10 @@ impl Truth for ShopWorld {
         bonus.clear();
         bonus.extend(self.slots.recall()[slot].candidates().iter().map(quality));
         true
+    }
+
+    fn belief(&self, rng: Rng) -> Option<Belief> {
+        Some(Belief::new(Arc::clone(&self.catalogue), self.dynamics, rng))
     }
 
     fn popularity(&self, slot: usize, scores: &mut Vec<f32>) -> bool {
