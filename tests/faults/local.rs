@@ -36,7 +36,9 @@ impl Local {
         change(&mut config);
         let settings = folder.path().join("settings.toml");
         fs::write(&settings, config.to_toml()).unwrap();
-        let mut command = Command::new(root().join("scripts/cluster-local.sh"));
+        // A shell that was started with SIGINT ignored, as in the background of another one, can never take it.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=INT").arg(root().join("scripts/cluster-local.sh"));
         // Nothing of whoever runs the tests.
         for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("MAHRL")) {
             command.env_remove(key);
