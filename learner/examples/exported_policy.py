@@ -98,6 +98,8 @@ class Policy:
         if self.model["critic_action"] == "direction":
             rows = 7 * rows / np.linalg.norm(rows, axis=1, keepdims=True)
         hidden = get("state.weight") @ state + get("state.bias") + rows @ get("action.weight").T
+        if self.model["critic_affinity"] > 0:
+            hidden = hidden + self.affinities(windows, items) @ get("affinity.weight").T
         if self.model["head_norm"]:
             hidden = hidden - hidden.mean(1, keepdims=True)
             hidden = hidden / np.sqrt(np.square(hidden).mean(1, keepdims=True) + 1e-5)
@@ -110,6 +112,23 @@ class Policy:
             "exponential": lambda: np.exp(np.minimum(q, 8)) * (1 + np.maximum(q - 8, 0)),
         }
         return forms[self.model["critic_output"]]()
+
+
+    def affinities(self, windows, items):
+        """f_kt = sum_j e^(p_kj) form_t(cos(P a, P i_kj)), item j of window k, 0 the newest: `[C, 4 windows]`."""
+        get = lambda name: self.tensors["low/critic/heads.0.affinity." + name]
+        project = lambda ids: self.unit(self.items[ids] @ get("projection").T)
+        features = []
+        for kind, place in zip(self.windows["low/critic/"], get("place")):
+            newest_first = [item for item in windows[kind] if item >= 0][::-1]
+            c = project(items) @ project(newest_first).T
+            forms = np.stack([c, np.maximum(c, 0), np.exp(3 * (c - 1)), np.exp(8 * (c - 1))], 2)
+            features.append((forms * np.exp(place[: len(newest_first)])[:, None]).sum(1))
+        return np.concatenate(features, 1)
+
+    @staticmethod
+    def unit(rows):
+        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def main():

@@ -73,6 +73,13 @@ impl Case {
             windows
         };
         let windows = [ragged(), ragged()];
+        let mut weights = Weights::random(&config.model, 3);
+        // All places start alike.
+        let place = "low/critic/heads.0.affinity.place".to_owned();
+        if let Some(values) = weights.get(&place) {
+            let values: Vec<f32> = values.iter().map(|_| rng.random_range(-1.0..1.0)).collect();
+            weights.insert(place, vec![values.len() / config.model.window, config.model.window], values);
+        }
         let n_goals = config.model.n_goals;
         let mut goal = || if n_goals == 0 { NO_GOAL } else { rng.random_range(0..=n_goals) as u8 };
         let active =
@@ -80,7 +87,6 @@ impl Case {
         let active = active.collect();
         let judged =
             (0..N_SESSIONS * N_JUDGED).map(|_| ItemId(rng.random_range(0..N_ITEMS as u32))).collect();
-        let weights = Weights::random(&config.model, 3);
         Self { config, items: Arc::new(items), weights, windows, active, judged }
     }
 
@@ -146,6 +152,7 @@ fn cases() -> Vec<Case> {
         Case::new(Preset::Tuned, |config| config.model.critic_output = CriticOutput::Exponential),
         Case::new(Preset::Paper, goals_in_state),
         Case::new(Preset::DdpgO, |_| {}),
+        Case::new(Preset::DdpgO, |config| config.model.critic_affinity = 3),
     ]
 }
 

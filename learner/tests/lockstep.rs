@@ -41,11 +41,12 @@ const LOW_ALONE: &[&str] = &["model.n_goals=0", "model.low_history=skips_clicks_
 /// Clicks alone at both levels (HRL-I).
 const CLICKS: &[&str] = &["model.high_history=clicks", "model.low_history=clicks"];
 
-/// All that goes beyond the paper (D21 to D27, D29).
+/// All that goes beyond the paper (D21 to D27, D29, D30).
 const BEYOND: &[&str] = &[
     "model.goal_conditioning=both",
     "model.head_norm=true",
     "model.rescored_items=4",
+    "model.critic_affinity=4",
     "model.critic_output=exponential",
     "algorithm.critic_loss=poisson",
     "algorithm.twin_critics=true",

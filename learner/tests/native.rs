@@ -144,7 +144,7 @@ fn compare(name: &str, config: &Config, sizes: [usize; 2], level: Level) {
 type Change = fn(&mut Config);
 
 /// Every setting that an update depends on, in forms that the fixture's does not have.
-const SETTINGS: [(&str, Change); 29] = [
+const SETTINGS: [(&str, Change); 31] = [
     ("as it is", |_| {}),
     ("relu", |c| c.model.critic_output = CriticOutput::Relu),
     ("softplus", |c| c.model.critic_output = CriticOutput::Softplus),
@@ -170,6 +170,11 @@ const SETTINGS: [(&str, Change); 29] = [
     ("normalised heads", |c| c.model.head_norm = true),
     ("normalised heads, relu", |c| {
         (c.model.head_norm, c.model.critic_output) = (true, CriticOutput::Relu);
+    }),
+    ("affinity", |c| c.model.critic_affinity = 5),
+    ("affinity to three windows, normalised heads, raw", |c| {
+        (c.model.critic_affinity, c.model.low_history) = (16, History::SkipsClicksOrders);
+        (c.model.head_norm, c.model.critic_action) = (true, CriticAction::Raw);
     }),
     ("mapped targets", |c| c.algorithm.target_action = TargetAction::Mapped),
     ("importance weights", |_| {}),
@@ -197,6 +202,7 @@ const SETTINGS: [(&str, Change); 29] = [
         (c.algorithm.twin_critics, c.algorithm.actor_delay) = (true, 2);
         (c.algorithm.encoder_update, c.algorithm.gradient_clip) = (EncoderUpdate::Sequential, 0.5);
         (c.algorithm.target_noise, c.algorithm.saturation_penalty) = (0.2, 0.1);
+        c.model.critic_affinity = 3;
         c.algorithm.low_steps = 2;
         c.algorithm.target_action = TargetAction::Mapped;
     }),

@@ -92,6 +92,15 @@ fn normalised_heads_agree() {
 }
 
 #[test]
+fn affinities_agree() {
+    for history in [History::Clicks, History::SkipsClicksOrders] {
+        let mut config = fixture::config();
+        (config.model.critic_affinity, config.model.low_history) = (6, history);
+        compare(&config, 37, 5);
+    }
+}
+
+#[test]
 fn every_history_agrees_with_and_without_a_high_level() {
     use History::{Clicks, ClicksOrders, SkipsClicks, SkipsClicksOrders};
     for n_goals in [0, 2] {

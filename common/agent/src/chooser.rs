@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use common::{ItemId, ItemTable, RecallSet, config::ItemSearch};
+use common::{ItemId, ItemTable, RecallSet, config::ItemSearch, history::N_WINDOWS};
 
 use crate::{Guidance, Mapping, MappingScratch, Network, Policy, Scratch, Sessions, scratch::sized};
 
@@ -17,6 +17,8 @@ pub struct Chooser {
     mapping_scratch: MappingScratch,
     /// Holds the critic's states `[E, S]` of the last [`Self::begin`].
     scratch: Scratch,
+    /// `[E, 3, N]` of the last [`Self::begin`], where the critic measures affinities.
+    windows: Vec<ItemId>,
     /// `[k]` the nearest candidates, nearest first.
     nearest: Vec<ItemId>,
     /// `[k]` their values, where they are read off a table of projected items.
@@ -44,6 +46,7 @@ impl Chooser {
             mapping: Mapping::new(items).with_search(search),
             mapping_scratch: MappingScratch::default(),
             scratch: Scratch::default(),
+            windows: Vec::new(),
             nearest: Vec::new(),
             values: Vec::new(),
             states: Vec::new(),
@@ -54,6 +57,10 @@ impl Chooser {
     pub fn begin(&mut self, policy: &Policy, sessions: Sessions<'_>, guidance: Guidance<'_>) {
         if let Some(critic) = policy.rescoring() {
             policy.states(critic.network, &critic.encoder, sessions, guidance, &mut self.scratch);
+            if critic.affinity.is_some() {
+                self.windows.clear();
+                self.windows.extend_from_slice(sessions.windows);
+            }
         }
     }
 
@@ -71,14 +78,30 @@ impl Chooser {
         let k = policy.model().rescored_items;
         self.mapping.nearest(action, recall, k, &mut self.mapping_scratch, &mut self.nearest);
         let size = Network::LowCritic.state_size(policy.model());
-        let Scratch { state, heads, actions, .. } = &mut self.scratch;
+        let Scratch { state, heads, actions, affinity, met, .. } = &mut self.scratch;
         let state = &state[row * size..][..size];
+        affinity.clear();
+        if let Some(of_critic) = &critic.affinity {
+            let (level, items, length) = (policy.level(), policy.items(), N_WINDOWS * policy.model().window);
+            of_critic.meet(level, items, &self.windows[row * length..][..length], met);
+            for &item in &self.nearest {
+                of_critic.of_item(level, (items, item), met, affinity);
+            }
+        }
         let mut best = Best::default();
         if let Some(projected) = policy.projected() {
-            let (level, part) = (policy.level(), sized(heads, policy.model().head_width));
-            critic.state_part(level, state, part);
+            let (level, k) = (policy.level(), policy.model().head_width);
             let q = sized(&mut self.values, self.nearest.len());
-            critic.values_of(level, (projected, &self.nearest), part, q);
+            if let Some(of_critic) = &critic.affinity {
+                let (part, hidden) = sized(heads, (1 + self.nearest.len()) * k).split_at_mut(k);
+                critic.state_part(level, state, part);
+                let of_items = (projected, &self.nearest[..]);
+                critic.values_by_affinity(level, of_items, (part, (of_critic, affinity)), hidden, q);
+            } else {
+                let part = sized(heads, k);
+                critic.state_part(level, state, part);
+                critic.values_of(level, (projected, &self.nearest), part, q);
+            }
             q.iter().enumerate().for_each(|(candidate, &value)| best.see(candidate, value));
         } else {
             self.states.clear();
@@ -90,7 +113,7 @@ impl Chooser {
             critic.see(actions);
             let hidden = sized(heads, self.nearest.len() * critic.hidden_width());
             let level = policy.level();
-            critic.heads(level, &self.states, actions, hidden, |candidate, _, value| {
+            critic.heads(level, (&self.states, actions), affinity, hidden, |candidate, _, value| {
                 best.see(candidate, value)
             });
         }

@@ -1,4 +1,5 @@
 //! A critic (Eqs 5, 8): v_i = ReLU(W1_i s + W2_i a_i + b_i), q_i = f(w_i . v_i + b'_i), f by `critic_output`.
+//! A critic with an affinity adds `W3 f` to its hidden layer ([`crate::affinity`]).
 //!
 //! With `head_norm` the numbers of v_i have mean 0 and variance 1 before the ReLU.
 //!
@@ -10,7 +11,7 @@ use common::{
 };
 use kernels::{Init, Level, RowMajor, RowMajorMut, Strided, gemm, search, transpose};
 
-use crate::{encoder::Encoder, layout::Network, weights::NetworkWeights};
+use crate::{affinity::Affinity, encoder::Encoder, layout::Network, weights::NetworkWeights};
 
 /// Length a critic sees under `critic_action = direction`: that of a typical item (D8).
 const DIRECTION_LENGTH: f32 = 7.0;
@@ -30,6 +31,8 @@ fn normalise(hidden: &mut [f32]) {
 pub(crate) struct CriticNetwork {
     pub(crate) network: Network,
     pub(crate) encoder: Encoder,
+    /// D30
+    pub(crate) affinity: Option<Affinity>,
     n_dims: usize,
     state_size: usize,
     head_width: usize,
@@ -58,6 +61,7 @@ impl CriticNetwork {
         Self {
             network,
             encoder: Encoder::new(network, weights, model),
+            affinity: Affinity::new(network, weights, model),
             n_dims: model.n_dims,
             state_size,
             head_width: model.head_width,
@@ -98,12 +102,12 @@ impl CriticNetwork {
         }
     }
 
-    /// q of head i of row r into `q(r, i)`. `hidden` is `[R, heads k]` working memory.
+    /// q of head i of row r into `q(r, i)`. `affinity` is f `[R, 4 windows]` of a critic that has it, which has one head. `hidden` is `[R, heads k]` working memory.
     pub(crate) fn heads(
         &self,
         level: Level,
-        states: &[f32],
-        actions: &[f32],
+        (states, actions): (&[f32], &[f32]),
+        affinity: &[f32],
         hidden: &mut [f32],
         mut q: impl FnMut(usize, usize, f32),
     ) {
@@ -119,6 +123,9 @@ impl CriticNetwork {
             let data = hidden.get_mut(i * k..).unwrap_or_default();
             let c = RowMajorMut { data, stride: width };
             gemm(level, (n_rows, k, n), a, RowMajor { data: weight, stride: k }, c, Init::Accumulate);
+        }
+        if let Some(of_critic) = &self.affinity {
+            of_critic.add_to(level, affinity, hidden);
         }
         if self.norm {
             hidden.chunks_exact_mut(k).for_each(normalise);
@@ -167,6 +174,28 @@ impl CriticNetwork {
         let (rows, weights) = (bytemuck::cast_slice(items), &self.out_weight[..self.head_width]);
         search::relu_dot_rows(level, projected, rows, (state_part, weights), q);
         q.iter_mut().for_each(|q| *q = self.squash(*q + self.out_bias[0]));
+    }
+
+    /// The same with f `[C, 4 windows]` of the items. `hidden` is working memory `[C, k]`.
+    pub(crate) fn values_by_affinity(
+        &self,
+        level: Level,
+        (projected, items): (&[f32], &[ItemId]),
+        (state_part, affinity): (&[f32], (&Affinity, &[f32])),
+        hidden: &mut [f32],
+        q: &mut [f32],
+    ) {
+        let k = self.head_width;
+        for (hidden, item) in hidden.chunks_exact_mut(k).zip(items) {
+            let of_item = &projected[item.row() * k..][..k];
+            for ((sum, of_state), of_item) in hidden.iter_mut().zip(state_part).zip(of_item) {
+                *sum = of_state + of_item;
+            }
+        }
+        affinity.0.add_to(level, affinity.1, hidden);
+        for (q, hidden) in q.iter_mut().zip(hidden.chunks_exact(k)) {
+            *q = self.squash(search::relu_dot(level, hidden, &self.out_weight[..k]) + self.out_bias[0]);
+        }
     }
 
     /// Whether hidden layers are normalised, so that they are no sum of a state's part and an item's.

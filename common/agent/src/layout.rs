@@ -9,6 +9,8 @@
 //! | actor `heads.i.{weight,bias}` | `[n,s] [n]` | Eqs 4, 7 |
 //! | critic `heads.i.{state.weight,state.bias,action.weight,out.weight,out.bias}` | `[k,s] [k] [k,n] [1,k] [1]` | Eqs 5, 8 |
 //!
+//! | low-level critic, with `critic_affinity` = K, `heads.0.affinity.{projection,place,weight}` | `[K,n] [windows,N] [k,4 windows]` | D30 |
+//!
 //! s is the size of the state: w; at the low level w + n + M when the goal is part of the state, `[s; g; one-hot i]`.
 //! An encoder that reads one window, or three, has so many GRUs, the third one named `third`. Without goals (M = 0) the
 //! high level has no parameter.
@@ -36,12 +38,18 @@ pub enum Network {
 /// Names of an encoder's GRUs, in the order of its windows.
 pub const GRUS: [&str; N_WINDOWS] = ["first", "second", "third"];
 
+/// Forms of the likeness c of an action and an item of a window (D30): c, max(0, c), and e^(s (c - 1)) for two s.
+pub const AFFINITY_FORMS: usize = 4;
+
+/// How fast the last two fall with the likeness.
+pub const AFFINITY_SHARPNESS: [f32; 2] = [3.0, 8.0];
+
 /// How a parameter starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Initial {
     /// Uniform in ± this: PyTorch's default, 1 / sqrt(w) for a GRU, 1 / sqrt(inputs) for a linear layer.
     Uniform(f32),
-    /// All this: the output bias of some critics ([`common::config::CriticOutput::initial_bias`]).
+    /// All this: the output bias of some critics ([`common::config::CriticOutput::initial_bias`]), places of affinities.
     All(f32),
 }
 
@@ -90,6 +98,11 @@ impl Network {
         if self.is_low() { 1 } else { model.n_goals }
     }
 
+    /// Dimensions K in which it measures affinities (D30); 0 where it does not.
+    pub fn affinity(self, model: &ModelConfig) -> usize {
+        if self == Self::LowCritic { model.critic_affinity } else { 0 }
+    }
+
     /// Whether its state holds the active goal.
     pub fn sees_goal(self, model: &ModelConfig) -> bool {
         self.is_low() && model.goal_conditioning.in_state()
@@ -129,6 +142,14 @@ impl Network {
                 list.uniform(&prefix, "out.bias", &[1], k);
                 if let Some(value) = model.critic_output.initial_bias() {
                     list.0.last_mut().expect("just pushed").initial = Initial::All(value);
+                }
+                let affinity = self.affinity(model);
+                if affinity > 0 {
+                    let n_features = AFFINITY_FORMS * n_windows;
+                    list.uniform(&prefix, "affinity.projection", &[affinity, n], n);
+                    list.uniform(&prefix, "affinity.place", &[n_windows, model.window], 1);
+                    list.0.last_mut().expect("just pushed").initial = Initial::All(0.0);
+                    list.uniform(&prefix, "affinity.weight", &[k, n_features], n_features);
                 }
             } else {
                 list.uniform(&prefix, "weight", &[n, state], state);

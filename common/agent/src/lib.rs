@@ -6,6 +6,7 @@
 //! | [`layout`] | names, shapes and initialisation of every parameter |
 //! | [`weights`] | a set of named tensors: read, written, drawn at random, checked against the layout |
 //! | [`policy`] | actors and critics of both levels over batches of sessions (Eqs 3-8) |
+//! | `affinity` | what the low-level critic adds for items near those of the windows (D30) |
 //! | [`sessions`] | the rows of a batch: windows, selection, goals |
 //! | [`mapping`] | from a direction to an item that is left to show (Eq 9) |
 //! | [`item_search`] | the index of a large catalogue, built once a process |
@@ -26,6 +27,7 @@ pub mod sessions;
 pub mod weights;
 
 mod actor_network;
+mod affinity;
 mod critic_network;
 mod encoder;
 mod per_table;

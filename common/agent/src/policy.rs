@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc};
 
-use common::{ItemId, ItemTable, config::ModelConfig};
+use common::{ItemId, ItemTable, config::ModelConfig, history::N_WINDOWS};
 use kernels::{Level, RowMajorMut};
 
 use crate::{
@@ -94,6 +94,12 @@ impl Policy {
     pub fn with_level(mut self, level: Level) -> Self {
         self.level = level;
         let is_small = self.items.n_items() * self.model.head_width <= MOST_PROJECTED;
+        if let Some(affinity) = self.low_critic.as_mut().and_then(|critic| critic.affinity.as_mut())
+            && is_small
+            && self.model.rescored_items > 1
+        {
+            affinity.project(level, &self.items);
+        }
         self.projected = self
             .rescoring()
             .filter(|critic| is_small && !critic.is_normalised())
@@ -206,7 +212,14 @@ impl Policy {
         assert_eq!(session.n_sessions(self.model.window), 1, "the windows of one session");
         assert_eq!(actions.len(), q.len() * self.model.n_dims, "actions are [{}, n]", q.len());
         self.states(critic.network, &critic.encoder, session, guidance, scratch);
-        let Scratch { state, heads, actions: seen, .. } = scratch;
+        let Scratch { state, heads, actions: seen, affinity, met, .. } = scratch;
+        affinity.clear();
+        if let Some(of_critic) = &critic.affinity {
+            of_critic.meet(self.level, &self.items, windows, met);
+            for action in actions.chunks_exact(self.model.n_dims) {
+                of_critic.of_action(self.level, action, met, affinity);
+            }
+        }
         let size = state.len();
         state.resize(q.len() * size, 0.0);
         // A row for each action.
@@ -215,7 +228,7 @@ impl Policy {
         seen.extend_from_slice(actions);
         critic.see(seen);
         let hidden = sized(heads, q.len() * critic.hidden_width());
-        critic.heads(self.level, state, seen, hidden, |row, _, value| q[row] = value);
+        critic.heads(self.level, (state, seen), affinity, hidden, |row, _, value| q[row] = value);
         Ok(())
     }
 
@@ -259,15 +272,23 @@ impl Policy {
         self.assert_rows(sessions, "actions", actions.len(), width);
         self.assert_rows(sessions, "q", q.len(), n_heads);
         self.states(critic.network, &critic.encoder, sessions, guidance, scratch);
-        let Scratch { rows, state, heads, actions: seen, .. } = scratch;
+        let Scratch { rows, state, heads, actions: seen, affinity, met, .. } = scratch;
         seen.clear();
+        affinity.clear();
+        let length = N_WINDOWS * self.model.window;
         for &row in rows.iter() {
-            seen.extend_from_slice(&actions[row * width..][..width]);
+            let action = &actions[row * width..][..width];
+            seen.extend_from_slice(action);
+            if let Some(of_critic) = &critic.affinity {
+                of_critic.meet(self.level, &self.items, &sessions.windows[row * length..][..length], met);
+                of_critic.of_action(self.level, action, met, affinity);
+            }
         }
         critic.see(seen);
         let hidden = sized(heads, rows.len() * critic.hidden_width());
-        critic
-            .heads(self.level, state, seen, hidden, |row, head, value| q[rows[row] * n_heads + head] = value);
+        critic.heads(self.level, (state, seen), affinity, hidden, |row, head, value| {
+            q[rows[row] * n_heads + head] = value;
+        });
     }
 
     /// Fills `scratch.rows` and `scratch.state`: `[s]`, or `[s; g; one-hot i]` where the network sees the goal.

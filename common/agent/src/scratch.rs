@@ -3,7 +3,7 @@
 use common::ItemId;
 use kernels::{GruScratch, Level};
 
-use crate::layout::Network;
+use crate::{affinity::Met, layout::Network};
 
 /// Working memory for [`crate::Policy`]; cheap to make, to be kept.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,10 @@ pub struct Scratch {
     pub(crate) heads: Vec<f32>,
     /// `[R, heads n]` actions as a critic sees them.
     pub(crate) actions: Vec<f32>,
+    /// `[R, 4 windows]` features of the affinity; empty where the critic has none.
+    pub(crate) affinity: Vec<f32>,
+    /// Of the affinity.
+    pub(crate) met: Met,
 }
 
 /// The encoder's part of it.

@@ -56,6 +56,14 @@ impl Case {
             windows.resize(windows.len() + model.window - length, ItemId::PADDING);
             windows.extend((0..length).map(|_| ItemId(rng.random_range(0..N_ITEMS as u32))));
         }
+        let mut weights = Weights::random(&model, seed);
+        // They start at 0.
+        let name = "low/critic/heads.0.affinity.place".to_owned();
+        if weights.get(&name).is_some() {
+            let shape = vec![model.low_history.windows().len(), model.window];
+            let values = uniform(&mut rng, shape.iter().product());
+            weights.insert(name, shape, values);
+        }
         let active = (0..n_sessions)
             .map(|_| rng.random_range(0..=n_goals))
             .map(|i| if i == n_goals { NO_GOAL } else { i as u8 });
@@ -63,7 +71,7 @@ impl Case {
             active: active.collect(),
             goals: uniform(&mut rng, n_sessions * n_goals * n),
             actions: uniform(&mut rng, n_sessions * n),
-            weights: Weights::random(&model, seed),
+            weights,
             items: Arc::new(items),
             windows,
             model,
@@ -138,8 +146,8 @@ impl Outputs {
 
 fn any_model() -> impl Strategy<Value = ModelConfig> {
     let sizes = (1usize..20, 1usize..35, 1usize..35, 0usize..4, 1usize..6);
-    let forms = (0..3, 0..4, any::<bool>(), 0..4, 0..4, any::<bool>());
-    (sizes, forms).prop_map(|((n, w, k, m, window), (goal, output, direction, high, low, norm))| {
+    let forms = (0..3, 0..4, any::<bool>(), 0..4, 0..4, any::<bool>(), 0usize..12);
+    (sizes, forms).prop_map(|((n, w, k, m, window), (goal, output, direction, high, low, norm, affinity))| {
         use CriticOutput::{Exponential, Linear, Relu, Softplus};
         use GoalConditioning::{Both, Reward, State};
         use History::{Clicks, ClicksOrders, SkipsClicks, SkipsClicksOrders};
@@ -150,6 +158,7 @@ fn any_model() -> impl Strategy<Value = ModelConfig> {
             head_norm: norm,
             high_history: histories[high as usize],
             low_history: histories[low as usize],
+            critic_affinity: affinity,
             critic_output: [Relu, Softplus, Linear, Exponential][output as usize],
             critic_action: if direction { CriticAction::Direction } else { CriticAction::Raw },
             ..model(n, w, k, m, window)

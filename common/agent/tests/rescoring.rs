@@ -83,10 +83,11 @@ fn the_nearest_are_those_of_a_sort() {
 #[test]
 fn the_critic_chooses_among_the_nearest_and_among_no_others() {
     // Values are read off a table of projected items, unless hidden layers are normalised.
-    for norm in [false, true] {
+    for (norm, affinity) in [(false, 0), (true, 0), (false, 3), (true, 3)] {
         for action in [CriticAction::Raw, CriticAction::Direction] {
             let forms = |rescored_items| ModelConfig {
                 head_norm: norm,
+                critic_affinity: affinity,
                 critic_action: action,
                 ..model(rescored_items)
             };

@@ -136,6 +136,9 @@ pub struct ModelConfig {
     pub critic_action: CriticAction,
     /// Whether the critics' hidden layers are normalised before their ReLU (D24).
     pub head_norm: bool,
+    /// Dimensions K in which the low-level critic measures how near an action is to each item of the windows (D30); 0: it does
+    /// not.
+    pub critic_affinity: usize,
     /// Items nearest to the virtual action among which the low-level critic chooses the one to show (D23); 0 and 1: the
     /// nearest is shown (Eq 9).
     pub rescored_items: usize,
@@ -170,6 +173,7 @@ impl ModelConfig {
             self.n_goals,
             "at least 1 with model.goal_conditioning = \"state\" or \"both\": there would be no goal to see",
         )?;
+        require(self.critic_affinity <= 256, "model.critic_affinity", self.critic_affinity, "at most 256")?;
         require(self.rescored_items <= 10_000, "model.rescored_items", self.rescored_items, "at most 10000")?;
         require(self.bound > 0.0 && self.bound.is_finite(), "model.bound", self.bound, "a positive number")
     }

@@ -127,6 +127,7 @@ fn paper() -> Config {
             critic_output: CriticOutput::Relu,
             critic_action: CriticAction::Raw,
             head_norm: false,
+            critic_affinity: 0,
             rescored_items: 0,
             item_search: ItemSearch::Auto,
         },

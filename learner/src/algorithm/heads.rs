@@ -7,7 +7,7 @@
 use common::config::{CriticAction, CriticOutput};
 use tch::Tensor;
 
-use super::{assert_shape, settings::NORM_EPSILON};
+use super::{affinity, assert_shape, settings::NORM_EPSILON, window::Windows};
 
 pub use super::settings::DIRECTION_LENGTH;
 
@@ -15,7 +15,8 @@ pub use super::settings::DIRECTION_LENGTH;
 pub const N_ACTOR_BLOCKS: usize = 2;
 
 /// Blocks of a critic's heads: state weight `[H, k, D]` and bias `[H, k]`, action weight `[H, k, n]`, output weight
-/// `[H, 1, k]` and bias `[H, 1]`.
+/// `[H, 1, k]` and bias `[H, 1]`. A critic with an affinity (D30) has three more, all of one head: projection `[1, K, n]`,
+/// places `[1, windows, N]`, weight `[1, k, 4 windows]`.
 pub const N_CRITIC_BLOCKS: usize = 5;
 
 /// What the actor's tanh is applied to, `W_i s + b_i`: `[B, D]` to `[B, H, n]`.
@@ -60,8 +61,14 @@ pub fn normalised(hidden: &Tensor, k: i64) -> Tensor {
 }
 
 /// q before the output's activation: states `[B, D]`, actions `[B, H, n]` (head i sees action i only), out `[B, H]`.
-fn pre_output(blocks: &[Tensor], state: &Tensor, action: &Tensor, norm: bool) -> Tensor {
-    let [w_state, b_state, w_action, w_out, b_out] = blocks else {
+/// `windows` are those of the states.
+fn pre_output(
+    blocks: &[Tensor],
+    windows: Option<&Windows>,
+    (state, action): (&Tensor, &Tensor),
+    norm: bool,
+) -> Tensor {
+    let [w_state, b_state, w_action, w_out, b_out, affinity @ ..] = blocks else {
         panic!("a critic has {N_CRITIC_BLOCKS} blocks of heads")
     };
     let [heads, k, d] = w_state.size()[..] else { panic!("critic weights have three axes") };
@@ -71,6 +78,11 @@ fn pre_output(blocks: &[Tensor], state: &Tensor, action: &Tensor, norm: bool) ->
         state.linear(&w_state.view([heads * k, d]), Some(b_state.view([heads * k]))).view([-1, heads, k]);
     let of_action = action.transpose(0, 1).bmm(&w_action.transpose(1, 2)).transpose(0, 1);
     let mut hidden = of_state + of_action;
+    if let [projection, place, weight] = affinity {
+        let windows = windows.expect("a critic with an affinity is asked about windows");
+        hidden += affinity::features(projection, place, windows, action)
+            .linear(&weight.squeeze_dim(0), None::<&Tensor>);
+    }
     if norm {
         hidden = normalised(&hidden, k);
     }
@@ -79,9 +91,14 @@ fn pre_output(blocks: &[Tensor], state: &Tensor, action: &Tensor, norm: bool) ->
     (v * w_out.view([heads, k])).sum_dim_intlist([-1_i64].as_slice(), false, None) + b_out.view([heads])
 }
 
-/// Values `[B, H]` of actions `[B, H, n]` in states `[B, D]`.
-pub fn value(blocks: &[Tensor], state: &Tensor, action: &Tensor, forms: CriticForms) -> Tensor {
-    let q = pre_output(blocks, state, &seen_by_critic(action, forms.action), forms.norm);
+/// Values `[B, H]` of actions `[B, H, n]` in states `[B, D]`. A critic with an affinity needs the states' windows.
+pub fn value(
+    blocks: &[Tensor],
+    windows: Option<&Windows>,
+    (state, action): (&Tensor, &Tensor),
+    forms: CriticForms,
+) -> Tensor {
+    let q = pre_output(blocks, windows, (state, &seen_by_critic(action, forms.action)), forms.norm);
     match forms.output {
         // Eqs 5, 8: q_i = ReLU(w_i v_i + b'_i)
         CriticOutput::Relu => q.relu(),
@@ -119,7 +136,7 @@ mod tests {
     fn q(action: &[f64], form: CriticAction, output: CriticOutput) -> Vec<f64> {
         let state = tensor(&[1.0, -1.0], &[1, 2]);
         let forms = CriticForms { action: form, norm: false, output };
-        let q = value(&critic(), &state, &tensor(action, &[1, 2, 2]), forms);
+        let q = value(&critic(), None, (&state, &tensor(action, &[1, 2, 2])), forms);
         (0..2).map(|i| q.double_value(&[0, i])).collect()
     }
 
@@ -171,7 +188,7 @@ mod tests {
         ];
         let forms = CriticForms { action: CriticAction::Raw, norm: true, output: CriticOutput::Linear };
         let (state, action) = (tensor(&[1.0], &[1, 1]), tensor(&[0.0], &[1, 1, 1]));
-        let q = value(&blocks, &state, &action, forms).double_value(&[0, 0]);
+        let q = value(&blocks, None, (&state, &action), forms).double_value(&[0, 0]);
         // Only the third number is above the mean.
         let expected = 100.0 * 3.0 / (14.0_f64 / 3.0 + 1e-5).sqrt() + 0.25;
         assert!((q - expected).abs() < 1e-12, "{q}, not {expected}");

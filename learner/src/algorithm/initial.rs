@@ -4,7 +4,7 @@ use common::{config::CriticOutput, seed::Streams};
 use rand::RngExt;
 
 use super::{
-    layout::{Layout, Role},
+    layout::{AFFINITY_PLACE, Layout, Role},
     settings::LevelKind,
 };
 
@@ -18,14 +18,18 @@ pub fn stream(level: LevelKind, role: Role, is_second: bool) -> u64 {
 ///
 /// The draws come from `streams` alone (session = `stream` x 1,000 + parameter). With a ReLU on the critic's output its
 /// bias starts at +1, else about half of all inputs give exactly 0 (D2); an exponential one's at -2, for values of the size
-/// of a step's reward (D29).
+/// of a step's reward (D29). The places of an affinity start at 0, so
+/// that all items count alike (D30).
 pub fn values(layout: &Layout, output: CriticOutput, streams: &Streams, stream: u64) -> Vec<f64> {
     let mut values = vec![0.0_f64; layout.len()];
     for (number, block) in layout.blocks.iter().enumerate() {
         let mut rng = streams.at(stream * 1_000 + number as u64, 0);
         let limit = 1.0 / (block.fan_in as f64).sqrt();
         let is_output_bias = layout.role == Role::Critic && block.name == "out.bias";
-        let given = output.initial_bias().filter(|_| is_output_bias).map(f64::from);
+        let given = match block.name {
+            AFFINITY_PLACE => Some(0.0),
+            _ => output.initial_bias().filter(|_| is_output_bias).map(f64::from),
+        };
         for value in &mut values[block.offset..][..block.len()] {
             *value = given.unwrap_or_else(|| limit * (2.0 * rng.random::<f64>() - 1.0));
         }

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use agent::layout::AFFINITY_FORMS;
 use common::history::N_WINDOWS;
 
 use super::settings::{LevelKind, Settings};
@@ -40,7 +41,7 @@ pub struct Block {
     pub shape: Vec<i64>,
     /// First place in the flat vector.
     pub offset: usize,
-    /// Initial values are uniform in +-1/sqrt of it (PyTorch's default).
+    /// Initial values are uniform in +-1/sqrt of it (PyTorch's default), where [`super::initial`] has no others.
     pub fan_in: usize,
 }
 
@@ -103,6 +104,9 @@ pub struct Layout {
 /// Blocks of a GRU: weights and biases of its inputs and of its hidden state.
 pub const N_GRU_BLOCKS: usize = 4;
 
+/// Name of the block of logarithms by which the affinity weighs the items of windows by their place (D30).
+pub const AFFINITY_PLACE: &str = "affinity.place";
+
 /// Names of the blocks of an encoder's GRUs, in the order of its windows.
 const GRUS: [[&str; N_GRU_BLOCKS]; N_WINDOWS] = [
     [
@@ -156,6 +160,13 @@ impl Layout {
                 layout.push("action.weight", heads, &[k, n], n);
                 layout.push("out.weight", heads, &[1, k], k);
                 layout.push("out.bias", heads, &[1], k);
+                let affinity = settings.affinity(level);
+                if affinity > 0 {
+                    layout.push("affinity.projection", heads, &[affinity, n], n);
+                    layout.push(AFFINITY_PLACE, heads, &[n_windows, model.window], 1);
+                    let n_features = AFFINITY_FORMS * n_windows;
+                    layout.push("affinity.weight", heads, &[k, n_features], n_features);
+                }
             }
         }
         layout

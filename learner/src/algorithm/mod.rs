@@ -9,6 +9,7 @@
 //! | `window` | history windows, packed for the GRUs |
 //! | `gru`, `encoder` | 3, 6: the state s, and its hand-written backward pass |
 //! | `heads` | 4, 5, 7, 8: actors and critics on s |
+//! | `affinity` | how near an action is to the items of the windows, for critics (D30) |
 //! | `state` | the goal in the low-level state (`goal_conditioning = state`, D1) |
 //! | `mapping` | 9, for the targets; the rollouts' is in the crate `agent` |
 //! | `rewards`, [`shares`] | 10-13 |
@@ -34,6 +35,8 @@ pub mod shares;
 
 #[cfg(feature = "torch")]
 pub mod adam;
+#[cfg(feature = "torch")]
+pub mod affinity;
 #[cfg(feature = "torch")]
 pub mod encoder;
 #[cfg(feature = "torch")]

@@ -111,6 +111,11 @@ impl Settings {
         }
     }
 
+    /// Dimensions of the affinity of a level's critics (D30); 0 where they have none.
+    pub fn affinity(&self, level: LevelKind) -> usize {
+        if level == LevelKind::Low { self.model.critic_affinity } else { 0 }
+    }
+
     /// Adam's learning rates of a level.
     pub fn learning_rates(&self, level: LevelKind) -> LevelRates {
         match level {

@@ -12,7 +12,10 @@ use common::{
 };
 use tch::{CModule, Kind, TchError, Tensor};
 
-use crate::algorithm::heads::{DIRECTION_LENGTH, action, exponential, normalised};
+use crate::algorithm::{
+    affinity::{directions, forms},
+    heads::{DIRECTION_LENGTH, action, exponential, normalised},
+};
 
 /// Networks and items as tensors.
 pub struct Networks {
@@ -136,6 +139,9 @@ impl Networks {
         // v = ReLU(W1 s + W2 a + b), q = f(w v + b')
         let of_state = s.linear(of("state.weight"), Some(of("state.bias"))).unsqueeze(1);
         let mut hidden = of_state + a.matmul(&of("action.weight").tr());
+        if self.model.critic_affinity > 0 {
+            hidden += self.affinities(windows, items).linear(of("affinity.weight"), None::<&Tensor>);
+        }
         if self.model.head_norm {
             hidden = normalised(&hidden, self.model.head_width as i64);
         }
@@ -147,6 +153,24 @@ impl Networks {
             CriticOutput::Linear => q,
             CriticOutput::Exponential => exponential(&q),
         }
+    }
+
+    /// f `[B, C, 4 windows]` of items `[B, C]` (D30).
+    fn affinities(&self, windows: &Tensor, items: &Tensor) -> Tensor {
+        let critic = &self.low_critic;
+        let of_items = directions(&self.embeddings, critic.get("heads.0.affinity.projection"));
+        let look_up = |ids: &Tensor| Tensor::embedding(&of_items, ids, -1, false, false);
+        let candidates = look_up(items);
+        // Of each place in a window, the oldest first.
+        let places = critic.get("heads.0.affinity.place").exp().flip([1]);
+        let of_window = |(place, &kind): (i64, &history::Kind)| {
+            let ids = windows.select(1, kind as i64);
+            let weight = ids.ge(0).to_kind(Kind::Float) * places.select(0, place);
+            let cosine = candidates.matmul(&look_up(&ids.clamp_min(0)).transpose(1, 2));
+            let of_pairs = forms(&cosine.unsqueeze(3)) * weight.unsqueeze(1).unsqueeze(3);
+            of_pairs.sum_dim_intlist([2_i64].as_slice(), false, None)
+        };
+        Tensor::cat(&(0..).zip(critic.windows).map(of_window).collect::<Vec<_>>(), 2)
     }
 
     /// s, or `[s; g; one-hot i]` where goals are part of the state.

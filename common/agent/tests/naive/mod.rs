@@ -50,18 +50,23 @@ impl Naive<'_> {
         h
     }
 
+    /// Which windows an encoder reads.
+    fn read(&self, history: History) -> &'static [usize] {
+        match history {
+            History::SkipsClicks => &[0, 1],
+            History::ClicksOrders => &[1, 2],
+            History::Clicks => &[1],
+            History::SkipsClicksOrders => &[0, 1, 2],
+        }
+    }
+
     /// s of a session's `[3, N]` windows; `goal` is its goals `[M, n]` and the active one.
     fn state(&self, network: &str, windows: &[ItemId], goal: Option<(&[f32], Option<usize>)>) -> Vec<f64> {
         let window = |k: usize| &windows[k * self.model.window..][..self.model.window];
         let Self { model, .. } = self;
         let history = if network.starts_with("high") { model.high_history } else { model.low_history };
         // Windows lie in the order skipped, clicked, ordered.
-        let read: &[usize] = match history {
-            History::SkipsClicks => &[0, 1],
-            History::ClicksOrders => &[1, 2],
-            History::Clicks => &[1],
-            History::SkipsClicksOrders => &[0, 1, 2],
-        };
+        let read = self.read(history);
         let grus = ["first", "second", "third"].iter().zip(read);
         let joined: Vec<f64> =
             grus.flat_map(|(gru, &k)| self.gru(&format!("{network}/encoder.{gru}"), window(k))).collect();
@@ -87,7 +92,33 @@ impl Naive<'_> {
         self.linear(&weight, Some(&bias), s).into_iter().map(|x| bound * x.tanh()).collect()
     }
 
-    fn critic_head(&self, network: &str, i: usize, s: &[f64], action: &[f32]) -> f64 {
+    /// D30, of the low-level critic: W3 f, f_kt = sum_j e^(p_kj) form_t(cos(P a, P i_kj)), j = 0 the newest item of window k.
+    fn affinity(&self, windows: &[ItemId], action: &[f32]) -> Vec<f64> {
+        let (n, length) = (self.model.n_dims, self.model.window);
+        let project = |vector: &[f32]| {
+            let vector: Vec<f64> = vector.iter().map(|x| f64::from(*x)).collect();
+            self.linear("low/critic/heads.0.affinity.projection", None, &vector)
+        };
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let (places, of_action) = (self.tensor("low/critic/heads.0.affinity.place"), project(action));
+        let mut features = Vec::new();
+        for (number, &k) in self.read(self.model.low_history).iter().enumerate() {
+            let mut forms = [0.0; 4];
+            let window = &windows[k * length..][..length];
+            for (age, item) in window.iter().rev().enumerate().filter(|(_, item)| !item.is_padding()) {
+                let of_item = project(&self.items[item.row() * n..][..n]);
+                let lengths = dot(&of_action, &of_action).sqrt() * dot(&of_item, &of_item).sqrt();
+                let c = dot(&of_action, &of_item) / lengths.max(1e-12);
+                let place = places[number * length + age].exp();
+                let of_item = [c, c.max(0.0), (3.0 * (c - 1.0)).exp(), (8.0 * (c - 1.0)).exp()];
+                forms.iter_mut().zip(of_item).for_each(|(sum, form)| *sum += place * form);
+            }
+            features.extend(forms);
+        }
+        self.linear("low/critic/heads.0.affinity.weight", None, &features)
+    }
+
+    fn critic_head(&self, network: &str, i: usize, s: &[f64], action: &[f32], affinity: &[f64]) -> f64 {
         let name = |part: &str| format!("{network}/heads.{i}.{part}");
         let mut a: Vec<f64> = action.iter().map(|x| f64::from(*x)).collect();
         let norm = a.iter().map(|x| x * x).sum::<f64>().sqrt();
@@ -97,6 +128,7 @@ impl Naive<'_> {
         let from_state = self.linear(&name("state.weight"), Some(&name("state.bias")), s);
         let from_action = self.linear(&name("action.weight"), None, &a);
         let mut v: Vec<f64> = from_state.iter().zip(&from_action).map(|(a, b)| a + b).collect();
+        v.iter_mut().zip(affinity).for_each(|(v, x)| *v += x);
         if self.model.head_norm {
             let mean = v.iter().sum::<f64>() / v.len() as f64;
             let squares: f64 = v.iter().map(|x| (x - mean) * (x - mean)).sum();
@@ -129,7 +161,7 @@ impl Naive<'_> {
         }
         let s = self.state("high/critic", windows, None);
         let goals = goals.chunks_exact(self.model.n_dims);
-        goals.enumerate().map(|(i, goal)| self.critic_head("high/critic", i, &s, goal)).collect()
+        goals.enumerate().map(|(i, goal)| self.critic_head("high/critic", i, &s, goal, &[])).collect()
     }
 
     /// Eqs 6, 7: `[n]`.
@@ -152,6 +184,8 @@ impl Naive<'_> {
         action: &[f32],
     ) -> f64 {
         let s = self.state("low/critic", windows, self.guided(goals, active));
-        self.critic_head("low/critic", 0, &s, action)
+        let affinity =
+            if self.model.critic_affinity > 0 { self.affinity(windows, action) } else { Vec::new() };
+        self.critic_head("low/critic", 0, &s, action, &affinity)
     }
 }

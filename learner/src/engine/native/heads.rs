@@ -7,9 +7,10 @@ use common::config::{CriticAction, CriticOutput};
 use kernels::{Init, RowMajor, RowMajorMut, Strided, critic, gemm, reduce};
 
 use super::{
+    affinity,
     network::{Back, Network, Trained},
     plan::{Plan, row_stride},
-    window::CHUNK,
+    window::{CHUNK, Window},
 };
 use crate::algorithm::settings::{DIRECTION_LENGTH, NORM_EPSILON};
 
@@ -22,6 +23,18 @@ pub struct Scratch {
     normalised: Vec<f32>,
     /// `[B]` what it was divided by, inverted.
     inverse_deviation: Vec<f32>,
+    affinity: affinity::Scratch,
+}
+
+/// What a critic's head reads of some rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// `[B, D]`
+    pub state: &'a [f32],
+    /// `[B, H n]` in the form that critics see.
+    pub action: &'a [f32],
+    /// Those that the state was made of.
+    pub windows: &'a [Window],
 }
 
 impl Scratch {
@@ -31,6 +44,7 @@ impl Scratch {
         Self {
             normalised: if plan.norm { layer.clone() } else { Vec::new() },
             inverse_deviation: vec![0.0; CHUNK],
+            affinity: affinity::Scratch::new(plan),
             hidden: layer,
         }
     }
@@ -85,13 +99,12 @@ pub fn actor_backward(
     gemm(level, (n_rows, w, n), Strided::rows(d_u, plan.actions()), weight, to(d_s, w), Init::Accumulate);
 }
 
-/// Values of a critic's head before the output's activation, for rows of `state` `[B, D]` and of `action` `[B, H n]` in
-/// the form that critics see. Out: `q` `[B]`.
+/// Values `[B]` of a critic's head before the output's activation.
 pub fn value(
     plan: &Plan,
     critic: &Network,
     head: usize,
-    (state, action): (&[f32], &[f32]),
+    Inputs { state, action, windows }: Inputs<'_>,
     scratch: &mut Scratch,
     q: &mut [f32],
 ) {
@@ -105,6 +118,13 @@ pub fn value(
     let a = Strided::rows(&action[head * n..], plan.actions());
     let b = RowMajor { data: critic.part(&places.action), stride: k };
     gemm(level, (n_rows, k, n), a, b, to(hidden, stride), Init::Accumulate);
+    if let Some(places) = &places.affinity {
+        let (affinity, width) = (&mut scratch.affinity, affinity::n_features(plan));
+        affinity::forward(plan, critic, places, (n_rows, action, windows), affinity);
+        let a = Strided::rows(&affinity.features, width);
+        let b = RowMajor { data: critic.part(&places.weight), stride: k };
+        gemm(level, (n_rows, k, width), a, b, to(hidden, stride), Init::Accumulate);
+    }
     if plan.norm {
         let deviation = &mut scratch.inverse_deviation[..n_rows];
         critic::normalise(level, k, NORM_EPSILON as f32, to(hidden, stride), deviation);
@@ -151,7 +171,7 @@ pub fn critic_backward(
     plan: &Plan,
     critic: Back<'_>,
     (head, d_q): (usize, &[f32]),
-    (state, action): (&[f32], &[f32]),
+    Inputs { state, action, windows }: Inputs<'_>,
     scratch: &mut Scratch,
     d_s: &mut [f32],
 ) {
@@ -172,6 +192,31 @@ pub fn critic_backward(
     // The features behind s are constants.
     let weight = RowMajor { data: &turned[places.state.clone()], stride: d };
     gemm(level, (n_rows, w, k), Strided::rows(&scratch.hidden, stride), weight, to(d_s, w), Init::Accumulate);
+    if let Some(places) = &places.affinity {
+        let Scratch { hidden, affinity, .. } = scratch;
+        let width = affinity::n_features(plan);
+        let a = Strided::transposed(&affinity.features, width);
+        let rows = RowMajor { data: hidden, stride };
+        let c = to(&mut gradient[places.weight.clone()], k);
+        gemm(level, (width, k, n_rows), a, rows, c, Init::Accumulate);
+        features_backward(plan, &turned[places.weight.clone()], n_rows, hidden, affinity);
+        let critic = Back { network, turned, gradient };
+        affinity::backward(plan, critic, places, (n_rows, action, windows), affinity);
+    }
+}
+
+/// From the gradient of the hidden layer `[B, k]` to that of the affinity's features. `weight` is `[k, 4 windows]`.
+fn features_backward(
+    plan: &Plan,
+    weight: &[f32],
+    n_rows: usize,
+    hidden: &[f32],
+    affinity: &mut affinity::Scratch,
+) {
+    let width = affinity::n_features(plan);
+    let b = RowMajor { data: weight, stride: width };
+    let c = to(&mut affinity.d_features, width);
+    gemm(plan.level, (n_rows, width, plan.k), Strided::rows(hidden, row_stride(plan.k)), b, c, Init::Zero);
 }
 
 /// The way back through a frozen critic's head right after [`value`], from the gradient of its values before the
@@ -179,7 +224,7 @@ pub fn critic_backward(
 pub fn action_backward(
     plan: &Plan,
     critic: &Trained,
-    head: usize,
+    (head, windows): (usize, &[Window]),
     d_q: &[f32],
     scratch: &mut Scratch,
     d_action: &mut [f32],
@@ -191,6 +236,11 @@ pub fn action_backward(
     let a = Strided::rows(&scratch.hidden, row_stride(k));
     let c = to(&mut d_action[head * n..], plan.actions());
     gemm(plan.level, (d_q.len(), n, k), a, weight, c, Init::Zero);
+    if let Some(places) = &places.affinity {
+        let Scratch { hidden, affinity, .. } = scratch;
+        features_backward(plan, critic.turned(&places.weight), d_q.len(), hidden, affinity);
+        affinity::action_backward(plan, critic, places, (d_q.len(), windows), affinity, d_action);
+    }
 }
 
 /// The form in which critics see actions, row after row of n numbers, in place (D8).

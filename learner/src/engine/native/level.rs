@@ -181,7 +181,7 @@ impl Level {
                 }
                 for head in 0..plan.heads {
                     let q = &mut q[..rows.len()];
-                    heads::value(plan, critic, head, (state, action), memory, q);
+                    heads::value(plan, critic, head, heads::Inputs { state, action, windows }, memory, q);
                     heads::output(plan.output, q, slope);
                     for (row, q) in rows.clone().zip(q) {
                         out[(row * per_row + k) * plan.heads + head] = *q;

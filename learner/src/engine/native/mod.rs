@@ -12,11 +12,13 @@
 //! | [`plan`] | sizes and forms of a level's networks |
 //! | [`network`] | the parameters of a network, its target and its optimiser |
 //! | [`encoder`], [`heads`] | Eqs 3 to 8, forward and backward |
+//! | [`affinity`] | how near actions are to the items of the windows, for critics (D30) |
 //! | [`mapping`] | Eq 9, for the targets |
 //! | [`level`], [`steps`], [`scratch`] | one DDPG pair: the steps of an update, what a part of a batch adds to them, its memory |
 //! | [`state`] | networks and optimisers by name, to and from plain memory |
 //! | [`threads`] | two threads, if there are |
 
+pub mod affinity;
 pub mod batch;
 pub mod encoder;
 pub mod heads;

@@ -49,6 +49,19 @@ pub struct CriticPlaces {
     pub out: Range<usize>,
     /// `[1]`
     pub out_bias: Range<usize>,
+    /// D30
+    pub affinity: Option<AffinityPlaces>,
+}
+
+/// Places of a critic's affinity.
+#[derive(Clone, Debug)]
+pub struct AffinityPlaces {
+    /// `[n, K]`
+    pub projection: Range<usize>,
+    /// `[N, windows]`
+    pub place: Range<usize>,
+    /// `[4 windows, k]`
+    pub weight: Range<usize>,
 }
 
 /// Places of a network's parameters in its flat vector.
@@ -85,12 +98,20 @@ impl Places {
         for head in 0..layout.n_heads {
             match &layout.head_ranges(head)[..] {
                 [weight, bias] => actor.push(ActorPlaces { weight: weight.clone(), bias: bias.clone() }),
-                [state, bias, action, out, out_bias] => critic.push(CriticPlaces {
+                [state, bias, action, out, out_bias, affinity @ ..] => critic.push(CriticPlaces {
                     state: state.clone(),
                     bias: bias.clone(),
                     action: action.clone(),
                     out: out.clone(),
                     out_bias: out_bias.clone(),
+                    affinity: match affinity {
+                        [projection, place, weight] => Some(AffinityPlaces {
+                            projection: projection.clone(),
+                            place: place.clone(),
+                            weight: weight.clone(),
+                        }),
+                        _ => None,
+                    },
                 }),
                 other => unreachable!("a head of {} blocks", other.len()),
             }
@@ -325,7 +346,12 @@ impl Trained {
             grus.iter().any(|gru| gru.weight_hh == *place)
                 || merge == place
                 || actor.iter().any(|head| head.weight == *place)
-                || critic.iter().any(|head| head.state == *place || head.action == *place)
+                || critic.iter().any(|head| {
+                    let by_affinity = |of: &AffinityPlaces| of.projection == *place || of.weight == *place;
+                    head.state == *place
+                        || head.action == *place
+                        || head.affinity.as_ref().is_some_and(by_affinity)
+                })
         };
         for (range, [n_out, n_in]) in &self.network.places.matrices {
             if read(range) {

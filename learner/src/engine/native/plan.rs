@@ -20,6 +20,8 @@ pub struct Plan {
     pub d: usize,
     /// Head width of critics.
     pub k: usize,
+    /// Dimensions of the critics' affinity, K (D30); 0: they have none.
+    pub affinity: usize,
     /// Heads, H.
     pub heads: usize,
     /// GRUs of an encoder.
@@ -46,6 +48,7 @@ impl Plan {
             w: model.encoder_width,
             d: model.encoder_width + settings.n_features(kind),
             k: model.head_width,
+            affinity: settings.affinity(kind),
             heads: settings.n_heads(kind),
             n_windows: settings.windows(kind).len(),
             window: model.window,

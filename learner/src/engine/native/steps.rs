@@ -7,11 +7,13 @@ use common::config::CriticLoss;
 
 use super::{
     batch::Batch,
-    encoder, heads,
+    encoder,
+    heads::{self, Inputs},
     mapping::Mapping,
     network::Trained,
     plan::Plan,
     scratch::{Scratch, join},
+    window::Window,
 };
 use crate::algorithm::settings::LOG_EPSILON;
 
@@ -62,9 +64,10 @@ pub fn targets(
         for (number, critic) in critics.into_iter().flatten().enumerate() {
             scratch.state(plan, critic.target(), windows, features, false);
             let Scratch { state, action, head: memory, q, slope, y, .. } = scratch;
+            let inputs = Inputs { state, action, windows };
             for head in 0..plan.heads {
                 let q = &mut q[..rows.len()];
-                heads::value(plan, critic.target(), head, (state, action), memory, q);
+                heads::value(plan, critic.target(), head, inputs, memory, q);
                 heads::output(plan.output, q, slope);
                 for (y, q) in y[head * part.len() + rows.start - part.start..].iter_mut().zip(q) {
                     // The smaller of two; NaN is not hidden.
@@ -113,10 +116,10 @@ pub fn critic_gradient(
         scratch.d_s.fill(0.0);
         let Scratch { state, head: memory, q, slope, d_q, d_s, y, first_q, gradient, loss, .. } =
             &mut *scratch;
-        let action = &batch.action[rows.start * actions..];
+        let inputs = Inputs { state, action: &batch.action[rows.start * actions..], windows };
         for head in if step == 0 { 0..plan.heads } else { driven.clone() } {
             let (q, d_q) = (&mut q[..rows.len()], &mut d_q[..rows.len()]);
-            heads::value(plan, critic.network(), head, (state, action), memory, q);
+            heads::value(plan, critic.network(), head, inputs, memory, q);
             heads::output(plan.output, q, slope);
             let at = head * part.len() + rows.start - part.start;
             if step == 0 {
@@ -133,7 +136,7 @@ pub fn critic_gradient(
                 d_q[i] = weight * by_q * share * slope[i];
             }
             let back = critic.back(gradient);
-            heads::critic_backward(plan, back, (head, d_q), (state, action), memory, d_s);
+            heads::critic_backward(plan, back, (head, d_q), inputs, memory, d_s);
         }
         scratch.encoder_backward(plan, critic, windows);
     }
@@ -187,7 +190,8 @@ pub fn actor_gradient(
         }
         for head in driven.clone() {
             let of_part = rows.start - first..rows.end - first;
-            scratch.loss[head] += climb(plan, constants, critic, head, (of_part, batch.n_rows), scratch);
+            let of_chunk = (of_part, batch.n_rows, windows);
+            scratch.loss[head] += climb(plan, constants, critic, head, of_chunk, scratch);
             let Scratch { state, d_action, d_s, gradient, .. } = &mut *scratch;
             let d_s = &mut d_s[..rows.len() * plan.w];
             heads::actor_backward(plan, actor.back(gradient), head, state, d_action, d_s);
@@ -196,14 +200,14 @@ pub fn actor_gradient(
     }
 }
 
-/// A head's share of the actor's loss in a chunk, given its rows of the part and the rows of the batch; leaves the gradient
-/// of its pre-activations in `d_action`.
+/// A head's share of the actor's loss in a chunk, given its rows of the part, the rows of the batch and its windows; leaves
+/// the gradient of its pre-activations in `d_action`.
 fn climb(
     plan: &Plan,
     constants: &Constants,
     critic: &Trained,
     head: usize,
-    (rows, n_rows): (Range<usize>, usize),
+    (rows, n_rows, windows): (Range<usize>, usize, &[Window]),
     scratch: &mut Scratch,
 ) -> f64 {
     let Scratch { head: memory, u, tanh, action, seen, d_action, q, slope, d_q, critic_state, .. } = scratch;
@@ -215,15 +219,15 @@ fn climb(
         seen[of_row(i)].copy_from_slice(&action[of_row(i)]);
         heads::see(plan.critic_action, n, &mut seen[of_row(i)]);
     }
-    let state = &critic_state[rows.start * plan.d..];
-    heads::value(plan, critic.network(), head, (state, seen), memory, q);
+    let inputs = Inputs { state: &critic_state[rows.start * plan.d..], action: seen, windows };
+    heads::value(plan, critic.network(), head, inputs, memory, q);
     heads::output(plan.output, q, slope);
     // Eqs 16, 19: minus the mean of Q at the actor's present output
     let mut loss = -q.iter().map(|&q| f64::from(q)).sum::<f64>() / n_rows as f64;
     for (d_q, slope) in d_q.iter_mut().zip(slope) {
         *d_q = -share * *slope;
     }
-    heads::action_backward(plan, critic, head, d_q, memory, d_action);
+    heads::action_backward(plan, critic, (head, windows), d_q, memory, d_action);
     for i in 0..rows.len() {
         let of_row = of_row(i);
         let (action, seen) = (&action[of_row.clone()], &seen[of_row.clone()]);

@@ -217,7 +217,7 @@ impl Level {
         for (groups, head) in self.steps() {
             let graph = self.actor.network.differentiate(batch.now, batch.features);
             let (u, action) = graph.act();
-            let mut losses = losses::actor(&self.critic.network.value_in(&seen, &action));
+            let mut losses = losses::actor(&self.critic.network.value_in(batch.now, &seen, &action));
             if self.saturation_penalty > 0.0 {
                 losses = &losses + losses::saturation(&u, self.saturation_penalty);
             }

@@ -166,8 +166,10 @@ impl Engine for TorchEngine {
         let per_row = self.core.checks().items_a_row(items, states.positions.len())? as i64;
         let (windows, features) = batch::low_states(states, &self.core);
         let critic = self.core.level(LevelKind::Low).critic();
-        let state = critic.state(&windows, features.as_ref()).repeat_interleave_self_int(per_row, 0, None);
-        Ok(to_vec(&critic.value_in(&state, &batch::rows(items, &self.core).unsqueeze(1))))
+        let state = critic.state(&windows, features.as_ref());
+        let actions = batch::rows(items, &self.core).view([state.size()[0], per_row, -1]);
+        let of_item = |number| critic.value_in(&windows, &state, &actions.narrow(1, number, 1));
+        Ok(to_vec(&Tensor::cat(&(0..per_row).map(of_item).collect::<Vec<_>>(), 1)))
     }
 }
 

@@ -83,17 +83,17 @@ impl Network {
 
     /// A critic's values `[B, H]` of actions `[B, H, n]`.
     pub fn value(&self, windows: &Windows, features: Option<&Tensor>, action: &Tensor) -> Tensor {
-        self.value_in(&self.state(windows, features), action)
+        self.value_in(windows, &self.state(windows, features), action)
     }
 
-    /// The same in states `[B, D]` of this critic's own encoder.
-    pub fn value_in(&self, state: &Tensor, action: &Tensor) -> Tensor {
-        self.value_of(self.heads(), state, action)
+    /// The same in states `[B, D]` that this critic's own encoder made of the windows.
+    pub fn value_in(&self, windows: &Windows, state: &Tensor, action: &Tensor) -> Tensor {
+        self.value_of(self.heads(), windows, state, action)
     }
 
-    fn value_of(&self, blocks: &[Tensor], state: &Tensor, action: &Tensor) -> Tensor {
+    fn value_of(&self, blocks: &[Tensor], windows: &Windows, state: &Tensor, action: &Tensor) -> Tensor {
         assert_eq!(self.layout().role, Role::Critic, "an actor gives no values");
-        heads::value(blocks, state, action, self.forms.critic)
+        heads::value(blocks, Some(windows), (state, action), self.forms.critic)
     }
 
     /// The forward pass of a step: autograd sees the heads only, from the state on.
@@ -123,7 +123,7 @@ pub struct Graph<'a> {
 impl Graph<'_> {
     /// A critic's values, see [`Network::value`].
     pub fn value(&self, action: &Tensor) -> Tensor {
-        self.network.value_of(&self.blocks, &self.state, action)
+        self.network.value_of(&self.blocks, self.windows, &self.state, action)
     }
 
     /// An actor's pre-activations and actions, `[B, H, n]` each.
