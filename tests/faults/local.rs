@@ -124,7 +124,8 @@ fn whoever_is_killed_is_started_again_and_the_run_reaches_its_last_step() {
     if !redis::is_installed() {
         return;
     }
-    let mut local = Local::start(|_| {});
+    // So many updates that the run takes long enough for everybody to be killed.
+    let mut local = Local::start(|config| config.train.updates_per_step = 5.0);
     wait_until("the first checkpoint", OVER, &local.logs(), || local.checkpoint());
     for name in ["actor-1", "replay-0", "learner"] {
         local.kill(name);
