@@ -102,7 +102,8 @@ impl CriticNetwork {
         }
     }
 
-    /// q of head i of row r into `q(r, i)`. `affinity` is f `[R, 4 windows]` of a critic that has it, which has one head. `hidden` is `[R, heads k]` working memory.
+    /// q of head i of row r into `q(r, i)`. `affinity` is f `[R, 4 windows]` of a critic that has it, which has one head.
+    /// `hidden` is `[R, heads k]` working memory.
     pub(crate) fn heads(
         &self,
         level: Level,

@@ -76,7 +76,7 @@ impl Reference {
         !matches!(self, Self::Random | Self::Popularity | Self::Logging)
     }
 
-    /// Whether it thinks milliseconds over each item, for tables that may take their time.
+    /// Whether it takes milliseconds a step of a session: for tables that may take their time.
     pub fn is_slow(self) -> bool {
         matches!(self, Self::WindowBelief | Self::Belief)
     }
@@ -200,7 +200,7 @@ impl ReferencePolicy {
 
     /// Fills `scores` for the policies that take the best.
     fn score(&mut self, environment: &dyn Environment, slot: usize) -> Result<(), Error> {
-        if self.reference.is_slow() {
+        if matches!(self.reference, Reference::WindowBelief | Reference::Belief) {
             return self.believe(environment, slot);
         }
         let truth = self.truth(environment)?;

@@ -18,8 +18,7 @@ pub fn stream(level: LevelKind, role: Role, is_second: bool) -> u64 {
 ///
 /// The draws come from `streams` alone (session = `stream` x 1,000 + parameter). With a ReLU on the critic's output its
 /// bias starts at +1, else about half of all inputs give exactly 0 (D2); an exponential one's at -2, for values of the size
-/// of a step's reward (D29). The places of an affinity start at 0, so
-/// that all items count alike (D30).
+/// of a step's reward (D29). The places of an affinity start at 0, so that all items count alike (D30).
 pub fn values(layout: &Layout, output: CriticOutput, streams: &Streams, stream: u64) -> Vec<f64> {
     let mut values = vec![0.0_f64; layout.len()];
     for (number, block) in layout.blocks.iter().enumerate() {
