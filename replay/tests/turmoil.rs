@@ -274,22 +274,37 @@ fn a_course_of_events_is_told() {
 
 /// Each in a process of its own: of two runs in one process the second is off by milliseconds from the crash on (by
 /// what the libraries count over the whole process).
+///
+/// h2 forgets the streams that were reset a second ago by the machine's clock. Simulated time knows nothing of it, so that
+/// a course which took the machine longer, as it does where the processor is busy with other things, may be another one.
+/// Such courses are taken again; of two that were quicker the first difference counts.
 #[test]
 fn the_same_seed_gives_the_same_course_of_events() {
-    let course = |seed: u64| -> Vec<String> {
+    const FORGOTTEN: Duration = Duration::from_secs(1);
+    const ATTEMPTS: usize = 10;
+    let course = |seed: u64| -> (Vec<String>, bool) {
+        let begun = std::time::Instant::now();
         let output = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "a_course_of_events_is_told", "--nocapture"])
             .env(SEED, seed.to_string())
             .output()
             .unwrap();
         assert!(output.status.success());
+        let was_slow = begun.elapsed() > FORGOTTEN;
         let text = String::from_utf8(output.stdout).unwrap();
-        text.lines().filter(|line| line.starts_with("event ")).map(str::to_owned).collect()
+        (text.lines().filter(|line| line.starts_with("event ")).map(str::to_owned).collect(), was_slow)
     };
-    let events = course(7);
-    assert!(events.len() > 100, "{} events: this has tested nothing", events.len());
-    assert_eq!(events, course(7));
-    assert_ne!(events, course(8));
+    let same = (1..=ATTEMPTS).find_map(|attempt| {
+        let ((events, slow), (again, slow_again)) = (course(7), course(7));
+        assert!(events.len() > 100, "{} events: this has tested nothing", events.len());
+        if events != again && (slow || slow_again) && attempt < ATTEMPTS {
+            eprintln!("attempt {attempt}: the machine took too long for the same course");
+            return None;
+        }
+        assert_eq!(events, again);
+        Some(events)
+    });
+    assert_ne!(same.unwrap(), course(8).0);
 }
 
 #[test]

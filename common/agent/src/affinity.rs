@@ -6,17 +6,23 @@
 //! f_kt = sum_j e^(p_kj) form_t(c_kj)         forms c, max(0, c), e^(3 (c - 1)), e^(8 (c - 1))
 //! v    = ReLU(W1 s + W2 a + W3 f + b)
 //! ```
-//! In: windows `[3, N]` of a session, actions `[n]`; out: f `[4 windows]`. A window that is not full has fewer terms.
+//! In: windows `[3, N]` of a session, C actions or items; out: f `[4 windows, C]`, a column each. A window that is not full
+//! has fewer terms.
 
 use common::{
     ItemId, ItemTable,
     config::ModelConfig,
     history::{self, Kind},
 };
-use kernels::{Init, Level, RowMajor, RowMajorMut, Strided, gemm, reduce::dot, transpose};
+use kernels::{
+    Init, Level, RowMajor, RowMajorMut, Strided, gemm,
+    math::decays,
+    reduce::{dot, transpose_into},
+    transpose,
+};
 
 use crate::{
-    layout::{AFFINITY_FORMS, AFFINITY_SHARPNESS, Network},
+    layout::{AFFINITY_FORMS, Network},
     scratch::sized,
     weights::NetworkWeights,
 };
@@ -40,17 +46,20 @@ pub(crate) struct Affinity {
     of_items: Vec<f32>,
 }
 
-/// The items of a session's windows, as [`Affinity::meet`] left them.
+/// The I items of a session's windows, as [`Affinity::meet`] left them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Met {
     /// `[I, K]` directions, window after window.
     directions: Vec<f32>,
-    /// `[I]` window and e^p.
-    places: Vec<(usize, f32)>,
+    /// `[windows, I]` e^p in the row of an item's window, else 0.
+    places: Vec<f32>,
     /// `[I, n]` where items' directions are not at hand.
     embeddings: Vec<f32>,
-    /// `[K]` direction of an action.
-    action: Vec<f32>,
+    /// `[C, K]` directions of actions, and `[K, C]`.
+    actions: Vec<f32>,
+    columns: Vec<f32>,
+    /// `[4, I, C]`
+    forms: Vec<f32>,
 }
 
 impl Affinity {
@@ -99,14 +108,18 @@ impl Affinity {
         let (k, known) = (self.size, !self.of_items.is_empty());
         let Met { directions, places, embeddings, .. } = met;
         directions.clear();
-        places.clear();
         embeddings.clear();
-        for (number, (&kind, place)) in
+        let seen = |kind| history::window(windows, kind).iter().rev().take_while(|item| !item.is_padding());
+        let n_items: usize = self.windows.iter().map(|&kind| seen(kind).count()).sum();
+        places.clear();
+        places.resize(self.windows.len() * n_items, 0.0);
+        let mut number = 0;
+        for (window, (&kind, of_window)) in
             self.windows.iter().zip(self.place.chunks_exact(self.length)).enumerate()
         {
-            let newest_first = history::window(windows, kind).iter().rev();
-            for (item, &weight) in newest_first.take_while(|item| !item.is_padding()).zip(place) {
-                places.push((number, weight));
+            for (item, &place) in seen(kind).zip(of_window) {
+                places[window * n_items + number] = place;
+                number += 1;
                 if known {
                     directions.extend_from_slice(&self.of_items[item.row() * k..][..k]);
                 } else {
@@ -115,50 +128,70 @@ impl Affinity {
             }
         }
         if !known {
-            self.directions(level, embeddings, sized(directions, places.len() * k));
+            directions.resize(n_items * k, 0.0);
+            self.directions(level, embeddings, directions);
         }
     }
 
-    /// Appends f of an action `[n]` in the session that was met last.
-    pub(crate) fn of_action(&self, level: Level, action: &[f32], met: &mut Met, features: &mut Vec<f32>) {
-        let mut direction = std::mem::take(&mut met.action);
-        self.directions(level, action, sized(&mut direction, self.size));
-        self.of_direction(&direction[..self.size], met, features);
-        met.action = direction;
+    /// Appends f of actions `[C, n]` in the session that was met last.
+    pub(crate) fn of_actions(&self, level: Level, actions: &[f32], met: &mut Met, features: &mut Vec<f32>) {
+        met.actions.resize(actions.len() / self.n_dims * self.size, 0.0);
+        self.directions(level, actions, &mut met.actions);
+        self.of_directions(level, met, features);
     }
 
-    /// Appends f of an item.
-    pub(crate) fn of_item(
+    /// Appends f of items.
+    pub(crate) fn of_items(
         &self,
         level: Level,
-        (items, item): (&ItemTable, ItemId),
+        (items, candidates): (&ItemTable, &[ItemId]),
         met: &mut Met,
         features: &mut Vec<f32>,
     ) {
         if self.of_items.is_empty() {
-            return self.of_action(level, items.embedding(item), met, features);
+            let embeddings: Vec<f32> =
+                candidates.iter().flat_map(|item| items.embedding(*item)).copied().collect();
+            return self.of_actions(level, &embeddings, met, features);
         }
-        self.of_direction(&self.of_items[item.row() * self.size..][..self.size], met, features);
+        met.actions.clear();
+        for item in candidates {
+            met.actions.extend_from_slice(&self.of_items[item.row() * self.size..][..self.size]);
+        }
+        self.of_directions(level, met, features);
     }
 
-    fn of_direction(&self, direction: &[f32], met: &Met, features: &mut Vec<f32>) {
+    /// Appends f of the directions `met.actions`.
+    fn of_directions(&self, level: Level, met: &mut Met, features: &mut Vec<f32>) {
+        let Met { directions, places, actions, columns, forms, .. } = met;
+        let k = self.size;
+        let (n_items, n_actions) = (directions.len() / k, actions.len() / k);
+        let columns = sized(columns, actions.len());
+        transpose_into(level, (n_actions, k), actions, columns);
+        let pairs = n_items * n_actions;
+        let (cosines, others) = sized(forms, AFFINITY_FORMS * pairs).split_at_mut(pairs);
+        let b = RowMajor { data: columns, stride: n_actions };
+        let c = RowMajorMut { data: cosines, stride: n_actions };
+        gemm(level, (n_items, n_actions, k), Strided::rows(directions, k), b, c, Init::Zero);
+        let (positive, near) = others.split_at_mut(pairs);
+        positive.iter_mut().zip(&*cosines).for_each(|(positive, c)| *positive = c.max(0.0));
+        decays(level, cosines, near.split_at_mut(pairs).into());
         let start = features.len();
-        features.resize(start + self.n_features(), 0.0);
-        for (of_item, &(window, weight)) in met.directions.chunks_exact(self.size).zip(&met.places) {
-            let c = dot(direction, of_item);
-            let [wide, narrow] = AFFINITY_SHARPNESS.map(|sharpness| (sharpness * (c - 1.0)).exp());
-            let forms: [f32; AFFINITY_FORMS] = [c, c.max(0.0), wide, narrow];
-            let of_window = &mut features[start + window * AFFINITY_FORMS..][..AFFINITY_FORMS];
-            of_window.iter_mut().zip(forms).for_each(|(sum, form)| *sum += weight * form);
+        features.resize(start + self.n_features() * n_actions, 0.0);
+        for form in 0..AFFINITY_FORMS {
+            let b = RowMajor { data: &forms[form * pairs..][..pairs], stride: n_actions };
+            let data = &mut features[start + form * n_actions..];
+            let c = RowMajorMut { data, stride: AFFINITY_FORMS * n_actions };
+            let size = (self.windows.len(), n_actions, n_items);
+            gemm(level, size, Strided::rows(places, n_items), b, c, Init::Zero);
         }
     }
 
     /// Adds `W3 f` of features `[R, 4 windows]` to hidden layers `[R, k]`.
-    pub(crate) fn add_to(&self, level: Level, features: &[f32], hidden: &mut [f32]) {
+    pub(crate) fn add_to(&self, level: Level, features: Strided<'_>, hidden: &mut [f32]) {
         let f = self.n_features();
         let k = self.weight.len() / f;
         let b = RowMajor { data: &self.weight, stride: k };
-        let c = RowMajorMut { data: hidden, stride: k };
-        gemm(level, (features.len() / f, k, f), Strided::rows(features, f), b, c, Init::Accumulate);
+        let (n_rows, c) = (hidden.len() / k, RowMajorMut { data: hidden, stride: k });
+        gemm(level, (n_rows, k, f), features, b, c, Init::Accumulate);
     }
 }

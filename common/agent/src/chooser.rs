@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use common::{ItemId, ItemTable, RecallSet, config::ItemSearch, history::N_WINDOWS};
 
+use kernels::Strided;
+
 use crate::{Guidance, Mapping, MappingScratch, Network, Policy, Scratch, Sessions, scratch::sized};
 
 /// The mapping with its working memory. Owner: one thread.
@@ -84,10 +86,9 @@ impl Chooser {
         if let Some(of_critic) = &critic.affinity {
             let (level, items, length) = (policy.level(), policy.items(), N_WINDOWS * policy.model().window);
             of_critic.meet(level, items, &self.windows[row * length..][..length], met);
-            for &item in &self.nearest {
-                of_critic.of_item(level, (items, item), met, affinity);
-            }
+            of_critic.of_items(level, (items, &self.nearest), met, affinity);
         }
+        let affinity = Strided::transposed(affinity, self.nearest.len());
         let mut best = Best::default();
         if let Some(projected) = policy.projected() {
             let (level, k) = (policy.level(), policy.model().head_width);

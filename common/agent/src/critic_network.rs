@@ -102,13 +102,13 @@ impl CriticNetwork {
         }
     }
 
-    /// q of head i of row r into `q(r, i)`. `affinity` is f `[R, 4 windows]` of a critic that has it, which has one head.
+    /// q of head i of row r into `q(r, i)`. `affinity` is f `[R, 4 windows]`, read by a critic that has it, which has one head.
     /// `hidden` is `[R, heads k]` working memory.
     pub(crate) fn heads(
         &self,
         level: Level,
         (states, actions): (&[f32], &[f32]),
-        affinity: &[f32],
+        affinity: Strided<'_>,
         hidden: &mut [f32],
         mut q: impl FnMut(usize, usize, f32),
     ) {
@@ -182,7 +182,7 @@ impl CriticNetwork {
         &self,
         level: Level,
         (projected, items): (&[f32], &[ItemId]),
-        (state_part, affinity): (&[f32], (&Affinity, &[f32])),
+        (state_part, affinity): (&[f32], (&Affinity, Strided<'_>)),
         hidden: &mut [f32],
         q: &mut [f32],
     ) {

@@ -42,7 +42,7 @@ pub const GRUS: [&str; N_WINDOWS] = ["first", "second", "third"];
 pub const AFFINITY_FORMS: usize = 4;
 
 /// How fast the last two fall with the likeness.
-pub const AFFINITY_SHARPNESS: [f32; 2] = [3.0, 8.0];
+pub const AFFINITY_SHARPNESS: [f32; 2] = kernels::math::SHARPNESS;
 
 /// How a parameter starts.
 #[derive(Clone, Copy, Debug, PartialEq)]

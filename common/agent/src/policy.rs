@@ -6,11 +6,12 @@
 use std::{fmt, sync::Arc};
 
 use common::{ItemId, ItemTable, config::ModelConfig, history::N_WINDOWS};
-use kernels::{Level, RowMajorMut};
+use kernels::{Level, RowMajorMut, Strided};
 
 use crate::{
     Error, Guidance, NO_GOAL, Network, Scratch, Sessions, Weights,
     actor_network::ActorNetwork,
+    affinity::Affinity,
     critic_network::CriticNetwork,
     encoder::Encoder,
     scratch::{EncoderScratch, sized},
@@ -216,10 +217,9 @@ impl Policy {
         affinity.clear();
         if let Some(of_critic) = &critic.affinity {
             of_critic.meet(self.level, &self.items, windows, met);
-            for action in actions.chunks_exact(self.model.n_dims) {
-                of_critic.of_action(self.level, action, met, affinity);
-            }
+            of_critic.of_actions(self.level, actions, met, affinity);
         }
+        let affinity = Strided::transposed(affinity, q.len());
         let size = state.len();
         state.resize(q.len() * size, 0.0);
         // A row for each action.
@@ -281,11 +281,12 @@ impl Policy {
             seen.extend_from_slice(action);
             if let Some(of_critic) = &critic.affinity {
                 of_critic.meet(self.level, &self.items, &sessions.windows[row * length..][..length], met);
-                of_critic.of_action(self.level, action, met, affinity);
+                of_critic.of_actions(self.level, action, met, affinity);
             }
         }
         critic.see(seen);
         let hidden = sized(heads, rows.len() * critic.hidden_width());
+        let affinity = Strided::rows(affinity, critic.affinity.as_ref().map_or(0, Affinity::n_features));
         critic.heads(self.level, (state, seen), affinity, hidden, |row, head, value| {
             q[rows[row] * n_heads + head] = value;
         });

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`level`] | which instructions to use: AVX-512, AVX2 with FMA, or portable code; picked once at run time |
 //! | [`gemm`](mod@gemm) | C = init + A B for any sizes |
-//! | [`math`] | sigmoid and tanh with bounded error |
+//! | [`math`] | sigmoid, tanh and decaying exponentials with bounded error |
 //! | [`gru`] | a GRU layer over ragged sequences of table rows |
 //! | [`gru::training`] | its step for training, forward and backward |
 //! | [`critic`] | the last layer of a critic's head, forward and backward |

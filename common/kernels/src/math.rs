@@ -1,7 +1,7 @@
-//! Element-wise functions. In: a slice; out: the same slice.
+//! Element-wise functions. In: a slice; out: the same slice, or slices of its length.
 //!
 //! Error against the exact function, tested against f64: tanh [`RELATIVE_ERROR`] everywhere but in the denormal range,
-//! sigmoid [`SIGMOID_ERROR`], which is absolute. NaN stays NaN.
+//! sigmoid [`SIGMOID_ERROR`], which is absolute, decays [`DECAY_ERROR`]. NaN stays NaN.
 
 use crate::{
     dispatch::{Kernel, dispatch},
@@ -14,6 +14,12 @@ pub const RELATIVE_ERROR: f32 = 5e-7;
 
 /// Bound of the absolute error of [`sigmoid`].
 pub const SIGMOID_ERROR: f32 = 2e-7;
+
+/// Bound of the relative error of [`decays`].
+pub const DECAY_ERROR: f32 = 4e-6;
+
+/// s of the two functions of [`decays`].
+pub const SHARPNESS: [f32; 2] = [3.0, 8.0];
 
 /// `x[i] = 1 / (1 + e^-x[i])`, in `[0, 1]`.
 pub fn sigmoid(level: Level, x: &mut [f32]) {
@@ -32,6 +38,69 @@ pub fn bounded_tanh(level: Level, bound: f32, x: &mut [f32]) {
     let function = Function::Tanh { scale: bound, limit: bound.next_down() };
     // SAFETY: the slice is valid for its length.
     unsafe { dispatch(level, Map { x, function }) }
+}
+
+/// `out[j][i] = e^(s_j (c[i] - 1))` of cosines c, s the [`SHARPNESS`].
+///
+/// # Panics
+/// If the slices have different lengths.
+pub fn decays(level: Level, c: &[f32], [wide, narrow]: [&mut [f32]; 2]) {
+    assert_eq!([wide.len(), narrow.len()], [c.len(); 2], "one value a cosine");
+    // SAFETY: the slices are valid for the same length.
+    unsafe { dispatch(level, Decays { c, wide: wide.as_mut_ptr(), narrow: narrow.as_mut_ptr() }) }
+}
+
+struct Decays<'a> {
+    c: &'a [f32],
+    wide: *mut f32,
+    narrow: *mut f32,
+}
+
+impl Kernel for Decays<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let n = self.c.len();
+        let mut i = 0;
+        while i < n {
+            // SAFETY: the mask ends at `n`.
+            unsafe {
+                let mask = S::mask((n - i).min(S::LANES));
+                let [wide, narrow] = decays_v::<S>(S::load_masked(self.c.as_ptr().add(i), mask));
+                S::store_masked(self.wide.add(i), wide, mask);
+                S::store_masked(self.narrow.add(i), narrow, mask);
+            }
+            i += S::LANES;
+        }
+    }
+}
+
+/// Powers of `p = e^(c / 4)`: `e^(3 c) = p^12`, `e^(8 c) = p^32`.
+#[inline(always)]
+unsafe fn decays_v<S: Simd>(c: S::V) -> [S::V; 2] {
+    /// 1 / i! from 6 down; what is left out of the series is below 2e-8 for |c| <= 1.
+    const SERIES: [f32; 7] = [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
+    /// e^-3, e^-8
+    const AT_ZERO: [f32; 2] = [0.049_787_07, 3.354_626_3e-4];
+    // SAFETY: vector arithmetic only.
+    unsafe {
+        let x = S::mul(c, S::splat(0.25));
+        let mut p = S::splat(SERIES[0]);
+        let mut i = 1;
+        while i < SERIES.len() {
+            p = S::mul_add(p, x, S::splat(SERIES[i]));
+            i += 1;
+        }
+        let square = S::mul(p, p);
+        let fourth = S::mul(square, square);
+        let eighth = S::mul(fourth, fourth);
+        let sixteenth = S::mul(eighth, eighth);
+        [
+            S::mul(S::mul(eighth, fourth), S::splat(AT_ZERO[0])),
+            S::mul(S::mul(sixteenth, sixteenth), S::splat(AT_ZERO[1])),
+        ]
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -211,6 +280,29 @@ mod tests {
             let exact = |x: f64| 1.0 / (1.0 + (-x).exp());
             let error = worst(level, sigmoid, exact, |y, exact| (y - exact).abs());
             assert!(error < f64::from(SIGMOID_ERROR), "sigmoid, {level}: {error:e}");
+        }
+    }
+
+    #[test]
+    fn decays_are_as_documented_at_every_level() {
+        let c: Vec<f32> = (-1_001..=1_001).map(|i| i as f32 / 1e3).collect();
+        for level in Level::available() {
+            for length in [0, 1, 7, 8, 16, 21, c.len()] {
+                // One more at the end, which stays.
+                let [mut wide, mut narrow] = [(); 2].map(|()| vec![-1.0; length + 1]);
+                decays(level, &c[..length], [&mut wide[..length], &mut narrow[..length]]);
+                for (sharpness, values) in SHARPNESS.iter().zip([&wide, &narrow]) {
+                    for (c, y) in c.iter().zip(&values[..length]) {
+                        let exact = (f64::from(*sharpness) * (f64::from(*c) - 1.0)).exp();
+                        let error = (f64::from(*y) / exact - 1.0).abs();
+                        assert!(error < DECAY_ERROR.into(), "e^({sharpness} ({c} - 1)), {level}: {error:e}");
+                    }
+                    assert_eq!(values[length], -1.0);
+                }
+            }
+            let [mut wide, mut narrow] = [[0.0; 1]; 2];
+            decays(level, &[f32::NAN], [&mut wide, &mut narrow]);
+            assert!(wide[0].is_nan() && narrow[0].is_nan());
         }
     }
 

@@ -86,7 +86,7 @@ impl Config {
             Preset::Best => {
                 model.goal_conditioning = GoalConditioning::Both;
                 model.low_history = History::SkipsClicksOrders;
-                model.rescored_items = 200;
+                (model.rescored_items, model.critic_affinity) = (200, 16);
                 model.critic_output = CriticOutput::Exponential;
                 algorithm.critic_loss = CriticLoss::Poisson;
                 (algorithm.twin_critics, algorithm.actor_delay) = (true, 2);

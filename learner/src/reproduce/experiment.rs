@@ -154,10 +154,9 @@ pub fn actors(scale: Scale) -> &'static [u64] {
 }
 
 /// Settings beyond the paper that `best` leaves off, with a value to try.
-const BEYOND_BEST: [(&str, &str); 5] = [
+const BEYOND_BEST: [(&str, &str); 4] = [
     ("algorithm.hindsight_share", "0.2"),
     ("algorithm.low_steps", "3"),
-    ("model.critic_affinity", "16"),
     ("model.head_norm", "true"),
     ("train.warm_start_sessions", "4000"),
 ];

@@ -8,7 +8,7 @@
 //! embeddings are constants.
 
 use agent::layout::{AFFINITY_FORMS as FORMS, AFFINITY_SHARPNESS as SHARPNESS};
-use kernels::{Init, RowMajor, RowMajorMut, Strided, gemm, reduce::dot};
+use kernels::{Init, RowMajor, RowMajorMut, Strided, gemm, math::decays, reduce::dot};
 
 use super::{
     network::{AffinityPlaces, Back, Network, Trained},
@@ -44,6 +44,16 @@ impl Directions {
     }
 }
 
+/// The items of a window beside the actions of their rows.
+#[derive(Clone, Debug, Default)]
+struct Pairs {
+    items: Directions,
+    /// `[P]` cosines c.
+    c: Vec<f32>,
+    /// `[P]` e^(s (c - 1)) for each s.
+    near: [Vec<f32>; 2],
+}
+
 /// Working memory: what the way forward leaves for the way back.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
@@ -53,7 +63,9 @@ pub struct Scratch {
     pub d_features: Vec<f32>,
     actions: Directions,
     /// One a window.
-    items: Vec<Directions>,
+    pairs: Vec<Pairs>,
+    /// `[N, windows]` e^p.
+    places: Vec<f32>,
     /// `[P, K]` gradient of the projected items of a window.
     d_items: Vec<f32>,
     /// `[B, K]` gradient of the actions' directions, then of the projected actions.
@@ -74,7 +86,15 @@ impl Scratch {
             d_features: features.clone(),
             features,
             actions: Directions::new(CHUNK, k),
-            items: vec![Directions::new(pairs, k); plan.n_windows],
+            pairs: vec![
+                Pairs {
+                    items: Directions::new(pairs, k),
+                    c: vec![0.0; pairs],
+                    near: [(); 2].map(|()| vec![0.0; pairs]),
+                };
+                plan.n_windows
+            ],
+            places: vec![0.0; plan.window * plan.n_windows],
             d_items: vec![0.0; pairs * k],
             d_actions: vec![0.0; CHUNK * k],
             lengths: vec![0; CHUNK],
@@ -87,15 +107,17 @@ pub fn n_features(plan: &Plan) -> usize {
     FORMS * plan.n_windows
 }
 
-/// The forms of a cosine and their slopes.
-fn forms(c: f32) -> ([f32; FORMS], [f32; FORMS]) {
-    let [wide, narrow] = SHARPNESS.map(|sharpness| (sharpness * (c - 1.0)).exp());
-    let step = if c > 0.0 { 1.0 } else { 0.0 };
-    ([c, c.max(0.0), wide, narrow], [1.0, step, SHARPNESS[0] * wide, SHARPNESS[1] * narrow])
+impl Pairs {
+    /// The forms of the cosine of a pair and their slopes.
+    fn forms(&self, pair: usize) -> ([f32; FORMS], [f32; FORMS]) {
+        let (c, [wide, narrow]) = (self.c[pair], [0, 1].map(|near| self.near[near][pair]));
+        let step = if c > 0.0 { 1.0 } else { 0.0 };
+        ([c, c.max(0.0), wide, narrow], [1.0, step, SHARPNESS[0] * wide, SHARPNESS[1] * narrow])
+    }
 }
 
 /// Calls `each` with (pair, row, age) of all items of a window; the newest has age 0.
-fn pairs(window: &Window, lengths: &mut [usize], mut each: impl FnMut(usize, usize, usize)) {
+fn for_pairs(window: &Window, lengths: &mut [usize], mut each: impl FnMut(usize, usize, usize)) {
     lengths.fill(0);
     for &rows in &window.counts {
         lengths[..rows].iter_mut().for_each(|length| *length += 1);
@@ -119,16 +141,22 @@ pub fn forward(
 ) {
     let (k, width) = (plan.affinity, n_features(plan));
     let (projection, place) = (critic.part(&places.projection), critic.part(&places.place));
-    let Scratch { features, actions, items, lengths, .. } = scratch;
+    let Scratch { features, actions, pairs, places: weights, lengths, .. } = scratch;
     features.fill(0.0);
+    weights.iter_mut().zip(place).for_each(|(weight, p)| *weight = p.exp());
     actions.set(plan, projection, n_rows, action);
-    for (number, (window, items)) in windows.iter().zip(items).enumerate() {
-        items.set(plan, projection, window.counts.iter().sum(), &window.x);
-        pairs(window, lengths, |pair, row, age| {
-            let c = dot(&actions.unit[row * k..][..k], &items.unit[pair * k..][..k]);
-            let weight = place[age * plan.n_windows + number].exp();
+    for (number, (window, of_window)) in windows.iter().zip(pairs).enumerate() {
+        let n_pairs = window.counts.iter().sum();
+        let Pairs { items, c, near } = &mut *of_window;
+        items.set(plan, projection, n_pairs, &window.x);
+        for_pairs(window, lengths, |pair, row, _| {
+            c[pair] = dot(&actions.unit[row * k..][..k], &items.unit[pair * k..][..k]);
+        });
+        decays(plan.level, &c[..n_pairs], near.each_mut().map(|near| &mut near[..n_pairs]));
+        for_pairs(window, lengths, |pair, row, age| {
+            let weight = weights[age * plan.n_windows + number];
             let sums = &mut features[row * width + number * FORMS..][..FORMS];
-            sums.iter_mut().zip(forms(c).0).for_each(|(sum, form)| *sum += weight * form);
+            sums.iter_mut().zip(of_window.forms(pair).0).for_each(|(sum, form)| *sum += weight * form);
         });
     }
 }
@@ -142,8 +170,8 @@ pub fn backward(
     scratch: &mut Scratch,
 ) {
     let (k, n) = (plan.affinity, plan.n);
-    let Back { network, gradient, .. } = critic;
-    through(plan, network, places, windows, scratch, Some(&mut *gradient));
+    let gradient = critic.gradient;
+    through(plan, windows, scratch, Some((places, &mut *gradient)));
     let d = RowMajor { data: &scratch.d_actions, stride: k };
     let c = RowMajorMut { data: &mut gradient[places.projection.clone()], stride: k };
     gemm(plan.level, (n, k, n_rows), Strided::transposed(action, n), d, c, Init::Accumulate);
@@ -159,49 +187,46 @@ pub fn action_backward(
     d_action: &mut [f32],
 ) {
     let (k, n) = (plan.affinity, plan.n);
-    through(plan, critic.network(), places, windows, scratch, None);
+    through(plan, windows, scratch, None);
     let b = RowMajor { data: critic.turned(&places.projection), stride: n };
     let c = RowMajorMut { data: d_action, stride: n };
     gemm(plan.level, (n_rows, n, k), Strided::rows(&scratch.d_actions, k), b, c, Init::Accumulate);
 }
 
 /// Fills `d_actions` with the gradient of the projected actions; adds those of the places, and of the projection by the
-/// items, to `gradient`.
+/// items, to the critic's gradient.
 fn through(
     plan: &Plan,
-    critic: &Network,
-    places: &AffinityPlaces,
     windows: &[Window],
     scratch: &mut Scratch,
-    mut gradient: Option<&mut [f32]>,
+    mut trained: Option<(&AffinityPlaces, &mut [f32])>,
 ) {
     let (k, width) = (plan.affinity, n_features(plan));
-    let place = critic.part(&places.place);
-    let Scratch { d_features, actions, items, d_items, d_actions, lengths, .. } = scratch;
+    let Scratch { d_features, actions, pairs, places: weights, d_items, d_actions, lengths, .. } = scratch;
     d_actions.fill(0.0);
-    for (number, (window, items)) in windows.iter().zip(items).enumerate() {
-        pairs(window, lengths, |pair, row, age| {
+    for (number, (window, of_window)) in windows.iter().zip(&*pairs).enumerate() {
+        let items = &of_window.items;
+        for_pairs(window, lengths, |pair, row, age| {
             let (a, i) = (&actions.unit[row * k..][..k], &items.unit[pair * k..][..k]);
-            let c = dot(a, i);
             let at = age * plan.n_windows + number;
-            let weight = place[at].exp();
-            let (forms, slopes) = forms(c);
+            let weight = weights[at];
+            let (forms, slopes) = of_window.forms(pair);
             let d = &d_features[row * width + number * FORMS..][..FORMS];
             let by = |values: [f32; FORMS]| weight * d.iter().zip(values).map(|(d, x)| d * x).sum::<f32>();
             let d_c = by(slopes);
             for (d, i) in d_actions[row * k..][..k].iter_mut().zip(i) {
                 *d += d_c * i;
             }
-            if let Some(gradient) = &mut gradient {
+            if let Some((places, gradient)) = &mut trained {
                 gradient[places.place.start + at] += by(forms);
                 // What points along a direction changes its length only.
-                let d_c = d_c * items.inverse[pair];
+                let (c, d_c) = (of_window.c[pair], d_c * items.inverse[pair]);
                 for ((d, a), i) in d_items[pair * k..][..k].iter_mut().zip(a).zip(i) {
                     *d = d_c * (a - c * i);
                 }
             }
         });
-        if let Some(gradient) = &mut gradient {
+        if let Some((places, gradient)) = &mut trained {
             let size = (plan.n, k, window.counts.iter().sum());
             let d = RowMajor { data: d_items, stride: k };
             let c = RowMajorMut { data: &mut gradient[places.projection.clone()], stride: k };
