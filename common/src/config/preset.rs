@@ -302,6 +302,7 @@ mod tests {
                     "algorithm.soft_update",
                     "algorithm.target_noise",
                     "algorithm.twin_critics",
+                    "model.critic_affinity",
                     "model.critic_output",
                     "model.goal_conditioning",
                     "model.low_history",

@@ -4,6 +4,8 @@
 //! course of events.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+mod case;
+
 use std::{
     cell::RefCell,
     net::{IpAddr, Ipv4Addr},
@@ -27,6 +29,8 @@ use tokio::{
 };
 use tonic::transport::{Endpoint, Server, Uri, server::Connected};
 use turmoil::{Sim, net};
+
+pub use case::*;
 
 use crate::support::{Session, checker::Ledger, distinct, low_rows};
 
