@@ -53,7 +53,7 @@ pub(crate) struct Met {
     directions: Vec<f32>,
     /// `[windows, I]` e^p in the row of an item's window, else 0.
     places: Vec<f32>,
-    /// `[I, n]` where items' directions are not at hand.
+    /// `[I, n]`, then `[C, n]`, where items' directions are not at hand.
     embeddings: Vec<f32>,
     /// `[C, K]` directions of actions, and `[K, C]`.
     actions: Vec<f32>,
@@ -149,9 +149,12 @@ impl Affinity {
         features: &mut Vec<f32>,
     ) {
         if self.of_items.is_empty() {
-            let embeddings: Vec<f32> =
-                candidates.iter().flat_map(|item| items.embedding(*item)).copied().collect();
-            return self.of_actions(level, &embeddings, met, features);
+            let mut embeddings = std::mem::take(&mut met.embeddings);
+            embeddings.clear();
+            candidates.iter().for_each(|item| embeddings.extend_from_slice(items.embedding(*item)));
+            self.of_actions(level, &embeddings, met, features);
+            met.embeddings = embeddings;
+            return;
         }
         met.actions.clear();
         for item in candidates {
