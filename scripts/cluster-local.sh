@@ -2,10 +2,10 @@
 # A cluster on this machine, of real processes: redis-server, replay shards, actors, and the learner in front.
 #
 # In: ACTORS, SHARDS, RUN (a name), RUNS (a folder), SETTINGS (a TOML file to start from), PROFILE (release, dev) or
-# BINARIES (a folder with replay, actor and learner, which are not built then); arguments go to the learner. Out: RUNS/RUN
-# with logs/, data/ and the learner's files; what the learner says, and its exit code. Kill any of the processes meanwhile:
-# those listed in RUNS/RUN/logs/pids (the last of a name) may be killed by hand, and are started again here. Ctrl-C or
-# SIGTERM ends all, the learner first.
+# BINARIES (a folder with replay, actor and learner, which are not built then); arguments are those of `learner train`, and
+# what they set holds for all. Out: RUNS/RUN with logs/, data/ and the learner's files; what the learner says, and its exit
+# code. Kill any of the processes meanwhile: those listed in RUNS/RUN/logs/pids (the last of a name) may be killed by hand,
+# and are started again here. Ctrl-C or SIGTERM ends all, the learner first.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -90,10 +90,9 @@ keep() {
 redis_port=$(free_port)
 keep redis redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --appendonly no --dir "$DIR/data"
 
+# What the learner is told by arguments holds for all of them.
 settings=$DIR/cluster.toml
-{
-  [ -z "${SETTINGS:-}" ] || cat "$SETTINGS"
-} >"$settings"
+"$BIN/learner" train --print-config ${SETTINGS:+--config "$SETTINGS"} "$@" >"$settings"
 export MAHRL__CLUSTER__RUN=$RUN MAHRL__CLUSTER__REDIS="redis://127.0.0.1:$redis_port"
 export MAHRL__CLUSTER__LEARNER=redis MAHRL__CLUSTER__SHARDS='["redis"]'
 export MAHRL__CLUSTER__LEARNER_LISTEN=127.0.0.1:0 MAHRL__CLUSTER__REPLAY_LISTEN=127.0.0.1:0

@@ -45,7 +45,8 @@ impl Local {
         }
         let said = fs::File::create(folder.path().join("said.log")).unwrap();
         let child = command
-            .arg("--no-table")
+            // A setting that whoever does not have it is refused for: all must hear of what the learner is told.
+            .args(["--no-table", "--set", "algorithm.discount=0.625"])
             .envs([("ACTORS", "2"), ("SHARDS", "2"), ("RUN", "local")])
             .envs([("RUNS", folder.path()), ("SETTINGS", &settings), ("BINARIES", &programs())])
             .stdin(Stdio::null())

@@ -78,6 +78,9 @@ pub(super) struct Args {
     /// Leave the final table out (references, history-greedy, test users): only the policy is wanted.
     #[arg(long)]
     no_table: bool,
+    /// Print all settings as they would be taken, and end: a file for `--config` of every role of a cluster.
+    #[arg(long, conflicts_with = "resume")]
+    print_config: bool,
 }
 
 impl Args {
@@ -116,6 +119,10 @@ impl Args {
 pub(super) fn run(args: &Args) -> Result<Outcome> {
     let flags = args.flags()?;
     let flags: Vec<_> = flags.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    if args.print_config {
+        super::print_lines(Config::load(args.config.as_deref(), &flags)?.to_toml().trim_end());
+        return Ok(Outcome::Done);
+    }
     if args.cluster {
         let loaded = Config::load(args.config.as_deref(), &flags);
         args.log.start("learner", loaded.as_ref().map_or("", |config| &config.cluster.run));
