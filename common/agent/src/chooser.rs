@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use common::{ItemId, ItemTable, RecallSet, config::ItemSearch, history::N_WINDOWS};
-
 use kernels::Strided;
 
 use crate::{Guidance, Mapping, MappingScratch, Network, Policy, Scratch, Sessions, scratch::sized};
