@@ -26,7 +26,7 @@ setup: ## fetch libtorch once into .libtorch (CPU: 540 MB; with CUDA=1 2.5 GB), 
 	@scripts/setup-libtorch.sh
 
 train: setup ## train on the built-in world; ends with a table and a report (ARGS="--steps N --env LOG --run-dir DIR ...")
-	@echo "train: building the learner in release mode (ten minutes or so the first time on 2 cores), then training for some minutes"
+	@echo "train: building the learner in release mode (ten to fifteen minutes the first time on 2 cores), then training for some minutes"
 	cargo run --release $(CARGO_FLAGS) -p learner -- $(ARGS)
 
 cluster-local: setup ## a cluster on this machine: redis, SHARDS replay shards, ACTORS actors, a learner (ACTORS=4 SHARDS=3)
