@@ -189,12 +189,12 @@ impl Affinity {
         }
     }
 
-    /// Adds `W3 f` of features `[R, 4 windows]` to hidden layers `[R, k]`.
-    pub(crate) fn add_to(&self, level: Level, features: Strided<'_>, hidden: &mut [f32]) {
+    /// Hidden layers `[R, k]`: what `init` says, and `W3 f` of features `[R, 4 windows]`.
+    pub(crate) fn hidden(&self, level: Level, features: Strided<'_>, init: Init<'_>, hidden: &mut [f32]) {
         let f = self.n_features();
         let k = self.weight.len() / f;
         let b = RowMajor { data: &self.weight, stride: k };
         let (n_rows, c) = (hidden.len() / k, RowMajorMut { data: hidden, stride: k });
-        gemm(level, (n_rows, k, f), features, b, c, Init::Accumulate);
+        gemm(level, (n_rows, k, f), features, b, c, init);
     }
 }

@@ -93,7 +93,7 @@ impl Chooser {
             let (level, k) = (policy.level(), policy.model().head_width);
             let q = sized(&mut self.values, self.nearest.len());
             if let Some(of_critic) = &critic.affinity {
-                let (part, hidden) = sized(heads, (1 + self.nearest.len()) * k).split_at_mut(k);
+                let (part, hidden) = sized(heads, k + critic.block_size()).split_at_mut(k);
                 critic.state_part(level, state, part);
                 let of_items = (projected, &self.nearest[..]);
                 critic.values_by_affinity(level, of_items, (part, (of_critic, affinity)), hidden, q);

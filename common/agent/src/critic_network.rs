@@ -16,6 +16,9 @@ use crate::{affinity::Affinity, encoder::Encoder, layout::Network, weights::Netw
 /// Length a critic sees under `critic_action = direction`: that of a typical item (D8).
 const DIRECTION_LENGTH: f32 = 7.0;
 
+/// Items whose hidden layers are computed together, so that they are read again from the nearest cache.
+const VALUED_AT_ONCE: usize = 32;
+
 /// Added to the variance of a normalised layer.
 const NORM_EPSILON: f64 = 1e-5;
 
@@ -126,7 +129,7 @@ impl CriticNetwork {
             gemm(level, (n_rows, k, n), a, RowMajor { data: weight, stride: k }, c, Init::Accumulate);
         }
         if let Some(of_critic) = &self.affinity {
-            of_critic.add_to(level, affinity, hidden);
+            of_critic.hidden(level, affinity, Init::Accumulate, hidden);
         }
         if self.norm {
             hidden.chunks_exact_mut(k).for_each(normalise);
@@ -177,26 +180,30 @@ impl CriticNetwork {
         q.iter_mut().for_each(|q| *q = self.squash(*q + self.out_bias[0]));
     }
 
-    /// The same with f `[C, 4 windows]` of the items. `hidden` is working memory `[C, k]`.
+    /// The same with f `[C, 4 windows]` of the items. `hidden` is working memory [`Self::block_size`].
     pub(crate) fn values_by_affinity(
         &self,
         level: Level,
         (projected, items): (&[f32], &[ItemId]),
-        (state_part, affinity): (&[f32], (&Affinity, Strided<'_>)),
+        (state_part, (affinity, features)): (&[f32], (&Affinity, Strided<'_>)),
         hidden: &mut [f32],
         q: &mut [f32],
     ) {
         let k = self.head_width;
-        for (hidden, item) in hidden.chunks_exact_mut(k).zip(items) {
-            let of_item = &projected[item.row() * k..][..k];
-            for ((sum, of_state), of_item) in hidden.iter_mut().zip(state_part).zip(of_item) {
-                *sum = of_state + of_item;
-            }
+        let weights = &self.out_weight[..k];
+        let blocks = items.chunks(VALUED_AT_ONCE).zip(q.chunks_mut(VALUED_AT_ONCE));
+        for (block, (items, q)) in blocks.enumerate() {
+            let data = &features.data[block * VALUED_AT_ONCE * features.row_stride..];
+            let hidden = &mut hidden[..items.len() * k];
+            affinity.hidden(level, Strided { data, ..features }, Init::Bias(state_part), hidden);
+            search::relu_dot_rows(level, projected, bytemuck::cast_slice(items), (hidden, weights), q);
+            q.iter_mut().for_each(|q| *q = self.squash(*q + self.out_bias[0]));
         }
-        affinity.0.add_to(level, affinity.1, hidden);
-        for (q, hidden) in q.iter_mut().zip(hidden.chunks_exact(k)) {
-            *q = self.squash(search::relu_dot(level, hidden, &self.out_weight[..k]) + self.out_bias[0]);
-        }
+    }
+
+    /// Numbers of working memory of [`Self::values_by_affinity`].
+    pub(crate) fn block_size(&self) -> usize {
+        VALUED_AT_ONCE * self.head_width
     }
 
     /// Whether hidden layers are normalised, so that they are no sum of a state's part and an item's.

@@ -13,10 +13,7 @@
 //!
 //! Where the candidates are a whole catalogue of more than 100,000 items, they are not all compared ([`item_search`], D28).
 
-use std::{
-    cmp::Ordering,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
 use common::{ItemId, ItemTable, RecallSet, config::ItemSearch};
 use kernels::{CodedScratch, CodedTable, Found, InvertedFile, Level, search};
@@ -56,8 +53,8 @@ pub struct MappingScratch {
     coded: CodedScratch,
     /// Candidates that can be the nearest.
     contenders: Vec<ItemId>,
-    /// Positions, the best first.
-    order: Vec<u32>,
+    /// Keys of candidates, see [`key`].
+    keys: Vec<u64>,
     found: Found,
     /// Of `found`, or of `contenders`, a bit each that was shown.
     shown: Vec<u64>,
@@ -70,7 +67,15 @@ struct Scored<'a> {
     candidates: &'a [ItemId],
     scores: &'a mut [f32],
     shown: &'a [u64],
-    order: &'a mut Vec<u32>,
+    keys: &'a mut Vec<u64>,
+}
+
+/// A number that is smaller the larger a score is, and of equal scores the smaller the position is.
+fn key(score: f32, position: usize) -> u64 {
+    // -0 becomes 0, its equal. A negative number's bits grow as it falls, a positive one's as it rises.
+    let bits = (score + 0.0).to_bits();
+    let descending = if bits >> 31 == 1 { bits } else { !bits & 0x7fff_ffff };
+    u64::from(descending) << 32 | position as u64
 }
 
 impl Scored<'_> {
@@ -84,19 +89,16 @@ impl Scored<'_> {
 
     /// Takes the k best, the best first.
     fn take_many(&mut self, k: usize, each: &mut impl FnMut(ItemId)) {
-        let order = &mut *self.order;
-        let is_left = |i: usize| self.shown[i / 64] >> (i % 64) & 1 == 0 && !self.scores[i].is_nan();
-        order.clear();
-        order.extend((0..self.scores.len() as u32).filter(|&i| is_left(i as usize)));
-        let score = |i: &u32| self.scores[*i as usize];
-        let by_score =
-            |a: &u32, b: &u32| score(b).partial_cmp(&score(a)).unwrap_or(Ordering::Equal).then(a.cmp(b));
-        if k < order.len() {
-            order.select_nth_unstable_by(k, by_score);
-            order.truncate(k);
+        let is_left = |i: usize| self.shown[i / 64] >> (i % 64) & 1 == 0;
+        self.keys.clear();
+        let left = self.scores.iter().enumerate().filter(|(i, score)| is_left(*i) && !score.is_nan());
+        self.keys.extend(left.map(|(i, &score)| key(score, i)));
+        if k < self.keys.len() {
+            self.keys.select_nth_unstable(k);
+            self.keys.truncate(k);
         }
-        order.sort_unstable_by(by_score);
-        order.iter().for_each(|&i| each(self.candidates[i as usize]));
+        self.keys.sort_unstable();
+        self.keys.iter().for_each(|&key| each(self.candidates[key as u32 as usize]));
     }
 }
 
@@ -216,11 +218,11 @@ impl Mapping {
         scratch: &'a mut MappingScratch,
     ) -> Scored<'a> {
         let candidates = recall.candidates();
-        let MappingScratch { scores, order, .. } = scratch;
+        let MappingScratch { scores, keys, .. } = scratch;
         let scores = sized(scores, candidates.len());
         let rows = bytemuck::cast_slice(candidates);
         search::dot_rows(self.level, self.items.unit_embeddings(), rows, direction, scores);
-        Scored { candidates, scores, shown: recall.shown_words(), order }
+        Scored { candidates, scores, shown: recall.shown_words(), keys }
     }
 
     fn has_codes(&self, recall: &RecallSet) -> bool {
@@ -235,7 +237,7 @@ impl Mapping {
         recall: &RecallSet,
         scratch: &'a mut MappingScratch,
     ) -> Scored<'a> {
-        let MappingScratch { scores, order, coded, contenders, shown, .. } = scratch;
+        let MappingScratch { scores, keys, coded, contenders, shown, .. } = scratch;
         let (items, candidates) = (&self.items, recall.candidates());
         let codes = self
             .coded
@@ -250,7 +252,7 @@ impl Mapping {
         shown.resize(contenders.len().div_ceil(64), 0);
         let (rows, scores) = (bytemuck::cast_slice(contenders), sized(scores, contenders.len()));
         search::dot_rows(self.level, items.unit_embeddings(), rows, direction, scores);
-        Scored { candidates: contenders, scores, shown, order }
+        Scored { candidates: contenders, scores, shown, keys }
     }
 
     /// Looks up candidates near a direction; `None` if fewer than k of them are left.
@@ -281,6 +283,6 @@ impl Mapping {
 impl MappingScratch {
     fn scored_found(&mut self) -> Scored<'_> {
         let candidates = bytemuck::cast_slice(&self.found.ids);
-        Scored { candidates, scores: &mut self.found.scores, shown: &self.shown, order: &mut self.order }
+        Scored { candidates, scores: &mut self.found.scores, shown: &self.shown, keys: &mut self.keys }
     }
 }

@@ -100,6 +100,12 @@ proptest! {
             let chosen = mapping.choose_one(&direction, &recall, &mut MappingScratch::default()).unwrap();
             let lowest = left(&recall).find(|item| items.embedding(*item) == items.embedding(chosen));
             prop_assert_eq!(Some(chosen), lowest);
+            let mut nearest = Vec::new();
+            mapping.nearest(&direction, &recall, 60, &mut MappingScratch::default(), &mut nearest);
+            for pair in nearest.windows(2) {
+                let is_tie = items.embedding(pair[0]) == items.embedding(pair[1]);
+                prop_assert!(!is_tie || pair[0] < pair[1], "{level}: {pair:?}");
+            }
         }
     }
 }
@@ -115,6 +121,18 @@ fn without_a_direction_the_lowest_id_that_is_left_wins() {
         direction[2] = bad;
         let mapping = Mapping::new(items.clone());
         assert_eq!(mapping.choose_one(&direction, &recall, &mut MappingScratch::default()), lowest, "{bad}");
+    }
+}
+
+#[test]
+fn of_equal_candidates_the_lowest_ids_are_the_nearest() {
+    // Products with 0 have either sign, which must not order them.
+    let mut rng = Streams::new(1, "test").sequential();
+    let mapping = Mapping::new(table(5, uniform(&mut rng, N_ITEMS * 5)));
+    let (recall, mut nearest) = (recall(&mut rng, 100, 20), Vec::new());
+    for zero in [0.0, -0.0] {
+        mapping.nearest(&[zero; 5], &recall, 30, &mut MappingScratch::default(), &mut nearest);
+        assert_eq!(nearest, left(&recall).take(30).collect::<Vec<_>>());
     }
 }
 

@@ -16,7 +16,9 @@ use common::{
 };
 use rand::RngExt;
 
-const N_ITEMS: u32 = 80;
+const N_ITEMS: u32 = 240;
+/// Every third.
+const N_CANDIDATES: usize = 80;
 const N: usize = 6;
 
 fn model(rescored_items: usize) -> ModelConfig {
@@ -68,7 +70,7 @@ fn the_nearest_are_those_of_a_sort() {
     let items = items(&mut rng);
     let (mapping, mut scratch, mut nearest) =
         (Mapping::new(items.clone()), MappingScratch::default(), Vec::new());
-    for shown in [0, 5, 24, 27] {
+    for shown in [0, 5, 77, N_CANDIDATES] {
         let (recall, direction) = (recall(shown), uniform(&mut rng, N));
         let sorted = by_cosine(&items, &direction, &recall);
         for k in [0, 1, 4, 17, 100] {
@@ -109,7 +111,7 @@ fn the_best_of_the_nearest_is_chosen(model: impl Fn(usize) -> ModelConfig) {
     let (sessions, guidance) = (Sessions::all(&windows), Guidance { goals: &goals, active: &active });
     let recall = recall(7);
     let mut chosen = Vec::new();
-    for k in [0, 1, 5, 17] {
+    for k in [0, 1, 5, 40] {
         let policy = Policy::new(&weights, &model(k), items.clone()).unwrap();
         let mut chooser = Chooser::new(items.clone(), ItemSearch::Exact);
         chooser.begin(&policy, sessions, guidance);
@@ -143,7 +145,7 @@ fn nothing_is_chosen_where_nothing_is_left_and_a_policy_without_a_critic_is_refu
     let items = items(&mut rng);
     let mut weights = Weights::random(&model(5), 3);
     let policy = Policy::new(&weights, &model(5), items.clone()).unwrap();
-    let (windows, recall) = (vec![ItemId::PADDING; N_WINDOWS * 4], recall(27));
+    let (windows, recall) = (vec![ItemId::PADDING; N_WINDOWS * 4], recall(N_CANDIDATES));
     let goals = vec![0.0; model(5).n_goals * N];
     let mut chooser = Chooser::new(items.clone(), ItemSearch::Exact);
     chooser.begin(&policy, Sessions::all(&windows), Guidance { goals: &goals, active: &[0] });

@@ -200,8 +200,9 @@ impl Kernel for ReluDot<'_> {
     }
 }
 
-/// `out[i] = dot(max(base + table[rows[i]], 0), weights)`: many rows through the last layer of a critic's head, whose hidden
-/// layer is a sum of a part they share, `base` `[k]`, and one of their own, in `table` `[., k]` row-major.
+/// `out[i] = dot(max(base[i] + table[rows[i]], 0), weights)`: many rows through the last layer of a critic's head, whose hidden
+/// layer is a sum of a part that was computed for them, `base` `[rows, k]`, or `[k]` if they share it, and one of their own,
+/// in `table` `[., k]` row-major.
 ///
 /// # Panics
 /// If the lengths do not fit or a row lies outside the table.
@@ -212,16 +213,25 @@ pub fn relu_dot_rows(
     (base, weights): (&[f32], &[f32]),
     out: &mut [f32],
 ) {
-    let k = base.len();
-    assert_eq!((weights.len(), out.len()), (k, rows.len()), "one weight a value, one product a row");
+    let k = weights.len();
+    let is_shared = base.len() == k;
+    assert!(is_shared || base.len() == rows.len() * k, "base: {} floats for {} rows", base.len(), rows.len());
+    assert_eq!(out.len(), rows.len(), "one product a row");
     assert!(k > 0, "rows of length 0");
     let largest = rows.iter().copied().max().unwrap_or(0) as usize;
     assert!(rows.is_empty() || largest < table.len() / k, "row {largest} of a table of {}", table.len() / k);
-    // SAFETY: every row lies inside the table; base and weights are as long as one, `out` as `rows`.
-    unsafe { dispatch(level, ReluDotRows { table: table.as_ptr(), rows, base, weights, out }) }
+    let table = table.as_ptr();
+    // SAFETY: every row lies inside the table; the weights are as long as one, the base as one or as all of `rows`, `out` as `rows`.
+    unsafe {
+        if is_shared {
+            dispatch(level, ReluDotRows::<true> { table, rows, base, weights, out });
+        } else {
+            dispatch(level, ReluDotRows::<false> { table, rows, base, weights, out });
+        }
+    }
 }
 
-struct ReluDotRows<'a> {
+struct ReluDotRows<'a, const SHARED: bool> {
     table: *const f32,
     rows: &'a [u32],
     base: &'a [f32],
@@ -229,24 +239,30 @@ struct ReluDotRows<'a> {
     out: &'a mut [f32],
 }
 
-impl Kernel for ReluDotRows<'_> {
+impl<const SHARED: bool> Kernel for ReluDotRows<'_, SHARED> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let k = self.base.len();
-        let (base, weights) = (self.base.as_ptr(), self.weights.as_ptr());
-        for (rows, out) in self.rows.chunks(BLOCK).zip(self.out.chunks_mut(BLOCK)) {
+        let k = self.weights.len();
+        let weights = self.weights.as_ptr();
+        for (block, (rows, out)) in self.rows.chunks(BLOCK).zip(self.out.chunks_mut(BLOCK)).enumerate() {
             // SAFETY: pointers stay inside rows of the table, the base and the weights; the last vector is masked.
             unsafe {
                 // A short block repeats its last row.
                 let row: [*const f32; BLOCK] =
                     std::array::from_fn(|i| self.table.add(rows[i.min(rows.len() - 1)] as usize * k));
+                let first = if SHARED { 0 } else { block * BLOCK };
+                let base: [*const f32; BLOCK] = std::array::from_fn(|i| {
+                    let own = if SHARED { 0 } else { i.min(rows.len() - 1) };
+                    self.base.as_ptr().add((first + own) * k)
+                });
                 let mut sums = [S::zero(); BLOCK];
                 let mut v = 0;
                 while v + S::LANES <= k {
-                    let (b, w) = (S::load(base.add(v)), S::load(weights.add(v)));
+                    let (shared, w) = (S::load(base[0].add(v)), S::load(weights.add(v)));
                     for i in 0..BLOCK {
+                        let b = if SHARED { shared } else { S::load(base[i].add(v)) };
                         let hidden = S::add(b, S::load(row[i].add(v)));
                         sums[i] = S::mul_add(S::max(S::zero(), hidden), w, sums[i]);
                     }
@@ -254,8 +270,9 @@ impl Kernel for ReluDotRows<'_> {
                 }
                 if v < k {
                     let mask = S::mask(k - v);
-                    let (b, w) = (S::load_masked(base.add(v), mask), S::load_masked(weights.add(v), mask));
+                    let w = S::load_masked(weights.add(v), mask);
                     for i in 0..BLOCK {
+                        let b = S::load_masked(base[i].add(v), mask);
                         let hidden = S::add(b, S::load_masked(row[i].add(v), mask));
                         sums[i] = S::mul_add(S::max(S::zero(), hidden), w, sums[i]);
                     }

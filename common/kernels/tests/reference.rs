@@ -170,14 +170,16 @@ proptest! {
     #[test]
     fn relu_dot_rows_is_the_relu_dot_of_each_row(k in 1usize..70, n_rows in 0usize..30, seed: u64) {
         const TABLE: usize = 11;
-        let (table, base, weights) = (numbers(seed, TABLE * k), numbers(seed ^ 1, k), numbers(seed ^ 2, k));
+        let (table, bases, weights) = (numbers(seed, TABLE * k), numbers(seed ^ 1, n_rows * k), numbers(seed ^ 2, k));
         let rows: Vec<u32> = (0..n_rows).map(|i| (i * 7 % TABLE) as u32).collect();
-        for level in Level::available() {
+        let shared = numbers(seed ^ 3, k);
+        for (level, base) in Level::available().into_iter().flat_map(|level| [(level, &shared), (level, &bases)]) {
             let mut out = vec![0.0; n_rows];
-            search::relu_dot_rows(level, &table, &rows, (&base, &weights), &mut out);
-            for (out, row) in out.iter().zip(&rows) {
+            search::relu_dot_rows(level, &table, &rows, (base, &weights), &mut out);
+            for (i, (out, row)) in out.iter().zip(&rows).enumerate() {
                 let row = &table[*row as usize * k..][..k];
-                let hidden: Vec<f32> = base.iter().zip(row).map(|(a, b)| a + b).collect();
+                let own = if base.len() == k { &base[..k] } else { &base[i * k..][..k] };
+                let hidden: Vec<f32> = own.iter().zip(row).map(|(a, b)| a + b).collect();
                 let expected = f64::from(search::relu_dot(level, &hidden, &weights));
                 prop_assert!(close(*out, expected, 1.0 + k as f64));
             }
