@@ -153,6 +153,7 @@ fn cases() -> Vec<Case> {
         Case::new(Preset::Paper, goals_in_state),
         Case::new(Preset::DdpgO, |_| {}),
         Case::new(Preset::DdpgO, |config| config.model.critic_affinity = 3),
+        Case::new(Preset::Best, |_| {}),
     ]
 }
 

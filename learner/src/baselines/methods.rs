@@ -50,12 +50,13 @@ pub fn all(budget: Budget) -> Vec<Box<dyn Method>> {
 
 /// Those whose networks are trained with libtorch.
 #[cfg(feature = "torch")]
-fn on_torch(budget: Budget) -> [Box<dyn Method>; 4] {
+fn on_torch(budget: Budget) -> [Box<dyn Method>; 5] {
     [
         Box::new(WideDeep::new(WideDeepSettings::of(budget))),
         Box::new(PointwiseGru::new(GruSettings::of(budget))),
         Box::new(Gru4Rec::new(Gru4RecSettings::of(budget))),
         Box::new(DeersMethod::new(budget)),
+        Box::new(DeersMethod::new(budget).squared()),
     ]
 }
 

@@ -11,10 +11,10 @@ use crate::{
     baselines::InteractionLog,
     engine::choice::NEEDS_TORCH,
     reproduce::{
-        Budget, Cell, CellResult, Experiment, Scale, Summary,
+        Budget, Cell, CellResult, Experiment, Scale, Summary, cost,
         experiment::{self, Variant},
         logged,
-        methods::{self, How, Method, SUBJECT},
+        methods::{self, Method, SUBJECT},
         pool,
         tables::{self, Section},
     },
@@ -151,6 +151,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         let summaries =
             variants.iter().map(|variant| summary(args, variant, &budget)).collect::<Result<Vec<_>>>()?;
         sections.push(match experiment {
+            Experiment::Table2 => tables::ranking(&summaries, &test_sessions(args, &budget)?),
             Experiment::Controls => tables::controls(&summaries, &budget, &test_sessions(args, &budget)?),
             _ => tables::section(experiment, &summaries, &budget),
         });
@@ -179,7 +180,11 @@ fn experiments(what: &[String]) -> Result<Vec<Experiment>> {
 fn budget(args: &Args) -> Result<Budget> {
     let mut budget = Budget::of(args.budget);
     budget.seeds = args.seeds.unwrap_or(budget.seeds);
-    budget.steps = args.steps.unwrap_or(budget.steps);
+    if let Some(steps) = args.steps {
+        // As many updates a step as without it.
+        budget.updates = (budget.updates as f64 * steps as f64 / budget.steps as f64).ceil() as u64;
+        budget.steps = steps;
+    }
     budget.sessions = args.sessions.unwrap_or(budget.sessions);
     ensure!((1..=1000).contains(&budget.seeds), "--seeds {} is outside 1 to 1000", budget.seeds);
     ensure!(budget.steps >= 5_000, "--steps {} is below 5000: no method learns anything", budget.steps);
@@ -202,21 +207,21 @@ fn known_to(env: &str, variants: Vec<Variant>) -> Result<Vec<Variant>> {
 
 /// What is about to be done and what it costs.
 fn announcement(cells: &[Cell], missing: &[Cell], jobs: usize) -> Result<String> {
-    let (mut steps, mut updates) = (0, 0.0);
-    for cell in missing {
-        let config = cell.config()?;
-        if Method::find(&cell.method).is_some_and(|method| matches!(method.how, How::Run(_))) {
-            steps += config.train.steps;
-            updates += config.train.steps as f64 * config.train.updates_per_step;
-        }
-    }
+    let seconds = missing.iter().map(cost::seconds).sum::<Result<f64>>()?;
     Ok(format!(
-        "{} cells, {} of them to run, {jobs} at once: {steps} environment steps and {updates:.0} updates of training in all \
-         (a core of 2026 does some twenty-five of the preset `tuned`'s updates a second: about {:.1} hours), then the test sessions",
+        "{} cells, {} of them to run, {jobs} at once: some {} on cores of 2026 that have nothing else to do",
         cells.len(),
         missing.len(),
-        updates / 25.0 / 3600.0 / jobs as f64
+        duration(seconds / jobs as f64)
     ))
+}
+
+fn duration(seconds: f64) -> String {
+    if seconds < 5400.0 {
+        format!("{:.0} minutes", (seconds / 60.0).ceil())
+    } else {
+        format!("{:.1} hours", seconds / 3600.0)
+    }
 }
 
 /// Table 1.

@@ -26,7 +26,7 @@ pub struct Budget {
     /// Updates of a run at most. A method that takes more of them a step gets fewer steps, and its row says so: one
     /// update a step, as in the paper, costs five hundred times what `tuned` does.
     pub updates: u64,
-    /// Test sessions of each length, and validation sessions of an evaluation on the way at most.
+    /// Test sessions of each length. An evaluation on the way has half as many validation sessions at most.
     pub sessions: usize,
     /// Lengths of the test sessions.
     pub lengths: Vec<usize>,
@@ -67,14 +67,14 @@ impl Budget {
         }
         config.train.warm_start_sessions = share(config.train.warm_start_sessions);
         config.train.steps = steps;
-        config.train.evaluation_sessions = config.train.evaluation_sessions.min(self.sessions);
+        config.train.evaluation_sessions = config.train.evaluation_sessions.min((self.sessions / 2).max(2));
         config.train.evaluate_every = (steps / CURVE_POINTS).max(1);
         config.train.checkpoint_every = steps;
     }
 }
 
 /// Evaluations on the way, for the curves.
-const CURVE_POINTS: u64 = 12;
+pub(super) const CURVE_POINTS: u64 = 12;
 
 #[cfg(test)]
 mod tests {
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_small_budget_keeps_the_shares_of_a_run() {
-        let mut config = Config::default();
+        let mut config = Config::preset(Preset::Tuned);
         let (random, whole) = (config.exploration.random_steps, config.train.steps);
         let budget = Budget { steps: whole / 10, ..Budget::of(Scale::Quick) };
         budget.apply(&mut config);

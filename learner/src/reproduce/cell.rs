@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use common::config::{Config, Mode};
+use common::config::{Config, Mode, ModelConfig, Preset};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sim::ReferencePolicy;
@@ -99,11 +99,16 @@ pub struct CellResult {
 }
 
 impl Cell {
-    /// Its folder's name: method, seed, and a digest of all the rest, what a preset stands for included: that may differ
-    /// from build to build.
+    /// Its folder's name: method, seed, and a digest of all the rest: what a preset stands for, which may differ from build to
+    /// build, and what the environment's variables say. Of what is no run, its world.
     pub fn name(&self) -> String {
         let mut said = serde_json::to_vec(self).expect("a cell is plain data");
-        if let Ok(Some(config)) = self.method().and_then(|method| method.config(&self.settings)) {
+        if let (Ok(mut config), Ok(method)) = (self.config(), self.method()) {
+            if !matches!(method.how, How::Run(_)) {
+                let paper = Config::preset(Preset::Paper);
+                let model = ModelConfig { window: config.model.window, ..paper.model };
+                config = Config { environment: config.environment, model, ..paper };
+            }
             said.extend(config.to_toml().bytes());
         }
         let digest: String = Sha256::digest(said).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
@@ -212,9 +217,14 @@ impl Cell {
             return Ok(Box::new(history_greedy::HistoryGreedyMethod::with(settings)));
         }
         #[cfg(feature = "torch")]
-        if self.method == baselines::deers::NAME {
-            let settings = baselines::deers::Settings::default().of_steps(self.budget.steps);
-            return Ok(Box::new(baselines::deers::DeersMethod::of(settings)));
+        {
+            use baselines::deers::{DeersMethod, NAME, SQUARED, Settings};
+            let settings = Settings::default().of_steps(self.budget.steps);
+            match self.method.as_str() {
+                NAME => return Ok(Box::new(DeersMethod::of(settings))),
+                SQUARED => return Ok(Box::new(DeersMethod::of(settings.squared()))),
+                _ => {}
+            }
         }
         baselines::methods::by_name(&self.method, self.budget.of_fits())
             .with_context(|| format!("there is no baseline `{}`", self.method))

@@ -15,13 +15,14 @@
 
 use common::{
     Feedback,
+    config::Preset,
     seed::{Rng, Streams},
 };
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 
 use super::{
     CellResult, Scale, Summary,
-    experiment::Variant,
+    experiment::{Variant, best_without_high_level},
     methods::{self, How, Method, SUBJECT},
     summary::Reward,
 };
@@ -105,11 +106,13 @@ pub fn variants(scale: Scale) -> Vec<Variant> {
         Scale::Full => !matches!(method.how, How::Oracle(_)),
     };
     let mut variants = vec![Variant::of(find(RANDOM))];
-    let hierarchies = [FLAT.as_slice(), &[SUBJECT]].concat();
-    variants.extend(hierarchies.into_iter().map(|id| Variant {
+    let hierarchies = [FLAT.as_slice(), &[SUBJECT, Preset::Best.name()]].concat();
+    let hierarchies =
+        hierarchies.into_iter().map(|id| Variant::of(find(id))).chain([best_without_high_level()]);
+    variants.extend(hierarchies.map(|variant| Variant {
         env: Some(NO_DELAY),
         seeds: LEAST_SEEDS..=u64::MAX,
-        ..Variant::of(find(id))
+        ..variant
     }));
     variants.extend(
         methods::all()
@@ -128,15 +131,25 @@ fn of_world<'a>(summaries: &'a [Summary], env: &str) -> Vec<&'a Summary> {
 /// The hierarchy against its flat counterparts where nothing is delayed: total reward, sessions of all `lengths`.
 pub fn hierarchy(summaries: &[Summary], lengths: &[usize]) -> Vec<Finding> {
     let there = of_world(summaries, NO_DELAY);
-    let Some(subject) = there.iter().find(|summary| summary.method == SUBJECT) else { return Vec::new() };
-    let flat: Vec<_> = there.iter().filter(|summary| FLAT.contains(&summary.method.as_str())).collect();
+    let is_whole = |summary: &Summary| summary.results[0].cell.settings.is_empty();
+    let flat_of_best = |s: &Summary| s.method == Preset::Best.name() && !is_whole(s);
+    let flat_of_subject = |s: &Summary| FLAT.contains(&s.method.as_str());
+    let mut pairs: Vec<(&Summary, &Summary)> = Vec::new();
+    for subject in there.iter().filter(|summary| is_whole(summary)) {
+        let is_flat: &dyn Fn(&Summary) -> bool = match subject.method.as_str() {
+            SUBJECT => &flat_of_subject,
+            id if id == Preset::Best.name() => &flat_of_best,
+            _ => continue,
+        };
+        pairs.extend(there.iter().filter(|other| is_flat(other)).map(|other| (*subject, *other)));
+    }
     let mut findings = Vec::new();
     for (k, length) in lengths.iter().enumerate() {
-        for other in &flat {
+        for (subject, other) in &pairs {
             findings.push(Finding::no_gain(
                 format!("{} minus {}, total reward, sessions of {length}", subject.name, other.name),
                 &subject.differences(other, k, Reward::Total),
-                flat.len() * lengths.len(),
+                pairs.len() * lengths.len(),
                 MARGIN_OF_HIERARCHY * level(&other.rewards(k, Reward::Total)),
             ));
         }
@@ -309,6 +322,11 @@ mod tests {
         assert!(with(&low).iter().all(|finding| finding.holds == Some(true)), "{:?}", with(&low));
         assert!(with(&high).iter().all(|finding| finding.holds == Some(false)), "{:?}", with(&high));
         assert!(hierarchy(&flat(), &LENGTHS).is_empty(), "nothing to compare");
+        let best = moved(high.clone(), NO_DELAY, "best");
+        let mut flat_best = moved(low.clone(), NO_DELAY, "best");
+        flat_best.results[0].cell.settings = best_without_high_level().settings;
+        let found = hierarchy(&[best, flat_best], &LENGTHS);
+        assert!(found.len() == 1 && found[0].holds == Some(false), "{found:?}");
     }
 
     #[test]

@@ -167,15 +167,15 @@ const WITHOUT_HIGH_LEVEL: [(&str, &str); 3] =
 
 /// `tuned`, `best`, for each setting in which they differ `best` with the value of `tuned`, and `best` with what it leaves
 /// off, and without a high level.
-fn ablation() -> Vec<Variant> {
+fn ablation(budget: &Budget) -> Vec<Variant> {
     let find = |id| Method::find(id).expect("the presets are methods");
     let (plain, best) = (find(SUBJECT), find(Preset::Best.name()));
-    let [of_plain, of_best] = [Preset::Tuned, Preset::Best]
-        .map(|preset| dotted(&Config::preset(preset).to_toml()).expect("settings are TOML"));
-    let value = |text: &str| -> toml::Value {
-        let table: toml::Table = toml::from_str(&format!("value = {text}")).expect("a setting is TOML");
-        table["value"].clone()
-    };
+    // Without what follows from the number of steps, which is the budget's.
+    let [of_plain, of_best] = [Preset::Tuned, Preset::Best].map(|preset| {
+        let mut config = Config::preset(preset);
+        budget.apply(&mut config);
+        dotted(&config.to_toml()).expect("settings are TOML")
+    });
     let of = |word: &str, key: &str, value: toml::Value| Variant {
         name: format!("best {word} {}", key.rsplit('.').next().unwrap_or(key)),
         settings: vec![(key.to_owned(), value)],
@@ -193,10 +193,21 @@ fn ablation() -> Vec<Variant> {
         variant
     }));
     variants.extend(BEYOND_BEST.map(|(key, text)| of("with", key, value(text))));
-    // DDPG-O with all that `best` has besides: what the hierarchy itself brings.
-    let settings = WITHOUT_HIGH_LEVEL.map(|(key, text)| (key.to_owned(), value(text))).to_vec();
-    variants.push(Variant { name: "best without a high level".to_owned(), settings, ..Variant::of(best) });
+    variants.push(best_without_high_level());
     variants
+}
+
+/// DDPG-O with all that `best` has besides: what the hierarchy itself brings.
+pub(super) fn best_without_high_level() -> Variant {
+    let best = Method::find(Preset::Best.name()).expect("the presets are methods");
+    let settings = WITHOUT_HIGH_LEVEL.map(|(key, text)| (key.to_owned(), value(text))).to_vec();
+    Variant { name: "best without a high level".to_owned(), settings, ..Variant::of(best) }
+}
+
+/// A setting's value as TOML has it.
+fn value(text: &str) -> toml::Value {
+    let table: toml::Table = toml::from_str(&format!("value = {text}")).expect("a setting is TOML");
+    table["value"].clone()
 }
 
 fn is_change(method: &Method, setting: &(String, toml::Value)) -> bool {
@@ -221,7 +232,7 @@ pub fn variants(experiment: Experiment, scale: Scale, only: &[String]) -> Vec<Va
         Experiment::Table1 | Experiment::Scaling => Vec::new(),
         Experiment::Controls => controls::variants(scale),
         Experiment::Caveats => caveats::variants(scale),
-        Experiment::Ablation => ablation(),
+        Experiment::Ablation => ablation(&Budget::of(scale)),
         Experiment::Table2 | Experiment::Fig7 => methods::all()
             .into_iter()
             .filter(|method| experiment == Experiment::Fig7 || !matches!(method.how, How::Oracle(_)))

@@ -7,10 +7,17 @@
 
 use serde::Serialize;
 
-use super::{Experiment, Summary, methods::SUBJECT, summary::Reward};
+use super::{
+    Experiment, Summary,
+    methods::SUBJECTS,
+    summary::{Contrast, Reward},
+};
 use crate::{
     baselines::InteractionLog,
-    evaluation::statistics::ranks::{ranks, spearman},
+    evaluation::statistics::{
+        holm::holm,
+        ranks::{ranks, spearman},
+    },
 };
 
 /// Relative gains of the order reward over DEERS that the paper reports: sessions of the first and the second length of a
@@ -68,11 +75,12 @@ pub fn choice(experiment: Experiment) -> Option<&'static str> {
     }
 }
 
-/// MaHRL and those that the paper holds it against, in the order of `summaries`; none without MaHRL or without another.
-pub fn compared(summaries: &[Summary]) -> Vec<&Summary> {
-    let is_compared = |summary: &&Summary| is_rival(summary) || summary.method == SUBJECT;
+/// MaHRL, as `subject`, and those that the paper holds it against, in the order of `summaries`; none without it or without
+/// another.
+pub fn compared<'a>(summaries: &'a [Summary], subject: &str) -> Vec<&'a Summary> {
+    let is_compared = |summary: &&Summary| is_rival(summary) || summary.method == subject;
     let all: Vec<&Summary> = summaries.iter().filter(is_compared).collect();
-    if all.len() > 1 && all.iter().any(|summary| summary.method == SUBJECT) { all } else { Vec::new() }
+    if all.len() > 1 && all.iter().any(|summary| summary.method == subject) { all } else { Vec::new() }
 }
 
 fn is_rival(summary: &Summary) -> bool {
@@ -93,10 +101,10 @@ pub struct Agreement {
     pub most: f64,
 }
 
-/// Of the places of `methods`.
-pub fn agreement(methods: &[&Summary], places: &[f64]) -> Option<Agreement> {
+/// Of the places of `methods`, `subject` being the paper's MaHRL.
+pub fn agreement(methods: &[&Summary], subject: &str, places: &[f64]) -> Option<Agreement> {
     let paper: Vec<f64> =
-        methods.iter().map(|summary| if summary.method == SUBJECT { 1.0 } else { 2.0 }).collect();
+        methods.iter().map(|summary| if summary.method == subject { 1.0 } else { 2.0 }).collect();
     // MaHRL first, the others behind it in any order.
     let mut best = paper.clone();
     let mut behind = 2.0;
@@ -124,7 +132,9 @@ pub struct Claim {
     pub paper: String,
     /// What was found here.
     pub ours: String,
-    /// `None`: nothing here decides it, e.g. since an interval covers zero.
+    /// p-value of no difference, corrected for all claims of the table (Holm).
+    pub p: f64,
+    /// `None`: nothing here decides it.
     pub holds: Option<bool>,
 }
 
@@ -139,52 +149,52 @@ impl Claim {
     }
 }
 
-/// The claims about online rewards: MaHRL against every method of the paper, in sessions of all lengths; its gains, too,
-/// where the paper's are known.
+/// Which of several contrasts are above zero and which below, with their corrected p-values; `None`: undecided.
+pub fn decide(contrasts: &[Contrast]) -> Vec<(f64, Option<bool>)> {
+    let corrected = holm(&contrasts.iter().map(|contrast| contrast.p).collect::<Vec<_>>());
+    let decided =
+        |(contrast, p): (&Contrast, f64)| (p, (p < 0.05).then_some(contrast.difference.value > 0.0));
+    contrasts.iter().zip(corrected).map(decided).collect()
+}
+
+/// The claims about online rewards: MaHRL, as each of [`SUBJECTS`], against every method of the paper, in sessions of all
+/// lengths; its gains, too, where the paper's are known.
 pub fn online(summaries: &[Summary], lengths: &[usize]) -> Vec<Claim> {
-    let Some(subject) = summaries.iter().find(|summary| summary.method == SUBJECT) else { return Vec::new() };
-    let mut claims = Vec::new();
-    for (k, length) in lengths.iter().enumerate() {
-        for other in summaries.iter().filter(|other| is_rival(other)) {
-            for (reward, what) in [(Reward::Total, "total"), (Reward::Order, "order")] {
-                let difference = subject.minus(other, k, reward);
-                let found = gain(difference.value, other.mean(k, reward).value);
-                claims.push(Claim {
-                    paper: format!(
-                        "{} has more {what} reward than {} in sessions of {length}",
-                        subject.name, other.name
-                    ),
-                    ours: format!(
-                        "{found}: {:+.2} ({:+.2} to {:+.2}) a session",
-                        difference.value, difference.low, difference.high
-                    ),
-                    holds: sign(difference.low, difference.high),
-                });
-                let of_paper = (reward == Reward::Order).then(|| order_gain(&other.method, k)).flatten();
-                claims.extend(of_paper.map(|of_paper| {
-                    let beyond = subject.minus_times(other, 1.0 + of_paper, k, reward);
-                    Claim {
-                        paper: format!(
-                            "the gain over {} in {what} reward, sessions of {length}, is {:+.1}%",
-                            other.name,
-                            100.0 * of_paper
-                        ),
-                        ours: format!(
-                            "{found}: {} minus {:.3} x {} is {:+.2} ({:+.2} to {:+.2}) a session",
-                            subject.name,
-                            1.0 + of_paper,
-                            other.name,
-                            beyond.value,
-                            beyond.low,
-                            beyond.high
-                        ),
-                        holds: sign(beyond.low, beyond.high),
-                    }
-                }));
+    let mut said = Vec::new();
+    for subject in SUBJECTS.into_iter().filter_map(|id| summaries.iter().find(|s| s.method == id)) {
+        for (k, length) in lengths.iter().enumerate() {
+            for other in summaries.iter().filter(|other| is_rival(other)) {
+                for (reward, what) in [(Reward::Total, "total"), (Reward::Order, "order")] {
+                    let name = (&subject.name, &other.name);
+                    let contrast = subject.against(other, 1.0, k, reward);
+                    let found = gain(contrast.difference.value, other.mean(k, reward).value);
+                    let paper =
+                        format!("{} has more {what} reward than {} in sessions of {length}", name.0, name.1);
+                    said.push((paper, format!("{found}: {} a session", signed(contrast)), contrast));
+                    let of_paper = (reward == Reward::Order).then(|| order_gain(&other.method, k)).flatten();
+                    said.extend(of_paper.map(|of_paper| {
+                        let times = 1.0 + of_paper;
+                        let contrast = subject.against(other, times, k, reward);
+                        let percent = 100.0 * of_paper;
+                        let paper = format!(
+                            "the gain of {} over {} in {what} reward, sessions of {length}, is {percent:+.1}%",
+                            name.0, name.1
+                        );
+                        let ours =
+                            format!("{found}: it minus {times:.3} x {} is {}", name.1, signed(contrast));
+                        (paper, ours, contrast)
+                    }));
+                }
             }
         }
     }
-    claims
+    let decided = decide(&said.iter().map(|(_, _, contrast)| *contrast).collect::<Vec<_>>());
+    let claim = |((paper, ours, _), (p, holds))| Claim { paper, ours, p, holds };
+    said.into_iter().zip(decided).map(claim).collect()
+}
+
+fn signed(Contrast { difference, .. }: Contrast) -> String {
+    format!("{:+.2} ({:+.2} to {:+.2})", difference.value, difference.low, difference.high)
 }
 
 /// Whether all of an interval is above zero, or below; `None` where it covers zero.
@@ -199,7 +209,14 @@ pub fn sign(low: f64, high: f64) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reproduce::{Scale, experiment, methods::Method, test_summary::summary};
+    use crate::{
+        evaluation::Estimate,
+        reproduce::{
+            Scale, experiment,
+            methods::{Method, SUBJECT},
+            test_summary::summary,
+        },
+    };
 
     #[test]
     fn an_interval_over_zero_decides_nothing() {
@@ -224,15 +241,24 @@ mod tests {
     #[test]
     fn ranks_agree_as_far_as_the_paper_s_are_known() {
         let all = ["random", "fm", "gru", "deers", SUBJECT].map(|id| summary(id, &[], &[(10, 1)]));
-        let methods = compared(&all);
+        let methods = compared(&all, SUBJECT);
         assert_eq!(methods.len(), 4, "the paper does not say where random stands");
-        assert!(compared(&all[..4]).is_empty() && compared(&all[4..]).is_empty());
+        assert!(compared(&all[..4], SUBJECT).is_empty() && compared(&all[4..], SUBJECT).is_empty());
         assert_eq!(places(&[1.0, 4.0, 4.0, 2.0]), [4.0, 1.5, 1.5, 3.0]);
         // Places 1, 2, 3, 4 and 1, 3, 3, 3: their squares about the mean add up to 5 and 3, their products to 3.
-        let first = agreement(&methods, &[2.0, 3.0, 4.0, 1.0]).unwrap();
+        let first = agreement(&methods, SUBJECT, &[2.0, 3.0, 4.0, 1.0]).unwrap();
         assert!((first.most - 3.0 / 15_f64.sqrt()).abs() < 1e-12 && first.found == first.most, "{first:?}");
-        let last = agreement(&methods, &[1.0, 2.0, 3.0, 4.0]).unwrap();
+        let last = agreement(&methods, SUBJECT, &[1.0, 2.0, 3.0, 4.0]).unwrap();
         assert_eq!(last.found, -first.most);
+    }
+
+    #[test]
+    fn many_contrasts_are_decided_together() {
+        let contrast = |value, p| Contrast { difference: Estimate { value, low: value, high: value }, p };
+        let all = [contrast(1.0, 0.01), contrast(-1.0, 0.02), contrast(1.0, 0.04)];
+        assert_eq!(decide(&all), [(0.03, Some(true)), (0.04, Some(false)), (0.04, Some(true))]);
+        let more = [all[0], all[1], all[2], contrast(0.0, 0.9), contrast(0.0, 0.9)];
+        assert_eq!(decide(&more)[0].1, None, "five times 0.01 is no less than a twentieth");
     }
 
     #[test]

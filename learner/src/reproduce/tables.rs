@@ -7,7 +7,7 @@ use common::config::Preset;
 use super::{
     Budget, Experiment, Summary, Table,
     figure::{Bar, Figure},
-    methods::SUBJECT,
+    methods::SUBJECTS,
     summary::Reward,
 };
 use crate::{baselines::InteractionLog, evaluation::Estimate, scaling::Study};
@@ -15,6 +15,7 @@ use crate::{baselines::InteractionLog, evaluation::Estimate, scaling::Study};
 mod caveats;
 mod controls;
 mod logged;
+mod online;
 mod paper;
 mod scaling;
 mod training;
@@ -30,13 +31,14 @@ pub struct Section {
     pub figures: Vec<Figure>,
 }
 
-/// The section of an experiment.
+/// The section of an experiment that needs no more than its cells.
 pub fn section(experiment: Experiment, summaries: &[Summary], budget: &Budget) -> Section {
     let (tables, figures) = match experiment {
-        Experiment::Table1 | Experiment::Controls | Experiment::Scaling => (Vec::new(), Vec::new()),
-        Experiment::Table2 => logged::ranking(summaries),
+        Experiment::Table1 | Experiment::Table2 | Experiment::Controls | Experiment::Scaling => {
+            (Vec::new(), Vec::new())
+        }
         Experiment::Fig6 => training::section(summaries),
-        Experiment::Fig7 => online(summaries, budget),
+        Experiment::Fig7 => online::section(summaries, budget),
         Experiment::Fig8 | Experiment::Fig9 => sensitivity(experiment, summaries, budget),
         Experiment::Caveats => (caveats::tables(summaries, budget), Vec::new()),
         Experiment::Ablation => ablation(summaries, budget),
@@ -49,6 +51,12 @@ pub fn statistics(train: &InteractionLog, test: &InteractionLog) -> Section {
     let tables =
         [Some(logged::statistics(train, test)), paper::rates(train, test)].into_iter().flatten().collect();
     Section { experiment: Experiment::Table1, tables, figures: Vec::new() }
+}
+
+/// Table 2. `test`: the logged test sessions of the report's world.
+pub fn ranking(summaries: &[Summary], test: &InteractionLog) -> Section {
+    let (tables, figures) = logged::ranking(summaries, test);
+    Section { experiment: Experiment::Table2, tables, figures }
 }
 
 /// The negative controls. `test`: the logged test sessions of the report's world.
@@ -74,7 +82,7 @@ fn bar(summary: &Summary, length: usize) -> Bar {
         name: summary.name.clone(),
         parts: vec![order, (total.value - order).max(0.0)],
         interval: (total.low, total.high),
-        is_subject: summary.method == SUBJECT,
+        is_subject: SUBJECTS.contains(&summary.method.as_str()),
     }
 }
 
@@ -86,97 +94,6 @@ fn bars(experiment: Experiment, summaries: &[Summary], (k, length): (usize, usiz
             .to_owned(),
         bars: summaries.iter().map(|summary| bar(summary, k)).collect(),
     }
-}
-
-/// Mean cumulative order reward by step of the k-th length.
-fn cumulative_orders(summaries: &[Summary], (k, length): (usize, usize)) -> Figure {
-    let series = |summary: &Summary| {
-        let at = |step: usize| summary.over_seeds(|result| result.online[k].cumulative_order[step]);
-        (summary.name.clone(), (0..length).map(|step| ((step + 1) as f64, at(step))).collect())
-    };
-    Figure::Curves {
-        id: format!("fig7-orders-{length}"),
-        title: format!("Order reward up to each step, sessions of {length} steps"),
-        unit: "mean order reward a session",
-        series: summaries.iter().map(series).collect(),
-    }
-}
-
-fn online(summaries: &[Summary], budget: &Budget) -> (Vec<Table>, Vec<Figure>) {
-    let (mut tables, mut figures) = (Vec::new(), Vec::new());
-    let subject = summaries.iter().find(|summary| summary.method == SUBJECT);
-    for (k, &length) in budget.lengths.iter().enumerate() {
-        let mut header: Vec<String> =
-            ["method", "total", "click", "order", "CTR %", "CVR %", "coverage %", "expected"]
-                .map(str::to_owned)
-                .into();
-        header.extend(subject.map(|subject| format!("{} minus it", subject.name)));
-        header.extend(["steps", "updates"].map(str::to_owned));
-        let row = |summary: &Summary| {
-            let share = |of: &dyn Fn(&crate::evaluation::EvaluationResult) -> f64| {
-                summary.over_seeds(|result| of(&result.online[k]))
-            };
-            let expected = summary
-                .results
-                .iter()
-                .map(|result| result.online[k].expected.map(|expected| expected.value))
-                .sum::<Option<f64>>()
-                .map(|sum| sum / summary.results.len() as f64);
-            let mut row = vec![
-                summary.name.clone(),
-                with_interval(summary.mean(k, Reward::Total)),
-                with_interval(summary.mean(k, Reward::Click)),
-                with_interval(summary.mean(k, Reward::Order)),
-                format!("{:.2}", 100.0 * share(&|online| online.ctr.value)),
-                format!("{:.2}", 100.0 * share(&|online| online.cvr.value)),
-                format!("{:.1}", 100.0 * share(&|online| online.coverage)),
-                expected.map_or_else(String::new, |value| format!("{value:.2}")),
-            ];
-            row.extend(subject.map(|subject| {
-                if subject.name == summary.name {
-                    String::new()
-                } else {
-                    with_interval(subject.minus(summary, k, Reward::Total))
-                }
-            }));
-            row.extend([
-                format!("{:.0}", summary.over_seeds(|result| result.env_steps as f64)),
-                format!("{:.0}", summary.over_seeds(|result| result.updates as f64)),
-            ]);
-            row
-        };
-        tables.push(Table {
-            id: format!("fig7-{length}"),
-            title: format!("Rewards online in sessions of {length} steps"),
-            header,
-            rows: summaries.iter().map(row).collect(),
-            notes: vec![format!(
-                "{} test sessions for each seed, the same users for all; {} seeds of what is trained. Intervals: 95%, seeds \
-                 and users resampled. An order counts 5, a click 1. `steps`: environment steps that it learned from.",
-                budget.sessions, budget.seeds
-            )],
-        });
-        figures.push(bars(Experiment::Fig7, summaries, (k, length)));
-        figures.push(cumulative_orders(summaries, (k, length)));
-    }
-    tables.extend(
-        budget.lengths.iter().copied().enumerate().filter_map(|length| paper::ranks(summaries, length)),
-    );
-    tables.extend(paper::claims(summaries, &budget.lengths));
-    tables.push(Table {
-        id: "fig7-seconds".to_owned(),
-        title: "Seconds of training".to_owned(),
-        header: ["method", "seconds"].map(str::to_owned).into(),
-        rows: summaries
-            .iter()
-            .map(|summary| vec![summary.name.clone(), format!("{:.0}", summary.over_seeds(|r| r.seconds))])
-            .collect(),
-        notes: vec![
-            "By the clock, beside whatever else ran: the only table of cells that another run changes."
-                .to_owned(),
-        ],
-    });
-    (tables, figures)
 }
 
 /// What each setting of `best` brings: `best` minus the row without it, paired.

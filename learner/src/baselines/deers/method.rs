@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 use common::{ItemId, ItemTable};
 
-use super::{Deers, NAME, Parameters, Settings, Sizes, train};
+use super::{Deers, NAME, Pairwise, Parameters, SQUARED, Settings, Sizes, train};
 use crate::{
     baselines::{
         Budget, Error, Fitted, Method, OnProgress, Progress, Ranker, SessionState, TrainingData,
@@ -29,6 +29,12 @@ impl DeersMethod {
         Self { settings }
     }
 
+    /// The same with the pairwise term of its paper.
+    #[must_use]
+    pub fn squared(self) -> Self {
+        Self { settings: self.settings.squared() }
+    }
+
     /// With these settings; seed and first session are those of the data.
     pub fn of(settings: Settings) -> Self {
         Self { settings }
@@ -37,7 +43,10 @@ impl DeersMethod {
 
 impl Method for DeersMethod {
     fn name(&self) -> &'static str {
-        NAME
+        match self.settings.pairwise {
+            Pairwise::Hinge { .. } => NAME,
+            Pairwise::Squared { .. } => SQUARED,
+        }
     }
 
     fn fit(&self, data: &TrainingData<'_>, progress: &mut OnProgress<'_>) -> Result<Box<dyn Fitted>, Error> {

@@ -41,6 +41,6 @@ mod update;
 
 pub use method::DeersMethod;
 pub use parameters::{Parameters, Sizes};
-pub use policy::{Deers, NAME};
+pub use policy::{Deers, NAME, SQUARED};
 pub use settings::{Pairwise, Settings};
 pub use train::{Progress, train};

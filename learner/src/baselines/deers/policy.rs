@@ -19,6 +19,8 @@ use crate::{
 
 /// What the tables call it.
 pub const NAME: &str = "deers";
+/// The same with the pairwise term of its paper. Files of both are alike.
+pub const SQUARED: &str = "deers-squared";
 
 /// DEERS with frozen parameters.
 #[derive(Clone, Debug)]

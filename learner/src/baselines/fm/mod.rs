@@ -53,8 +53,8 @@ impl FmSettings {
     /// The settings of a budget.
     pub fn of(budget: Budget) -> Self {
         let (passes, most_rows) = match budget {
-            Budget::Quick => (3, 150_000),
-            Budget::Full => (5, 2_000_000),
+            Budget::Quick => (3, 200_000),
+            Budget::Full => (5, 3_000_000),
         };
         Self { factors: 16, deviation: 0.01, passes, learning_rate: 0.03, decay: 1e-2, most_rows }
     }

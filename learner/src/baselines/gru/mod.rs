@@ -53,8 +53,8 @@ impl GruSettings {
     /// The settings of a budget.
     pub fn of(budget: Budget) -> Self {
         let (passes, most_rows) = match budget {
-            Budget::Quick => (6, 120_000),
-            Budget::Full => (10, 2_000_000),
+            Budget::Quick => (6, 200_000),
+            Budget::Full => (10, 3_000_000),
         };
         Self { width: 32, hidden: 128, passes, batch: 1024, learning_rate: 2e-3, most_rows }
     }

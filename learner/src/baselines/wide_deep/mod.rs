@@ -62,8 +62,8 @@ impl WideDeepSettings {
     /// The settings of a budget.
     pub fn of(budget: Budget) -> Self {
         let (passes, most_rows) = match budget {
-            Budget::Quick => (2, 120_000),
-            Budget::Full => (4, 2_000_000),
+            Budget::Quick => (2, 200_000),
+            Budget::Full => (4, 3_000_000),
         };
         Self {
             widths: [256, 128, 64],

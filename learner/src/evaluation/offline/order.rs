@@ -72,7 +72,7 @@ pub fn rank(
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use Feedback::{Click, Order, Skip};
     use common::{history::Kind, seed::Streams};
 
@@ -98,7 +98,7 @@ pub(super) mod tests {
     }
 
     /// A log of one session that showed items 0, 1, ...
-    pub(in crate::evaluation::offline) fn log(feedback: &[Feedback]) -> InteractionLog {
+    pub(crate) fn log(feedback: &[Feedback]) -> InteractionLog {
         let mut log = InteractionLog::new(2);
         let step = |(item, &feedback)| Step { item: ItemId(item), feedback, propensity: None };
         log.push(0, &[ItemId::PADDING; 6], (0..).zip(feedback).map(step));

@@ -24,6 +24,18 @@ pub fn mean(values: &[Vec<f64>], comparisons: usize) -> Estimate {
     Estimate { value, low: value - margin, high: value + margin }
 }
 
+/// Two-sided p-value of a mean of zero, of one comparison.
+///
+/// # Panics
+/// As for [`mean`].
+pub fn p_value(values: &[Vec<f64>]) -> f64 {
+    let (value, error) = spread(values);
+    match error {
+        Some((standard, t)) => 2.0 * t.sf(value.abs() / standard),
+        None => f64::from(u8::from(value == 0.0)),
+    }
+}
+
 /// The smallest true mean whose interval would lie above zero four times in five, were another sample as wide as `values`.
 ///
 /// # Panics
@@ -76,6 +88,17 @@ mod tests {
         // 99.75%, of ten comparisons: 3.690.
         let ten = mean(&[(0..10).map(f64::from).collect()], 10);
         assert!((ten.margin() / estimate.margin() - 3.690 / 2.262).abs() < 1e-3, "{ten:?}");
+    }
+
+    #[test]
+    fn an_interval_ends_at_zero_where_the_p_value_is_a_twentieth() {
+        let shifted = |by: f64| [(0..10).map(|k| f64::from(k) - by).collect::<Vec<f64>>()];
+        let Estimate { low, high, .. } = mean(&shifted(0.0), 1);
+        for end in [low, high] {
+            let p = p_value(&shifted(end));
+            assert!((p - 0.05).abs() < 1e-6, "{p}");
+        }
+        assert_eq!((p_value(&[vec![0.0; 9]]), p_value(&[vec![1.0; 9]])), (1.0, 0.0));
     }
 
     #[test]

@@ -12,7 +12,10 @@ use super::{
     },
     paper,
 };
-use crate::{baselines::InteractionLog, evaluation::Estimate};
+use crate::{
+    baselines::InteractionLog,
+    evaluation::{Estimate, offline::Ranking},
+};
 
 /// A row for the training sessions, one for the test sessions.
 pub(super) fn statistics(train: &InteractionLog, test: &InteractionLog) -> Table {
@@ -55,10 +58,11 @@ type Measure = (&'static str, fn(&Ranks) -> f64);
 const MEASURES: [Measure; 3] =
     [("MAP", |ranks| ranks.ap), ("NDCG@20", |ranks| ranks.ndcg_20), ("NDCG@40", |ranks| ranks.ndcg_40)];
 
-/// A table a mode, and MAP of the headline mode as bars.
-pub(super) fn ranking(summaries: &[Summary]) -> (Vec<Table>, Vec<Figure>) {
+/// A table a mode, and MAP of the headline mode as bars. `test`: the sessions that were ordered.
+pub(super) fn ranking(summaries: &[Summary], test: &InteractionLog) -> (Vec<Table>, Vec<Figure>) {
     let modes = summaries.first().map_or(0, |summary| summary.results[0].ranked.len());
-    let mut tables: Vec<Table> = (0..modes).map(|mode| table(summaries, mode)).collect();
+    let as_logged: Vec<Ranks> = Ranking::logged_order(test).sessions.into_iter().flatten().collect();
+    let mut tables: Vec<Table> = (0..modes).map(|mode| table(summaries, &as_logged, mode)).collect();
     if let Some(headline) = tables.first_mut() {
         headline.notes.extend(paper::of_ranking(summaries, |summary| mean(summary, 0, MEASURES[0].1).value));
     }
@@ -80,28 +84,45 @@ pub(super) fn ranking(summaries: &[Summary]) -> (Vec<Table>, Vec<Figure>) {
     (tables, vec![figure])
 }
 
-fn table(summaries: &[Summary], mode: usize) -> Table {
+/// Values of the sessions that have them.
+fn values(sessions: &[Ranks], of: impl Fn(&Ranks) -> Option<f64>) -> Vec<f64> {
+    sessions.iter().filter_map(of).collect()
+}
+
+fn table(summaries: &[Summary], as_logged: &[Ranks], mode: usize) -> Table {
     let name = &summaries[0].results[0].ranked[mode].mode;
-    let cell =
-        |estimate: Estimate| format!("{:.4} ({:.4} to {:.4})", estimate.value, estimate.low, estimate.high);
-    let row = |summary: &Summary| {
-        let mut row = vec![summary.name.clone()];
-        row.extend(MEASURES.map(|(_, of)| cell(mean(summary, mode, of))));
-        row.push(order_mrr(summary, mode).map_or_else(|| "no order".to_owned(), cell));
+    let row = |name: &str, runs: &[&[Ranks]]| {
+        let measured = |of: &dyn Fn(&Ranks) -> Option<f64>, none: &str| {
+            let rows: Vec<Vec<f64>> = runs.iter().map(|sessions| values(sessions, of)).collect();
+            if rows[0].is_empty() {
+                return none.to_owned();
+            }
+            let Estimate { value, low, high } = crossed(&rows);
+            format!("{value:.4} ({low:.4} to {high:.4})")
+        };
+        let mut row = vec![name.to_owned()];
+        row.extend(MEASURES.map(|(_, of)| measured(&|ranks| Some(of(ranks)), "no click")));
+        row.push(measured(&|ranks| ranks.order_rr, "no order"));
         row
     };
+    let mut rows = vec![row("as logged", &[as_logged])];
+    rows.extend(summaries.iter().map(|summary| {
+        let runs: Vec<&[Ranks]> =
+            summary.results.iter().map(|result| &*result.ranked[mode].sessions).collect();
+        row(&summary.name, &runs)
+    }));
     let mut header = vec!["method".to_owned()];
     header.extend(MEASURES.map(|(name, _)| name.to_owned()));
     header.push("order MRR".to_owned());
-    let scored = summaries[0].results[0].ranked[mode].sessions.len();
     Table {
         id: format!("table2-{name}"),
         title: format!("Logged test sessions ordered anew, {name}"),
         header,
-        rows: summaries.iter().map(row).collect(),
+        rows,
         notes: vec![format!(
-            "{scored} sessions with a click; those without have no measures. Ties are broken by chance. MaHRL and its variants \
-             order by the low-level critic. Intervals: 95%, seeds and sessions resampled."
+            "{} sessions with a click; those without have no measures. `as logged`: in the order in which items were shown. Ties \
+             are broken by chance. MaHRL and its variants order by the low-level critic. Intervals: 95%, seeds and sessions resampled.",
+            as_logged.len()
         )],
     }
 }
@@ -111,10 +132,23 @@ fn mean(summary: &Summary, mode: usize, of: impl Fn(&Ranks) -> f64) -> Estimate 
     crossed(&summary.results.iter().map(|result| seed(&result.ranked[mode])).collect::<Vec<_>>())
 }
 
-/// Over sessions with an order.
-fn order_mrr(summary: &Summary, mode: usize) -> Option<Estimate> {
-    let seed =
-        |ranked: &Ranked| ranked.sessions.iter().filter_map(|ranks| ranks.order_rr).collect::<Vec<f64>>();
-    let values: Vec<Vec<f64>> = summary.results.iter().map(|result| seed(&result.ranked[mode])).collect();
-    (!values[0].is_empty()).then(|| crossed(&values))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{evaluation::offline::order::tests::log, reproduce::test_summary::summary};
+
+    #[test]
+    fn the_logged_order_stands_above_the_methods() {
+        use common::Feedback::{Click, Order, Skip};
+        let log = log(&[Skip, Click, Skip, Order]);
+        let ranks: Vec<Ranks> = Ranking::logged_order(&log).sessions.into_iter().flatten().collect();
+        let mut method = summary("random", &[], &[(1, 1)]);
+        method.results[0].ranked = vec![Ranked { mode: "static".to_owned(), sessions: ranks }];
+        let (tables, _) = ranking(&[method], &log);
+        assert_eq!(tables[0].rows[0][0], "as logged");
+        assert_eq!(tables[0].rows[0][1..], tables[0].rows[1][1..], "it ordered them as they were");
+        // Hits at the second and the fourth place: (1/2 + 2/4) / 2; the order is the fourth.
+        assert!(tables[0].rows[0][1].starts_with("0.5000"), "{:?}", tables[0].rows[0]);
+        assert!(tables[0].rows[0][4].starts_with("0.2500"), "{:?}", tables[0].rows[0]);
+    }
 }

@@ -11,6 +11,11 @@ use super::{
 };
 use crate::baselines::InteractionLog;
 
+/// How verdicts of a table are reached.
+pub(super) const DECIDED: &str = "Differences are paired by user and seed; their 95% intervals, Student's t over seeds and users, \
+    are each for itself. A verdict takes the p-value corrected for all rows of the table (Holm) to be below 0.05; else it is \
+    `undecided`.";
+
 /// Table 1's rates; `None` where no logged session has a click.
 pub(super) fn rates(train: &InteractionLog, test: &InteractionLog) -> Option<Table> {
     let (train, test) = (paper::rates(train), paper::rates(test));
@@ -32,10 +37,11 @@ pub(super) fn rates(train: &InteractionLog, test: &InteractionLog) -> Option<Tab
     })
 }
 
-/// Places of the methods that the paper compares, in sessions of the k-th length; `None` where too few of them were run.
-pub(super) fn ranks(summaries: &[Summary], (k, length): (usize, usize)) -> Option<Table> {
-    let methods = paper::compared(summaries);
-    let subject = methods.iter().copied().find(|summary| summary.method == SUBJECT)?;
+/// Places of the methods that the paper compares, MaHRL being `subject`, in sessions of the k-th length; `None` where too few
+/// of them were run.
+pub(super) fn ranks(summaries: &[Summary], subject: &str, (k, length): (usize, usize)) -> Option<Table> {
+    let methods = paper::compared(summaries, subject);
+    let subject = methods.iter().copied().find(|summary| summary.method == subject)?;
     let [orders, totals] = [Reward::Order, Reward::Total].map(|reward| {
         let values: Vec<f64> = methods.iter().map(|summary| summary.mean(k, reward).value).collect();
         (paper::places(&values), values)
@@ -44,7 +50,7 @@ pub(super) fn ranks(summaries: &[Summary], (k, length): (usize, usize)) -> Optio
     by_place.sort_by(|&i, &j| orders.0[i].total_cmp(&orders.0[j]));
     let row = |i: usize| {
         let (method, value) = (methods[i], orders.1[i]);
-        let is_subject = method.method == SUBJECT;
+        let is_subject = method.method == subject.method;
         let here = paper::gain(subject.mean(k, Reward::Order).value - value, value);
         let of_paper = paper::order_gain(&method.method, k);
         vec![
@@ -62,7 +68,7 @@ pub(super) fn ranks(summaries: &[Summary], (k, length): (usize, usize)) -> Optio
         ]
     };
     let agreement = |what: &str, places: &[f64]| {
-        paper::agreement(&methods, places).map(|agreement| {
+        paper::agreement(&methods, &subject.method, places).map(|agreement| {
             format!(
                 "Spearman's correlation of the places by {what} reward here with the paper's: {:+.2}, of at most {:.2}, since \
                  of the paper's order only its first place is known and the others share theirs.",
@@ -78,8 +84,11 @@ pub(super) fn ranks(summaries: &[Summary], (k, length): (usize, usize)) -> Optio
             .to_owned(),
     );
     Some(Table {
-        id: format!("fig7-ranks-{length}"),
-        title: format!("The paper's methods by order reward in sessions of {length} steps"),
+        id: format!("fig7-ranks-{}-{length}", subject.method),
+        title: format!(
+            "The paper's methods by order reward in sessions of {length} steps, with {}",
+            subject.name
+        ),
         header: [
             "method",
             "place in the paper",
@@ -102,15 +111,18 @@ pub(super) fn claims(summaries: &[Summary], lengths: &[usize]) -> Option<Table> 
     (!claims.is_empty()).then(|| Table {
         id: "fig7-claims".to_owned(),
         title: "The paper's claims".to_owned(),
-        header: ["the paper", "here", "verdict"].map(str::to_owned).into(),
+        header: ["the paper", "here", "p (Holm)", "verdict"].map(str::to_owned).into(),
         rows: claims
             .iter()
-            .map(|claim| vec![claim.paper.clone(), claim.ours.clone(), claim.verdict().to_owned()])
+            .map(|claim| {
+                let verdict = claim.verdict().to_owned();
+                vec![claim.paper.clone(), claim.ours.clone(), format!("{:.3}", claim.p), verdict]
+            })
             .collect(),
         notes: vec![
-            "`undecided`: the 95% interval of the paired difference covers zero. Rewards of the paper are of another world, so only \
-             signs, places and relative gains are compared; a gain holds where MaHRL has more than so many times the other's \
-             reward."
+            DECIDED.to_owned(),
+            "Rewards of the paper are of another world, so only signs, places and relative gains are compared; a gain holds where \
+             MaHRL has more than so many times the other's reward."
                 .to_owned(),
         ],
     })
@@ -118,7 +130,7 @@ pub(super) fn claims(summaries: &[Summary], lengths: &[usize]) -> Option<Table> 
 
 /// Where MaHRL stands in Table 2, by one value a method of [`paper::compared`]; `None` where too few of them were run.
 pub(super) fn of_ranking(summaries: &[Summary], value: impl Fn(&Summary) -> f64) -> Option<String> {
-    let methods = paper::compared(summaries);
+    let methods = paper::compared(summaries, SUBJECT);
     let at = methods.iter().position(|summary| summary.method == SUBJECT)?;
     let places = paper::places(&methods.iter().map(|summary| value(summary)).collect::<Vec<_>>());
     Some(format!(
@@ -143,8 +155,9 @@ pub(super) fn choice(experiment: Experiment, summaries: &[Summary], lengths: &[u
         let Some((best, _)) = beside.max_by(|&(i, _), &(j, _)| values[i].total_cmp(&values[j])) else {
             continue;
         };
-        let difference = summaries[at].minus(&summaries[best], k, Reward::Total);
-        let verdict = match paper::sign(difference.low, difference.high) {
+        let contrast = summaries[at].against(&summaries[best], 1.0, k, Reward::Total);
+        // The best of the others was picked by looking at all of them.
+        let verdict = match paper::decide(&vec![contrast; values.len() - 1])[0].1 {
             Some(true) => "better than all others beyond noise",
             Some(false) => "worse than the best beyond noise",
             None => "undecided",
@@ -154,7 +167,7 @@ pub(super) fn choice(experiment: Experiment, summaries: &[Summary], lengths: &[u
             places[at],
             values.len(),
             summaries[best].name,
-            with_interval(difference)
+            with_interval(contrast.difference)
         ));
     }
     notes
@@ -169,7 +182,7 @@ mod tests {
     fn the_methods_of_the_paper_are_ranked_and_ours_left_out() {
         let all =
             [("random", 9), ("fm", 2), ("deers", 4), (SUBJECT, 3)].map(|(id, n)| summary(id, &[], &[(0, n)]));
-        let table = ranks(&all, (0, 50)).unwrap();
+        let table = ranks(&all, SUBJECT, (0, 50)).unwrap();
         let shown: Vec<&[String]> = table.rows.iter().map(|row| &row[..3]).collect();
         assert_eq!(
             shown,
@@ -178,7 +191,7 @@ mod tests {
         assert_eq!(table.rows[0][5..], ["-25.0%", "+30.6%"]);
         assert_eq!(table.rows[2][5..], ["+50.0%", "not known"]);
         assert!(table.notes[0].contains("+0.00, of at most 0.87"), "{:?}", table.notes);
-        assert!(ranks(&all[..1], (0, 50)).is_none());
+        assert!(ranks(&all[..1], SUBJECT, (0, 50)).is_none() && ranks(&all, "best", (0, 50)).is_none());
         let note = of_ranking(&all, |summary| summary.mean(0, Reward::Order).value).unwrap();
         assert!(note.starts_with("By MAP MaHRL (tuned) has place 2 among the 3"), "{note}");
     }

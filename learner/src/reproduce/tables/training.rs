@@ -2,8 +2,10 @@
 
 use super::super::{CellResult, Summary, Table, cell::CurvePoint, figure::Figure};
 
-/// Share of the last return within which a run counts as converged.
+/// Share of the final return within which a run counts as converged.
 const BAND: f64 = 0.05;
+/// The final return is the mean of so many evaluations at the end.
+const AT_THE_END: usize = 3;
 
 /// Curves of the means over seeds, and where they settle.
 pub(super) fn section(summaries: &[Summary]) -> (Vec<Table>, Vec<Figure>) {
@@ -13,14 +15,32 @@ pub(super) fn section(summaries: &[Summary]) -> (Vec<Table>, Vec<Figure>) {
         unit,
         series: summaries.iter().map(|summary| (summary.name.clone(), curve(summary, of))).collect(),
     };
+    let heads = |summary: &Summary| {
+        summary
+            .results
+            .iter()
+            .filter_map(|r| r.curve.last())
+            .map(|point| point.high_q.len())
+            .min()
+            .unwrap_or(0)
+    };
+    // Every goal of every method.
+    let by_goal = |id: &str, title: &str, unit, of: &dyn Fn(&CurvePoint, usize) -> Option<f64>| {
+        let series = summaries.iter().flat_map(|summary| {
+            (0..heads(summary)).map(|head| {
+                (format!("{}, goal {}", summary.name, head + 1), curve(summary, &|point| of(point, head)))
+            })
+        });
+        Figure::Curves { id: format!("fig6-{id}"), title: title.to_owned(), unit, series: series.collect() }
+    };
     let figures = vec![
         figure("return", "Evaluation return", "mean reward a validation session", &|point| Some(point.total)),
-        figure("high", "High level: average Q of the last goal", "mean Q of the minibatches", &|point| {
-            point.high_q.last().copied()
+        by_goal("high", "High level: average Q", "mean Q of the minibatches", &|point, head| {
+            point.high_q.get(head).copied()
         }),
-        figure("high-error", "High level: average Q minus Monte-Carlo return", "last goal", &|point| {
-            let value = point.returns.high.last()?.from_every_step.value;
-            Some(point.high_q.last()? - value)
+        by_goal("high-error", "High level: average Q minus Monte-Carlo return", "reward", &|point, head| {
+            let value = point.returns.high.get(head)?.from_every_step.value;
+            Some(point.high_q.get(head)? - value)
         }),
         figure("low", "Low level: average Q", "mean Q of the minibatches", &|point| point.low_q),
         figure("low-error", "Low level: average Q minus Monte-Carlo return", "reward", &|point| {
@@ -40,19 +60,17 @@ pub(super) fn section(summaries: &[Summary]) -> (Vec<Table>, Vec<Figure>) {
             summary.name.clone(),
             mean(|point| point.env_steps),
             mean(|point| point.updates),
-            format!(
-                "{:.2}",
-                summary.over_seeds(|result| result.curve.last().map_or(f64::NAN, |point| point.total))
-            ),
+            format!("{:.2}", summary.over_seeds(|result| final_return(result).unwrap_or(f64::NAN))),
         ]
     };
     let table = Table {
         id: "fig6".to_owned(),
         title: "Where the evaluation return settles".to_owned(),
-        header: ["method", "environment steps", "updates", "last return"].map(str::to_owned).into(),
+        header: ["method", "environment steps", "updates", "final return"].map(str::to_owned).into(),
         rows: summaries.iter().map(row).collect(),
         notes: vec![
-            "Settled: from there on every evaluation is within 5% of the last. Mean over seeds. Average Q of different M is \
+            "Settled: from there on every evaluation is within 5% of the final return, the mean of the last three. The steps between \
+             evaluations are the curve's. Mean over seeds. Average Q of different M is \
              not comparable (Eq 13 adds up sub-periods), so that the error against the Monte-Carlo return stands beside it; \
              the section on caveats says whether its order is that of the rewards. The values of the paper's curves are not known here."
                 .to_owned(),
@@ -72,10 +90,16 @@ fn curve(summary: &Summary, of: &dyn Fn(&CurvePoint) -> Option<f64>) -> Vec<(f64
     (0..points).filter_map(at).collect()
 }
 
-/// The first evaluation from which on all are close to the last; `None` where that is the last alone.
+/// The mean of the evaluations at the end; `None` without any.
+fn final_return(result: &CellResult) -> Option<f64> {
+    let tail = &result.curve[result.curve.len().saturating_sub(AT_THE_END)..];
+    (!tail.is_empty()).then(|| tail.iter().map(|point| point.total).sum::<f64>() / tail.len() as f64)
+}
+
+/// The first evaluation from which on all are close to the final return; `None` where that is the last alone, or none is.
 fn settled(result: &CellResult) -> Option<&CurvePoint> {
-    let last = result.curve.last()?.total;
-    let close = |point: &&CurvePoint| (point.total - last).abs() <= BAND * last.abs();
+    let end = final_return(result)?;
+    let close = |point: &&CurvePoint| (point.total - end).abs() <= BAND * end.abs();
     let tail = result.curve.iter().rev().take_while(close).count();
     (tail > 1).then(|| &result.curve[result.curve.len() - tail])
 }
