@@ -69,7 +69,10 @@ for target in "${targets[@]}"; do
   [ "$target" != learner-cuda ] || cuda=1
   "$engine" build --target "$target" --tag "$name" "${arguments[@]}" --build-arg "CUDA=$cuda" .
   # What was built against a newer C library than the base's would fail in the cluster only.
-  [ "$target" = learner-cuda ] || "$engine" run --rm --network none "$name" --version >&2
+  if [ "$target" != learner-cuda ] && ! "$engine" run --rm --network none "$name" --version >&2; then
+    say "$name does not run; where it misses a version of GLIBC, this machine is newer than its base: FROM_SOURCE=1 make images"
+    exit 1
+  fi
   bytes=$("$engine" image inspect --format '{{.Size}}' "$name")
   say "$name: $((bytes / 1000000)) MB"
 done

@@ -76,13 +76,16 @@ fn settings(preset: Preset) -> BTreeMap<String, String> {
 }
 
 /// Columns of the tables of settings.
-const HEADER: [&str; 7] = ["key", "type", "range", "`paper`", "`tuned`", "meaning", "source"];
+const HEADER: [&str; 8] = ["key", "type", "range", "`paper`", "`tuned`", "`best`", "meaning", "source"];
+
+/// The presets that have a column of their own, from the fourth on.
+const COLUMNS: [Preset; 3] = [Preset::Paper, Preset::Tuned, Preset::Best];
 
 #[test]
 fn every_setting_is_explained_with_its_defaults() {
     let path = page("configuration.md");
     let text = fs::read_to_string(&path).unwrap();
-    let (paper, tuned) = (settings(Preset::Paper), settings(Preset::Tuned));
+    let presets = COLUMNS.map(settings);
     let mut explained = BTreeSet::new();
     let mut is_settings = false;
     let mut updated = String::new();
@@ -94,15 +97,13 @@ fn every_setting_is_explained_with_its_defaults() {
                 let key = row[0].trim_matches('`').to_owned();
                 assert!(explained.insert(key.clone()), "`{key}` is there twice");
                 assert_eq!(row.len(), HEADER.len(), "cells of `{key}`");
-                assert!(
-                    !row[1].is_empty() && !row[5].is_empty() && !row[6].is_empty(),
-                    "`{key}` lacks words"
-                );
-                if let (Some(paper), Some(tuned)) = (paper.get(&key), tuned.get(&key)) {
-                    row[3] = format!("`{paper}`");
-                    row[4] = format!("`{tuned}`");
-                    line = format!("| {} |", row.join(" | ")).replace("|  |", "| |");
+                assert!([1, 6, 7].iter().all(|&at| !row[at].is_empty()), "`{key}` lacks words");
+                for (at, settings) in presets.iter().enumerate() {
+                    if let Some(value) = settings.get(&key) {
+                        row[3 + at] = format!("`{value}`");
+                    }
                 }
+                line = format!("| {} |", row.join(" | ")).replace("|  |", "| |");
             }
             Some(_) => {}
             None => is_settings = false,
@@ -110,7 +111,7 @@ fn every_setting_is_explained_with_its_defaults() {
         updated += &line;
         updated.push('\n');
     }
-    assert_same("configuration.md", &explained, &paper.keys().cloned().collect());
+    assert_same("configuration.md", &explained, &presets[0].keys().cloned().collect());
     if updated != text {
         let differing = text.lines().zip(updated.lines()).find(|(old, new)| old != new).unwrap_or_default();
         if std::env::var_os("UPDATE_DOCS").is_none() {
@@ -134,10 +135,9 @@ fn every_preset_is_explained_by_what_it_changes() {
         .filter_map(cells)
         .map(|row| (row[0].trim_matches('`').to_owned(), row[1].clone()))
         .collect();
-    for preset in Preset::ALL.into_iter().filter(|preset| *preset != Preset::Tuned) {
+    for preset in Preset::ALL {
         let said = rows.get(preset.name()).unwrap_or_else(|| panic!("no row of `{}`", preset.name()));
-        if preset == Preset::Paper {
-            // The tables have a column of its own.
+        if COLUMNS.contains(&preset) {
             continue;
         }
         let differing = settings(preset).into_iter().filter(|(key, value)| tuned.get(key) != Some(value));

@@ -98,7 +98,7 @@ class Learner:
         with tempfile.TemporaryDirectory() as folder:
             run = f"{folder}/run"
             settings = {"train.evaluate_every": steps, "train.evaluation_sessions": 1024, "train.checkpoint_every": steps}
-            command = [f"{OURS}/../learner", "train", "--steps", steps, "--seed", seed, "--no-table", "--run-dir", run]
+            command = [f"{OURS}/../learner", "train", "--preset", "tuned", "--steps", steps, "--seed", seed, "--no-table", "--run-dir", run]
             command += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
             begun = time.perf_counter()
             done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::load::Beside;
-use common::config::Config;
+use common::config::{Config, GoalConditioning};
 use rustix::process::Signal;
 use system_tests::{
     chance::Chance,
@@ -99,10 +99,13 @@ pub(crate) fn started_with(
 
 /// Without a high level its table stays empty, and nobody may wait for it; actors that ask a critic must be sent one.
 #[test]
-fn clusters_without_a_high_level_and_with_critics_in_the_rollouts_train() {
-    let low_alone: fn(&mut Config) = |config| config.model.n_goals = 0;
-    let rescoring: fn(&mut Config) = |config| config.model.rescored_items = 3;
-    for change in [low_alone, rescoring] {
+fn clusters_without_a_high_level_and_without_critics_in_the_rollouts_train() {
+    let low_alone: fn(&mut Config) = |config| {
+        (config.model.n_goals, config.model.goal_conditioning) = (0, GoalConditioning::Reward);
+    };
+    // `best`, where these settings start from, has critics in its rollouts.
+    let mapped: fn(&mut Config) = |config| config.model.rescored_items = 0;
+    for change in [low_alone, mapped] {
         let mut cluster = Cluster::new(2, false, change);
         cluster.add_actor(&[]);
         cluster.add_learner();

@@ -57,7 +57,7 @@ fn the_settings_load_and_fit_the_pods() {
         }
     }
     let toml: toml::Table = settings_toml().parse().unwrap();
-    assert_eq!(toml["preset"].as_str(), Some("tuned"), "the preset is said, not left to the default");
+    assert_eq!(toml["preset"].as_str(), Some("best"), "the preset is said, not left to the default");
 }
 
 #[test]

@@ -64,10 +64,10 @@ mod tests {
         let first = differ(|config| {
             config.seed += 1;
             config.model.window = 99;
-            config.algorithm.discount = 0.5;
+            config.algorithm.discount = 0.25;
         });
         let discount = Config::default().algorithm.discount.to_string();
-        let expected = Difference { key: "algorithm.discount".into(), ours: discount, theirs: "0.5".into() };
+        let expected = Difference { key: "algorithm.discount".into(), ours: discount, theirs: "0.25".into() };
         assert_eq!(first, Some(expected));
         assert_eq!(differ(|config| config.seed += 1).map(|d| d.key), Some("seed".into()));
     }

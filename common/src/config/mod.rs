@@ -1,7 +1,7 @@
 //! Every setting of a run: its default, its range, its meaning.
 //!
 //! Settings come from, later ones winning: the preset, a TOML file, the environment (`MAHRL__SECTION__KEY`), flags.
-//! Unknown keys are errors. [`Config::validate`] runs before anything starts. Defaults are the preset `tuned`.
+//! Unknown keys are errors. [`Config::validate`] runs before anything starts. Defaults are the preset `best`.
 
 mod cluster;
 mod dotted;
@@ -90,7 +90,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self::preset(Preset::Tuned)
+        Self::preset(Preset::default())
     }
 }
 
@@ -120,7 +120,7 @@ impl Config {
         }
         let preset: Preset = match sources.find_value("preset") {
             Ok(_) => sources.extract_inner("preset").map_err(|e| Error::Parse(Box::new(e)))?,
-            Err(_) => Preset::Tuned,
+            Err(_) => Preset::default(),
         };
         let config: Self = Figment::from(Serialized::defaults(Self::preset(preset)))
             .merge(sources)
@@ -283,7 +283,7 @@ mod tests {
             ("[algorithm]\ndiscount = 1.5", vec!["algorithm.discount", "1.5"]),
             ("[model]\ncritic_output = \"cubic\"", vec!["model.critic_output", "cubic", "softplus"]),
             (
-                "[algorithm]\ncritic_loss = \"poisson\"",
+                "preset = \"tuned\"\n[algorithm]\ncritic_loss = \"poisson\"",
                 vec!["algorithm.critic_loss", "model.critic_output is softplus or exponential"],
             ),
             (
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn fuzz_a_file_of_settings() {
-        let examples = [Preset::Paper, Preset::Tuned].map(|preset| Config::preset(preset).to_toml());
+        let examples = [Preset::Paper, Preset::Best].map(|preset| Config::preset(preset).to_toml());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
         let mut taken = 0;

@@ -1,4 +1,5 @@
-//! The presets: `paper` is literal, `tuned` is ours (docs/tuning.md), the others are variants of `tuned` (docs/methods).
+//! The presets: `paper` is literal; `tuned` is the paper's structure with our values (docs/tuning.md), the others are variants
+//! of it (docs/methods); `best` goes beyond it and is the default.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,7 @@ use super::{
 use crate::Remainder;
 
 /// A complete set of settings to start from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
     /// The paper's values, literally. It hardly learns: see docs/deviations.md.
@@ -35,6 +36,7 @@ pub enum Preset {
     HrlG,
     /// `tuned` with what goes beyond the paper: the critic's choice among many near items, goals and orders in the state,
     /// twin critics with smoothed target actions and delayed actors; and other values where it learns better with them.
+    #[default]
     Best,
 }
 
@@ -93,6 +95,9 @@ impl Config {
                 (algorithm.target_noise, algorithm.soft_update) = (0.1, 0.02);
                 (algorithm.discount, algorithm.internal_weight) = (0.5, 0.02);
                 config.train.updates_per_step = 1.0 / 256.0;
+                // Two thirds of a run of `tuned`, and what goes in proportion.
+                (config.train.steps, config.exploration.random_steps) = (2_000_000, 33_333);
+                (config.replay.low.min_size, config.replay.high.min_size) = (13_333, 1_333);
             }
         }
         config
@@ -302,11 +307,15 @@ mod tests {
                     "algorithm.soft_update",
                     "algorithm.target_noise",
                     "algorithm.twin_critics",
+                    "exploration.random_steps",
                     "model.critic_affinity",
                     "model.critic_output",
                     "model.goal_conditioning",
                     "model.low_history",
                     "model.rescored_items",
+                    "replay.high.min_size",
+                    "replay.low.min_size",
+                    "train.steps",
                     "train.updates_per_step",
                 ],
             ),

@@ -11,7 +11,10 @@ use std::{
 use actor::weights::{Feed, Subscription, Version};
 use agent::Policy;
 use anyhow::{Context, Result, ensure};
-use common::{ItemTable, PolicyVersion, config::Config};
+use common::{
+    ItemTable, PolicyVersion,
+    config::{Config, Preset},
+};
 use learner::{
     weights::{Publisher, WeightsService},
     world::World,
@@ -96,7 +99,7 @@ impl Subscribers {
 /// answered by itself once all of them use it.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let [address, count] = args else { anyhow::bail!("{ROLE} needs an address and a number") };
-    let config = Config::default();
+    let config = Config::preset(Preset::Tuned);
     let (world, runtime) = (World::open(&config)?, Runtime::new()?);
     let mut subscribers = Subscribers::start(&runtime, address, count.parse()?, (&config, world.items()))?;
     for line in std::io::stdin().lines() {

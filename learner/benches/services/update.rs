@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use common::{
-    config::{Config, EngineKind},
+    config::{Config, EngineKind, Preset},
     seed::Streams,
     transition::{HighBatch, LowBatch},
 };
@@ -87,7 +87,7 @@ impl Case {
 
 /// All lines.
 pub(crate) fn measure() -> Result<Vec<Cells>> {
-    let mut config = Config::default();
+    let mut config = Config::preset(Preset::Tuned);
     (config.train.engine, config.train.learner_threads) = (EngineKind::Native, 1);
     let world = World::open(&config)?;
     let mut engine = NativeEngine::new(&config, world.items())?;

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use common::config::Config;
+use common::config::{Config, Preset};
 use learner::{
     engine::{Engine, torch::TorchEngine},
     world::World,
@@ -26,7 +26,7 @@ pub(crate) const BAR: f64 = 50.0;
 
 /// All lines.
 pub(crate) fn measure(loopback: f64) -> Result<Vec<Cells>> {
-    let mut config = Config::default();
+    let mut config = Config::preset(Preset::Tuned);
     config.train.device = "cpu".into();
     let world = World::open(&config)?;
     SUBSCRIBERS.into_iter().map(|subscribers| line(&config, &world, subscribers, loopback)).collect()

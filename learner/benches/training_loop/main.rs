@@ -11,12 +11,12 @@ mod parts;
 mod run;
 
 use anyhow::{Context, Result};
-use common::config::Config;
+use common::config::{Config, Preset};
 use learner::world::World;
 
 /// Settings of all measurements: `tuned`, on the CPU.
 fn config() -> Config {
-    let mut config = Config::default();
+    let mut config = Config::preset(Preset::Tuned);
     config.train.device = "cpu".into();
     config
 }

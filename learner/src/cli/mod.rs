@@ -31,8 +31,9 @@ enum Outcome {
 
 const EXAMPLES: &str = "\
 Examples:
-  learner                                   train on the built-in world with the preset `tuned`
+  learner                                   train on the built-in world with the preset `best`
   learner --steps 200000 --seed 3           a shorter run with another seed
+  learner --preset tuned                    the paper's structure and nothing beyond it
   learner --preset paper                    every value as in the paper (hardly learns, see docs/deviations.md)
   learner --env shopworld:dense             another variant of the built-in world
   learner --run-dir runs/a --resume         go on where runs/a stopped

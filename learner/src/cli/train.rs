@@ -18,7 +18,7 @@ use crate::{
 /// Arguments of a training run. What is not given comes from the preset.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Args {
-    /// Settings to start from: `tuned`, `paper`, `best`, or a variant (`ddpg+`, `ddpg-o`, `hrl-i`, `hrl-s`, `hrl-g`).
+    /// Settings to start from: `best` (if nothing is said), `tuned`, `paper`, or a variant (`ddpg+`, `ddpg-o`, `hrl-i`, `hrl-s`, `hrl-g`).
     #[arg(long, value_name = "P")]
     preset: Option<String>,
     /// `shopworld`, `shopworld:VARIANT`, or the folder of an imported log with a fitted simulator.
@@ -130,7 +130,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     }
     let (config, world, run_dir, _lock) = if args.resume {
         let path = args.run_dir.as_deref().context("--resume needs --run-dir")?;
-        let run_dir = RunDir::open(path)?;
+        let run_dir = RunDir::resume(path)?;
         let lock = run_dir.lock()?;
         let config = resumed_config(&run_dir, &flags)?;
         let world = train::prepare(&config)?;

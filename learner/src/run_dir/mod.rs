@@ -89,6 +89,9 @@ pub struct RunDir {
     path: PathBuf,
 }
 
+/// Of files that are not whole yet.
+const PARTIAL: &str = "partial";
+
 const CONFIG: &str = "config.toml";
 
 /// The default of `--run-dir`: `runs/<env>-<preset>-<seed>`, with `-2`, `-3`, ... where that is taken.
@@ -111,15 +114,18 @@ fn world_name(name: &str) -> String {
 impl RunDir {
     /// A new run in a new or empty folder; writes its settings.
     pub fn create(path: &Path, config: &Config) -> Result<Self, Error> {
-        let occupied = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+        // But for what a process left that was killed before it had a name.
+        let is_partial = |entry: &fs::DirEntry| entry.path().extension().is_some_and(|of| of == PARTIAL);
+        let occupied =
+            fs::read_dir(path).is_ok_and(|entries| entries.flatten().any(|entry| !is_partial(&entry)));
         if occupied {
             return Err(Error::NotEmpty { path: path.to_owned() });
         }
         let run_dir = Self { path: path.to_owned() };
-        for folder in [run_dir.checkpoints_path(), run_dir.events_path()] {
-            fs::create_dir_all(&folder).map_err(file_error("create", &folder))?;
-        }
+        // The settings first: whoever is killed behind them has left a run that can be opened.
+        fs::create_dir_all(path).map_err(file_error("create", path))?;
         write_whole(&run_dir.config_path(), config.to_toml().as_bytes())?;
+        run_dir.make_folders()?;
         Ok(run_dir)
     }
 
@@ -134,6 +140,20 @@ impl RunDir {
             return Err(Error::NoRun { path: path.to_owned(), missing: CONFIG });
         }
         Ok(run_dir)
+    }
+
+    /// A run that is there and will go on.
+    pub fn resume(path: &Path) -> Result<Self, Error> {
+        let run_dir = Self::open(path)?;
+        run_dir.make_folders()?;
+        Ok(run_dir)
+    }
+
+    fn make_folders(&self) -> Result<(), Error> {
+        for folder in [self.checkpoints_path(), self.events_path()] {
+            fs::create_dir_all(&folder).map_err(file_error("create", &folder))?;
+        }
+        Ok(())
     }
 
     /// Where the numbers of a cluster's run are.
@@ -269,7 +289,7 @@ pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Error> {
 
 /// Writes a file that is whole or absent: beside, synced, renamed.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let partial = path.with_extension("partial");
+    let partial = path.with_extension(PARTIAL);
     let mut file = fs::File::create(&partial).map_err(file_error("create", &partial))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(file_error("write", &partial))?;
     fs::rename(&partial, path).map_err(file_error("rename", path))
@@ -294,6 +314,18 @@ mod tests {
             Config::load_run(&RunDir::open(&path).unwrap().config_path(), &[]).unwrap(),
             Config::default()
         );
+    }
+
+    #[test]
+    fn a_run_whose_process_was_killed_as_it_began_can_begin_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("config.partial"), "preset").unwrap();
+        let run_dir = RunDir::create(&path, &Config::default()).unwrap();
+        fs::remove_dir(run_dir.checkpoints_path()).unwrap();
+        assert!(RunDir::holds_run(&path));
+        assert!(RunDir::resume(&path).unwrap().checkpoints_path().is_dir());
     }
 
     #[test]

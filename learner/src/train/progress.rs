@@ -20,6 +20,25 @@ pub(super) struct Status {
 
 /// Seconds between plain lines.
 const LINE_SECONDS: f64 = 10.0;
+/// Lines that follow each other faster say the rates of the one before.
+const LEAST_SECONDS: f64 = 1.0;
+
+/// How fast a run goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Rates {
+    steps_per_second: f64,
+    updates_per_second: f64,
+}
+
+impl Rates {
+    fn between(before: &Status, now: &Status, seconds: f64) -> Self {
+        let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
+        Self {
+            steps_per_second: rate(now.env_steps, before.env_steps),
+            updates_per_second: rate(now.updates, before.updates),
+        }
+    }
+}
 
 /// The bar or the lines. Written to standard error.
 pub(super) struct Progress {
@@ -29,6 +48,8 @@ pub(super) struct Progress {
     /// Where this process began: a resumed run does not count what came before.
     first: Status,
     last_line: Instant,
+    /// The line from which on rates of the next one count, and its own.
+    measured: (Instant, Status, Rates),
 }
 
 impl Progress {
@@ -40,13 +61,14 @@ impl Progress {
             ProgressBar::new(total).with_style(style).with_position(first.env_steps)
         });
         let now = Instant::now();
-        Self { bar, total, started: now, first, last_line: now }
+        Self { bar, total, started: now, first, last_line: now, measured: (now, first, Rates::default()) }
     }
 
     /// Shows the figures of the moment.
     pub(super) fn show(&mut self, status: &Status) {
         if let Some(bar) = &self.bar {
-            bar.set_message(self.message(status));
+            let seconds = self.started.elapsed().as_secs_f64().max(1e-3);
+            bar.set_message(message(status, Rates::between(&self.first, status, seconds)));
             bar.set_position(status.env_steps.min(self.total));
         } else if self.last_line.elapsed().as_secs_f64() >= LINE_SECONDS {
             self.last_line = Instant::now();
@@ -56,10 +78,11 @@ impl Progress {
 
     /// Prints the figures as a plain line, beside a bar where there is one.
     pub(super) fn line(&mut self, status: &Status) {
+        let rates = self.rates(status);
         if telemetry::is_json() {
-            return self.event(status);
+            return event(status, rates);
         }
-        let line = format!("{:>9} / {} steps  {}", status.env_steps, self.total, self.message(status));
+        let line = format!("{:>9} / {} steps  {}", status.env_steps, self.total, message(status, rates));
         match &self.bar {
             Some(bar) => bar.println(line),
             None => eprintln!("{line}"),
@@ -73,28 +96,54 @@ impl Progress {
         }
     }
 
-    /// Environment steps and updates a second, of this process.
-    fn rates(&self, status: &Status) -> (f64, f64) {
-        let seconds = self.started.elapsed().as_secs_f64().max(1e-3);
-        let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
-        (rate(status.env_steps, self.first.env_steps), rate(status.updates, self.first.updates))
-    }
-
-    fn event(&self, status: &Status) {
-        let (steps_per_second, updates_per_second) = self.rates(status);
-        let Status { env_steps, updates, mean_q, reward } = *status;
-        tracing::info!(env_steps, updates, steps_per_second, updates_per_second, mean_q, reward, "training");
-    }
-
-    fn message(&self, status: &Status) -> String {
-        let (steps, updates) = self.rates(status);
-        let mut message = format!("{steps:.0} steps/s  {updates:.1} updates/s");
-        if let Some(q) = status.mean_q {
-            message += &format!("  Q {q:.2}");
+    /// Since the line before: what changes on the way, as with the number of actors, is seen at once.
+    fn rates(&mut self, status: &Status) -> Rates {
+        let (since, before, rates) = &mut self.measured;
+        let seconds = since.elapsed().as_secs_f64();
+        if seconds >= LEAST_SECONDS || *rates == Rates::default() {
+            *rates = Rates::between(before, status, seconds.max(1e-3));
+            (*since, *before) = (Instant::now(), *status);
         }
-        if let Some(reward) = status.reward {
-            message += &format!("  reward {reward:.2}");
-        }
-        message
+        *rates
+    }
+}
+
+fn event(status: &Status, Rates { steps_per_second, updates_per_second }: Rates) {
+    let Status { env_steps, updates, mean_q, reward } = *status;
+    tracing::info!(env_steps, updates, steps_per_second, updates_per_second, mean_q, reward, "training");
+}
+
+fn message(status: &Status, rates: Rates) -> String {
+    let mut message =
+        format!("{:.0} steps/s  {:.1} updates/s", rates.steps_per_second, rates.updates_per_second);
+    if let Some(q) = status.mean_q {
+        message += &format!("  Q {q:.2}");
+    }
+    if let Some(reward) = status.reward {
+        message += &format!("  reward {reward:.2}");
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn rates_are_those_since_the_line_before() {
+        let at = |env_steps, updates| Status { env_steps, updates, ..Status::default() };
+        let mut progress = Progress::new(1_000_000, at(100_000, 50));
+        // As if so much time had passed.
+        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        progress.measured.0 = ago(10);
+        let first = progress.rates(&at(110_000, 60));
+        assert!((first.steps_per_second - 1_000.0).abs() < 10.0, "{first:?}");
+        assert!((first.updates_per_second - 1.0).abs() < 0.01, "{first:?}");
+        assert_eq!(progress.rates(&at(110_001, 61)), first, "too soon to say");
+        progress.measured.0 = ago(10);
+        let faster = progress.rates(&at(150_000, 100));
+        assert!((faster.steps_per_second - 4_000.0).abs() < 40.0, "{faster:?}");
     }
 }

@@ -91,6 +91,7 @@ impl<'a> Trainer<'a> {
             env_steps = checkpoint.step;
             let mut parts = Resumed::new(path, checkpoint);
             (state, averages) = (parts.decode("loop")?, parts.decode("averages")?);
+            tracing::info!(env_steps, updates = engine.updates(), "going on from a checkpoint");
             resumed = Some(parts);
         } else if let Some([first, last]) = warm_start::imitate(&mut *engine, config, world)? {
             tracing::info!("imitated the log: loss {first:.3} in the first pass, {last:.3} in the last");

@@ -73,7 +73,7 @@ impl Lead {
             (Some((won, view)), fence)
         };
         let resumes = RunDir::holds_run(path);
-        let run_dir = if resumes { RunDir::open(path)? } else { RunDir::create(path, config)? };
+        let run_dir = if resumes { RunDir::resume(path)? } else { RunDir::create(path, config)? };
         let lock = match lock(&run_dir, Duration::from_secs_f64(config.cluster.lease_seconds), interrupt) {
             Ok(None) if interrupt.raised() => return Ok(None),
             Ok(None) if lease.is_some() => {
