@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Of the tables with differences.
-const D: &str = "`difference`: of the total reward a session, with its 95% interval, seeds and users resampled, paired by user.";
+const D: &str = "`difference`: of the total reward a session, paired by user and seed, with its 95% interval (Student's t over both).";
 
 /// The tables; one whose runs are not there is left out.
 pub(super) fn tables(summaries: &[Summary], budget: &Budget) -> Vec<Table> {
