@@ -245,7 +245,13 @@ fn checkpoint(
     let finished = if finished { trainer.config.train.steps } else { 0 };
     put(&mut extra, STANDING, &Standing { pacer: services.pacer.save(), seen, finished });
     let begun = Instant::now();
-    let path = trainer.checkpoint(extra).inspect_err(|_| metrics::CHECKPOINT_FAILURES.increment(1, []))?;
+    let path = trainer.checkpoint(extra).or_else(|error| {
+        metrics::CHECKPOINT_FAILURES.increment(1, []);
+        // One that was held up in here may have been replaced, and its half-written files taken by the other.
+        lead.check()?;
+        services.admission.numbers().check_lead()?;
+        Err(error)
+    })?;
     metrics::CHECKPOINT_SECONDS.record(begun.elapsed().as_secs_f64(), []);
     services.catalogue(trainer, &path, runtime);
     Ok(())
