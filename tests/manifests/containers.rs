@@ -26,6 +26,8 @@ const GOES_ON: Duration = Duration::from_secs(240);
 const LOOK: Duration = Duration::from_millis(500);
 /// Of the images that this builds.
 const TAG: &str = "test";
+/// Of every container, by which those of a test that was interrupted are found.
+const LABEL: &str = "mahrl-test";
 const SUBNET: &str = "10.177.66";
 /// What is smaller than in the manifests, so that learning begins within seconds.
 const SMALLER: [(&str, &str); 4] = [
@@ -112,7 +114,7 @@ impl Engine {
 
     /// Ends what this test or an earlier one has left.
     fn remove(&self) {
-        let left = self.docker(&["ps", "-aq", "--filter", "network=mahrl-test"]);
+        let left = self.docker(&["ps", "-aq", "--filter", &format!("label={LABEL}")]);
         for id in left.split_whitespace() {
             self.try_docker(&["rm", "--force", id]);
         }
@@ -175,7 +177,8 @@ impl<'a> Pod<'a> {
         let name = format!("{workload}-{number}");
         let address = format!("{SUBNET}.{place}");
         let user = &pod["securityContext"];
-        let mut words = vec!["run".to_owned(), "--detach".into(), "--name".into(), name.clone()];
+        let mut words: Vec<String> =
+            ["run", "--detach", "--label", LABEL, "--name", &name].map(str::to_owned).into();
         let mut flag = |name: &str, value: String| words.extend([name.to_owned(), value]);
         flag("--hostname", name.clone());
         flag("--network", "mahrl-test".into());

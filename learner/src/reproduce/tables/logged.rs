@@ -84,16 +84,12 @@ pub(super) fn ranking(summaries: &[Summary], test: &InteractionLog) -> (Vec<Tabl
     (tables, vec![figure])
 }
 
-/// Values of the sessions that have them.
-fn values(sessions: &[Ranks], of: impl Fn(&Ranks) -> Option<f64>) -> Vec<f64> {
-    sessions.iter().filter_map(of).collect()
-}
-
 fn table(summaries: &[Summary], as_logged: &[Ranks], mode: usize) -> Table {
     let name = &summaries[0].results[0].ranked[mode].mode;
     let row = |name: &str, runs: &[&[Ranks]]| {
         let measured = |of: &dyn Fn(&Ranks) -> Option<f64>, none: &str| {
-            let rows: Vec<Vec<f64>> = runs.iter().map(|sessions| values(sessions, of)).collect();
+            let rows: Vec<Vec<f64>> =
+                runs.iter().map(|sessions| sessions.iter().filter_map(of).collect()).collect();
             if rows[0].is_empty() {
                 return none.to_owned();
             }
