@@ -16,7 +16,7 @@ MINUTES ?= 1
 ACTORS ?= 4
 SHARDS ?= 3
 
-.PHONY: help setup train cluster-local images k8s-secrets study test check fuzz bench bench-all bench-peers report clean distclean
+.PHONY: help setup train cluster-local images k8s-secrets k8s-trial study test check fuzz bench bench-all bench-peers report clean distclean
 
 help: ## list the targets
 	@printf 'make TARGET, where TARGET is\n'
@@ -37,6 +37,9 @@ images: setup ## container images for Kubernetes, with docker or podman (TARGETS
 
 k8s-secrets: ## fill the cluster's Secret from this machine, where the Job in k8s/ cannot
 	@CARGO_FLAGS="$(CARGO_FLAGS)" scripts/k8s-secrets.sh
+
+k8s-trial: ## try k8s/ on the cluster of kubectl's context, where no run is: launched, scaled, broken, taken away
+	@scripts/k8s-trial.py
 
 study: setup ## the same run with several numbers of actors on a Kubernetes cluster (ACTORS="8 16 32")
 	@ACTORS="$(ACTORS)" CARGO_FLAGS="$(CARGO_FLAGS)" scripts/k8s-study.sh

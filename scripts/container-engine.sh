@@ -35,11 +35,11 @@ if [ "$ACTION" = down ]; then
 fi
 
 have docker || cannot 'docker is not on PATH'
+mkdir -p "$DIR"
 host=''
 if ! docker info >/dev/null 2>&1; then
   [ "$(id -u)" -eq 0 ] || cannot 'no Docker engine runs, and only root may start one'
   for program in dockerd ip nsenter; do have "$program" || cannot "no Docker engine runs, and $program is missing (apt-get install docker.io iptables iproute2)"; done
-  mkdir -p "$DIR"
   DIR_FULL=$(cd "$DIR" && pwd)
   host=unix://$DIR_FULL/socket
   if ! DOCKER_HOST=$host docker info >/dev/null 2>&1; then

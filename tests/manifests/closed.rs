@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use system_tests::root;
 
 use crate::read::{Manifest, WORKLOADS, containers, files, find, manifests};
 
@@ -148,6 +149,20 @@ fn arrows(side: &str, peers: &str) -> BTreeSet<Arrow> {
     found
 }
 
+/// Those that `make k8s-trial` expects in a cluster.
+fn arrows_of_the_trial() -> BTreeSet<Arrow> {
+    let script = std::fs::read_to_string(root().join("scripts/k8s-trial.py")).unwrap();
+    let (_, after) = script.split_once("ARROWS = {").unwrap();
+    let (set, _) = after.split_once('}').unwrap();
+    set.split('(')
+        .skip(1)
+        .map(|arrow| {
+            let parts: Vec<&str> = arrow.split(&[',', ')', '"', ' ']).filter(|part| !part.is_empty()).collect();
+            (parts[0].to_owned(), parts[1].to_owned(), parts[2].parse().unwrap())
+        })
+        .collect()
+}
+
 #[test]
 fn policies_allow_the_arrows_of_the_design_from_both_ends_and_nothing_else() {
     let deny = find("NetworkPolicy", "default-deny").value["spec"].clone();
@@ -165,6 +180,7 @@ fn policies_allow_the_arrows_of_the_design_from_both_ends_and_nothing_else() {
     .map(|(from, to, port)| (from.to_owned(), to.to_owned(), port))
     .into();
     assert_eq!(arrows("ingress", "from"), inside);
+    assert_eq!(arrows_of_the_trial(), inside);
     let (outside, egress): (BTreeSet<Arrow>, BTreeSet<Arrow>) =
         arrows("egress", "to").into_iter().partition(|(_, to, _)| to == "*");
     assert_eq!(egress, inside);

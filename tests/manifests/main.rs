@@ -9,7 +9,7 @@
 //! | [`closed`] | pods without rights, policies without other arrows than the design's |
 //! | [`agree`] | ports, files, settings, probes, metrics: the same as in the code |
 //! | [`overlays`] | that they build, and what they change |
-//! | [`scripts`] | `make study` and `make k8s-secrets` |
+//! | [`scripts`] | `make study`, `make k8s-trial` and `make k8s-secrets` |
 //! | [`launch`] | the pods' very commands, as processes of this machine |
 //! | [`containers`] | the same in containers, where there is an engine |
 

@@ -1,4 +1,4 @@
-//! What `make study` and `make k8s-secrets` ask of a cluster, with a kubectl that notes it down.
+//! What `make study`, `make k8s-trial` and `make k8s-secrets` ask of a cluster, with a kubectl that notes it down.
 
 use std::{
     fs,
@@ -111,6 +111,29 @@ fn a_study_that_breaks_off_brings_the_actors_back() {
     let calls = stubs.calls();
     let scaled: Vec<&str> = calls.lines().filter(|line| line.contains("scale deployment/actor")).collect();
     assert!(scaled.last().unwrap().ends_with("--replicas=3"), "{calls}");
+}
+
+#[test]
+fn a_trial_leaves_a_cluster_alone_where_a_run_is() {
+    let stubs = Stubs::new(r#"case "$*" in *'get namespace mahrl'*) echo namespace/mahrl ;; esac"#, "");
+    let done = stubs.run("k8s-trial.py", &[]);
+    assert_eq!(done.status.code(), Some(1));
+    let (said, calls) = (String::from_utf8_lossy(&done.stderr), stubs.calls());
+    assert!(said.contains("nothing was done"), "{said}");
+    assert!(calls.contains("get namespace mahrl") && calls.lines().count() == 1, "{calls}");
+}
+
+#[test]
+fn a_trial_says_what_failed_and_leaves_it_to_be_looked_at() {
+    // A cluster in which no pod ever comes.
+    let kubectl = r#"case "$*" in *'-o json'*) echo '{"items": []}' ;; esac"#;
+    let stubs = Stubs::new(kubectl, "");
+    let done = stubs.run("k8s-trial.py", &[("READY", Path::new("1"))]);
+    assert_eq!(done.status.code(), Some(1));
+    let (said, calls) = (String::from_utf8_lossy(&done.stdout), stubs.calls());
+    assert!(said.contains("FAILED  all pods are Ready: not within 1 s"), "{said}");
+    assert!(String::from_utf8_lossy(&done.stderr).contains("left as it is"));
+    assert!(calls.contains("apply -f k8s") && !calls.contains("delete"), "{calls}");
 }
 
 #[test]
