@@ -71,13 +71,13 @@ impl Progress {
             bar.set_message(message(status, Rates::between(&self.first, status, seconds)));
             bar.set_position(status.env_steps.min(self.total));
         } else if self.last_line.elapsed().as_secs_f64() >= LINE_SECONDS {
-            self.last_line = Instant::now();
             self.line(status);
         }
     }
 
     /// Prints the figures as a plain line, beside a bar where there is one.
     pub(super) fn line(&mut self, status: &Status) {
+        self.last_line = Instant::now();
         let rates = self.rates(status);
         if telemetry::is_json() {
             return event(status, rates);
