@@ -57,8 +57,8 @@ def until(what, seconds, look):
     while time.monotonic() - begun < seconds:
         try:
             seen = look()
-        except (RuntimeError, subprocess.TimeoutExpired, OSError):
-            seen = None
+        except (RuntimeError, subprocess.TimeoutExpired, OSError, LookupError):
+            seen = None  # not there yet: a pod, a line, the API server
         if seen:
             see(what, True, f"{seen if isinstance(seen, str) else ''} after {time.monotonic() - begun:.0f} s".strip())
             return seen
@@ -121,7 +121,10 @@ def size(shard):
         ["kubectl", "-n", NAMESPACE, "port-forward", shard, ":9400"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        port = re.search(r":(\d+) ->", forward.stdout.readline())[1]
+        listening = re.search(r":(\d+) ->", forward.stdout.readline())
+        if not listening:
+            raise RuntimeError(f"kubectl port-forward {shard}: {forward.stderr.read().strip()}")
+        port = listening[1]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             text = answer.read().decode()
     finally:
@@ -250,4 +253,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (RuntimeError, FileNotFoundError) as error:
+        sys.exit(f"k8s-trial: {error}")
