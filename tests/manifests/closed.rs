@@ -157,7 +157,8 @@ fn arrows_of_the_trial() -> BTreeSet<Arrow> {
     set.split('(')
         .skip(1)
         .map(|arrow| {
-            let parts: Vec<&str> = arrow.split(&[',', ')', '"', ' ']).filter(|part| !part.is_empty()).collect();
+            let parts: Vec<&str> =
+                arrow.split(&[',', ')', '"', ' ']).filter(|part| !part.is_empty()).collect();
             (parts[0].to_owned(), parts[1].to_owned(), parts[2].parse().unwrap())
         })
         .collect()
