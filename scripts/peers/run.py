@@ -8,6 +8,7 @@ be measured is a line that says why.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -59,7 +60,8 @@ class Program:
     def stop(self):
         """Ends it, and with it the servers it started."""
         if self.process is not None:
-            self.process.stdin.close()
+            with contextlib.suppress(OSError):  # what it was asked last may have ended it
+                self.process.stdin.close()
             self.process.wait()
             self.process = None
 

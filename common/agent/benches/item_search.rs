@@ -15,6 +15,25 @@ use kernels::Level;
 
 const QUERIES: usize = 400;
 
+/// Of these one is asked for, or these many, as where a critic chooses among the nearest (`model.rescored_items`).
+const NEAREST: usize = 200;
+
+/// Microseconds of each direction.
+fn us(begun: Instant, directions: &[f32]) -> f64 {
+    1e6 * begun.elapsed().as_secs_f64() / (directions.len() / N) as f64
+}
+
+/// Microseconds to find the [`NEAREST`] items of a direction.
+fn nearest(mapping: &Mapping, directions: &[f32], recall: &RecallSet) -> f64 {
+    let (mut scratch, mut nearest) = (MappingScratch::default(), Vec::new());
+    let begun = Instant::now();
+    for direction in directions.chunks_exact(N) {
+        mapping.nearest(direction, recall, NEAREST, &mut scratch, &mut nearest);
+        assert_eq!(nearest.len(), NEAREST);
+    }
+    us(begun, directions)
+}
+
 /// The items chosen, and microseconds a choice.
 fn choose(mapping: &Mapping, directions: &[f32], recall: &RecallSet) -> (Vec<Option<ItemId>>, f64) {
     let mut scratch = MappingScratch::default();
@@ -23,7 +42,7 @@ fn choose(mapping: &Mapping, directions: &[f32], recall: &RecallSet) -> (Vec<Opt
     choose(&directions[..N]);
     let begun = Instant::now();
     let chosen: Vec<_> = directions.chunks_exact(N).map(choose).collect();
-    (chosen, 1e6 * begun.elapsed().as_secs_f64() / (directions.len() / N) as f64)
+    (chosen, us(begun, directions))
 }
 
 fn main() {
@@ -37,7 +56,8 @@ fn main() {
         sizes = vec![10_000, 100_000, 1_000_000];
     }
     println!("at least {} items are compared", item_search::LEAST_COMPARED);
-    println!("items      exact us   index us   recall@1 towards items / anywhere   built in s, MB");
+    println!("             one, us          200 nearest, us   recall@1                     index");
+    println!("items        exact   index    exact   index     towards items / anywhere     built in s, MB");
     for n_items in sizes {
         let mut rng = Streams::new(1, "item_search").sequential();
         let items = items(n_items, &mut rng);
@@ -45,7 +65,8 @@ fn main() {
         let begun = Instant::now();
         let index = item_search::index(&items, Level::best());
         let built = begun.elapsed().as_secs_f64();
-        let (best, exact_us) = choose(&Mapping::new(items.clone()), &directions, &recall);
+        let exact = Mapping::new(items.clone());
+        let (best, exact_us) = choose(&exact, &directions, &recall);
         let approximate = Mapping::new(items.clone()).with_search(ItemSearch::Approximate);
         let (found, index_us) = choose(&approximate, &directions, &recall);
         let agreed = |kind: usize| {
@@ -53,7 +74,9 @@ fn main() {
             2.0 * same as f64 / QUERIES as f64
         };
         println!(
-            "{n_items:<10} {exact_us:<10.0} {index_us:<10.0} {:.3} / {:.3}                      {built:.1}, {}",
+            "{n_items:<12} {exact_us:<7.0} {index_us:<8.0} {:<7.0} {:<9.0} {:.3} / {:.3}                {built:.1}, {}",
+            nearest(&exact, &directions, &recall),
+            nearest(&approximate, &directions, &recall),
             agreed(0),
             agreed(1),
             index.bytes() / 1_000_000

@@ -1,7 +1,7 @@
 //! The index of a large catalogue. In: an item table; out: its unit embeddings grouped by direction
 //! ([`InvertedFile`]), built when it is first needed and once a process for all threads that map into the table.
 //!
-//! A choice compares the items of the groups nearest to the virtual action, exactly, and takes the best that is left. How
+//! A choice compares the items of the groups nearest to the virtual action and takes the best that is left of them. How
 //! often that is the best of all (recall@1) and what it costs: `cargo bench -p agent --bench item_search`.
 
 use std::{sync::Arc, time::Instant};
@@ -14,7 +14,7 @@ use crate::per_table::PerTable;
 /// Items up to which [`ItemSearch::Auto`] compares all.
 pub const EXACT_ITEMS: usize = 100_000;
 /// Items that a choice compares at least, whatever the catalogue's size: the cost stays, recall falls slowly as it grows.
-pub const LEAST_COMPARED: usize = 32_768;
+pub const LEAST_COMPARED: usize = 65_536;
 
 /// Whether a choice among `n_candidates` of a catalogue looks into the index. Candidates that are not the whole catalogue
 /// are compared one by one: an index of all items would find few of them.
@@ -29,7 +29,7 @@ pub fn is_approximate(search: ItemSearch, n_candidates: usize, n_items: usize) -
 
 static INDEXES: PerTable<InvertedFile> = PerTable::new();
 
-/// The index of a table. Whoever asks first builds it (36 s for a million items on a busy core), the others wait.
+/// The index of a table. Whoever asks first builds it (9 s for a million items), the others wait.
 pub fn index(items: &Arc<ItemTable>, level: Level) -> Arc<InvertedFile> {
     INDEXES.get(items, || {
         let (n_items, begun, mut told) = (items.n_items(), Instant::now(), 0);

@@ -137,6 +137,27 @@ fn of_equal_candidates_the_lowest_ids_are_the_nearest() {
 }
 
 #[test]
+fn the_nearest_of_many_are_those_of_comparing_all_the_nearest_first() {
+    const CANDIDATES: usize = 7_000;
+    let (n, mut rng) = (50, Streams::new(2, "test").sequential());
+    let items = table(n, uniform(&mut rng, CANDIDATES * n));
+    let mut recall = RecallSet::new((0..CANDIDATES as u32).map(ItemId).collect());
+    (0..CANDIDATES as u32).step_by(3).for_each(|item| assert!(recall.show(ItemId(item))));
+    let (mut scratch, mut nearest) = (MappingScratch::default(), Vec::new());
+    for level in Level::available() {
+        let mapping = Mapping::new(items.clone()).with_level(level);
+        for k in [2, 100] {
+            let direction = uniform(&mut rng, n);
+            let mut expected: Vec<ItemId> = left(&recall).collect();
+            let of = |item: &ItemId| cosine(&direction, items.embedding(*item));
+            expected.sort_by(|a, b| of(b).total_cmp(&of(a)));
+            mapping.nearest(&direction, &recall, k, &mut scratch, &mut nearest);
+            assert_eq!(nearest, expected[..k], "{level}: {k}");
+        }
+    }
+}
+
+#[test]
 fn a_session_that_has_shown_everything_is_named() {
     let mut rng = Streams::new(1, "test").sequential();
     let mapping = Mapping::new(table(2, uniform(&mut rng, N_ITEMS * 2)));

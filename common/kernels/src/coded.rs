@@ -1,10 +1,10 @@
-//! Which rows of a table can have the largest dot product with a query. In: rows `[R, n]`, coded once in 8 bits a number, and
-//! a query `[n]`; out: the few positions among which that row certainly is, to be compared exactly.
+//! Which rows of a table can have the largest dot products with a query. In: rows `[R, n]`, coded once in 8 bits a number, and
+//! a query `[n]`; out: the few positions among which the k best certainly are, to be compared exactly.
 //!
 //! A row is u = s c + r and the query q = t d + e, with whole numbers c, d and what rounding left, r and e. Then
 //! `|u.q - s t (c.d)| <= |s c| |e| + |r| |q|` (Cauchy and Schwarz); rounding of the f32 product it is compared with adds a
-//! little. So whoever is further than twice the largest such error below the best c.d cannot be the largest. A row of 50
-//! numbers is one cache line instead of four, and a few of a thousand rows are left to compare.
+//! little. So whoever is further than twice the largest such error below the k-th largest c.d is not among the k largest. A
+//! row of 50 numbers is one cache line instead of four, and few rows more than k are left to compare.
 
 use crate::{
     dispatch::{ByteKernel, dispatch_bytes},
@@ -14,6 +14,9 @@ use crate::{
 
 /// Largest code.
 const LARGEST: f32 = 127.0;
+
+/// Groups of products for each of the k that are looked for: two of the k largest are seldom in one group.
+const GROUPS: usize = 8;
 
 /// A cache line of codes.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +46,8 @@ pub struct CodedScratch {
     query: Vec<i8>,
     /// c.d of each row, but for a number that is the same for all.
     products: Vec<i32>,
+    /// The largest product of each group.
+    largest: Vec<i32>,
     positions: Vec<u32>,
 }
 
@@ -53,11 +58,22 @@ impl CodedTable {
     /// If the table is no `[R, n]`.
     pub fn new(table: &[f32], n: usize) -> Self {
         assert!(n > 0 && table.len().is_multiple_of(n), "a table is [R, {n}]");
+        let rows: Vec<u32> = (0..(table.len() / n) as u32).collect();
+        Self::of_rows(table, n, &rows)
+    }
+
+    /// Codes these rows of a table `[., n]`, which have the positions of their numbers in `rows` from then on.
+    ///
+    /// # Panics
+    /// If the table is no `[., n]`, or has no such row.
+    pub fn of_rows(table: &[f32], n: usize, rows: &[u32]) -> Self {
+        assert!(n > 0 && table.len().is_multiple_of(n), "a table is [., {n}]");
         let lines = Self::bytes(1, n) / LINE;
-        let mut codes = vec![Line([128; LINE]); table.len() / n * lines];
+        let mut codes = vec![Line([128; LINE]); rows.len() * lines];
         let scale = largest(table) / LARGEST;
         let (mut rest, mut length) = (0.0_f64, 0.0_f64);
-        for (row, codes) in table.chunks_exact(n).zip(codes.chunks_exact_mut(lines)) {
+        for (&row, codes) in rows.iter().zip(codes.chunks_exact_mut(lines)) {
+            let row = &table[row as usize * n..][..n];
             let (mut squares_of_rest, mut squares) = (0.0, 0.0);
             for (i, &u) in row.iter().enumerate() {
                 let c = code(u, scale);
@@ -77,22 +93,24 @@ impl CodedTable {
     }
 
     /// Positions in `rows`, ascending, of all that are not masked and whose product with the query, as
-    /// [`crate::search::dot_rows`] computes it, can be the largest of those that are not masked. `masked` is as in
+    /// [`crate::search::dot_rows`] computes it, can be among the k largest of those that are not masked. `masked` is as in
     /// [`crate::search::argmax_masked`].
     ///
     /// # Panics
-    /// If a row lies outside the table, the query is not `[n]`, or the mask has another number of words than the rows need.
+    /// If a row lies outside the table, the query is not `[n]`, the mask has another number of words than the rows need, or k
+    /// is 0.
     pub fn contenders<'a>(
         &self,
         level: Level,
-        rows: &[u32],
-        masked: &[u64],
+        (rows, masked): (&[u32], &[u64]),
         query: &[f32],
+        k: usize,
         scratch: &'a mut CodedScratch,
     ) -> &'a [u32] {
         assert_eq!(query.len(), self.n, "a query is [n]");
+        assert!(k > 0, "the 0 largest");
         assert_eq!(masked.len(), rows.len().div_ceil(64), "one bit a row");
-        let CodedScratch { query: coded, products, positions } = scratch;
+        let CodedScratch { query: coded, products, largest: groups, positions } = scratch;
         let scale = largest(query) / LARGEST;
         coded.clear();
         coded.extend(query.iter().map(|&q| code(q, scale)));
@@ -101,13 +119,14 @@ impl CodedTable {
         positions.clear();
         positions.reserve(rows.len());
         let unlike = self.unlike(query, coded, scale);
-        let kernel = Contenders { table: self, rows, masked, query: coded, unlike, products, positions };
+        let kernel =
+            Contenders { table: self, rows, masked, query: coded, unlike, k, products, groups, positions };
         // SAFETY: the query is as long as a row, and there is a product for each row.
         unsafe { dispatch_bytes(level, kernel) };
         positions
     }
 
-    /// How far below the best c.d another one must be, so that its row cannot have the largest product.
+    /// How far below another c.d one must be, so that its row has the smaller product.
     fn unlike(&self, query: &[f32], coded: &[i8], scale: f32) -> f64 {
         /// Sums side by side; more than covers their rounding, too, is [`Self::unlike`]'s `rounding`.
         const SUMS: usize = 8;
@@ -147,7 +166,9 @@ struct Contenders<'a> {
     masked: &'a [u64],
     query: &'a [i8],
     unlike: f64,
+    k: usize,
     products: &'a mut [i32],
+    groups: &'a mut Vec<i32>,
     positions: &'a mut Vec<u32>,
 }
 
@@ -156,7 +177,7 @@ impl ByteKernel for Contenders<'_> {
 
     #[inline(always)]
     unsafe fn run<B: Bytes>(self) {
-        let Self { table, rows, masked, query, unlike, products, positions } = self;
+        let Self { table, rows, masked, query, unlike, k, products, groups, positions } = self;
         let (codes, lines) = (table.codes.as_ptr().cast::<u8>(), table.lines);
         let (n_rows, most) = (table.codes.len() / lines, rows.iter().copied().max());
         assert!(most.is_none_or(|row| (row as usize) < n_rows), "row {most:?} of a table of {n_rows}");
@@ -175,9 +196,9 @@ impl ByteKernel for Contenders<'_> {
                 rest &= rest - 1;
             }
         }
-        let best = products.iter().copied().max().unwrap_or(i32::MIN);
+        let bound = kth_largest(products, k, groups);
         // Above that of masked rows, whatever is left out.
-        let least = ((f64::from(best) - unlike).floor() as i32).max(i32::MIN + 1);
+        let least = ((f64::from(bound) - unlike).floor() as i32).max(i32::MIN + 1);
         for (block, products) in products.chunks(ROWS).enumerate() {
             if products.iter().fold(false, |any, &product| any | (product >= least)) {
                 let of_block = (0_u32..).zip(products).filter(|(_, product)| **product >= least);
@@ -185,6 +206,27 @@ impl ByteKernel for Contenders<'_> {
             }
         }
     }
+}
+
+/// The k-th largest product, or one that is seldom much smaller and never larger: the k-th largest of the largest of many
+/// groups. Neighbours are in different groups, as rows that are alike may stand together.
+#[inline(always)]
+fn kth_largest(products: &[i32], k: usize, groups: &mut Vec<i32>) -> i32 {
+    if k == 1 {
+        return products.iter().copied().max().unwrap_or(i32::MIN);
+    }
+    let n_groups = k.saturating_mul(GROUPS).min(products.len());
+    if n_groups < k {
+        return i32::MIN;
+    }
+    groups.clear();
+    groups.resize(n_groups, i32::MIN);
+    for products in products.chunks(n_groups) {
+        for (largest, &product) in groups.iter_mut().zip(products) {
+            *largest = product.max(*largest);
+        }
+    }
+    *groups.select_nth_unstable_by(k - 1, |a, b| b.cmp(a)).1
 }
 
 /// c.d of every row. Rows lie inside the table, rows and query are `lines` lines long.

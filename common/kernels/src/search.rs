@@ -97,6 +97,21 @@ impl DotRows<'_> {
     }
 }
 
+/// A number that is smaller the larger a score is, and of equal scores the smaller the position is, which is below 2^32.
+#[inline]
+pub fn key(score: f32, position: usize) -> u64 {
+    // -0 becomes 0, its equal. A negative number's bits grow as it falls, a positive one's as it rises.
+    let bits = (score + 0.0).to_bits();
+    let descending = if bits >> 31 == 1 { bits } else { !bits & 0x7fff_ffff };
+    u64::from(descending) << 32 | position as u64
+}
+
+/// The position in a [`key`].
+#[inline]
+pub fn position(key: u64) -> usize {
+    key as u32 as usize
+}
+
 /// Position of the largest score that is not masked, the first of equals; NaN never wins. `None` if all are masked
 /// or NaN or -inf.
 ///
