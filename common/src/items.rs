@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use crate::ItemId;
+use crate::{ItemId, files};
 
 /// Why an item table was refused.
 #[derive(Debug, thiserror::Error)]
@@ -188,9 +188,7 @@ impl ItemTable {
         let file_error = |source| Error::File { path: path.display().to_string(), source };
         let bytes = safetensors::serialize(tensors, Some(metadata))
             .map_err(|e| Error::Format { path: path.display().to_string(), problem: e.to_string() })?;
-        let partial = path.with_extension("partial");
-        std::fs::write(&partial, bytes).map_err(file_error)?;
-        std::fs::rename(&partial, path).map_err(file_error)
+        files::write_whole(path, &bytes).map_err(file_error)
     }
 
     /// Reads what [`Self::save`] wrote, validating every row.

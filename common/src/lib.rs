@@ -12,6 +12,7 @@
 //! | [`config`] | every setting, its default, its range, the presets |
 //! | [`seed`] | counter-based random streams |
 //! | [`codec`] | bincode records with a length limit |
+//! | [`files`] | files that are whole or absent |
 //! | [`telemetry`] | logs for people and for machines |
 //!
 //! No tch, no servers, no clocks in this crate.
@@ -19,6 +20,7 @@
 pub mod codec;
 pub mod config;
 pub mod feedback;
+pub mod files;
 #[cfg(test)]
 #[path = "../../tests/src/fuzz.rs"]
 mod fuzz;

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt::Display, path::Path, str::FromStr};
 
 use bytemuck::Pod;
+use common::files;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::Error;
@@ -96,9 +97,7 @@ impl MethodFile {
             problem: e.to_string(),
         })?;
         let file_error = |source| Error::File { path: name.clone(), source };
-        let partial = path.with_extension("partial");
-        std::fs::write(&partial, bytes).map_err(file_error)?;
-        std::fs::rename(&partial, path).map_err(file_error)
+        files::write_whole(path, &bytes).map_err(file_error)
     }
 
     /// Reads a file of `method`.

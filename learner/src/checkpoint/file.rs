@@ -9,11 +9,11 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
-    fs::File,
-    io::{ErrorKind, Write},
+    io::ErrorKind,
     path::Path,
 };
 
+use common::files;
 use safetensors::{Dtype, SafeTensors, View};
 use sha2::{Digest, Sha256};
 
@@ -106,16 +106,7 @@ pub fn save(path: &Path, checkpoint: &Checkpoint) -> Result<(), Error> {
     let error = |action| move |source| Error::File { action, path: path.to_owned(), source };
     let bytes = to_bytes(checkpoint)
         .map_err(|problem| error("write")(std::io::Error::new(ErrorKind::InvalidData, problem)))?;
-    let partial = path.with_extension("partial");
-    let write = || {
-        let mut file = File::create(&partial)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&partial, path)?;
-        // The rename itself is on disk once the folder is.
-        path.parent().filter(|p| !p.as_os_str().is_empty()).map_or(Ok(()), |p| File::open(p)?.sync_all())
-    };
-    write().map_err(error("write"))
+    files::write_whole(path, &bytes).map_err(error("write"))
 }
 
 /// Reads a checkpoint and checks every byte of it.

@@ -1,9 +1,11 @@
 //! The checkpoints of a run. In: a folder; out: the newest whole file, old ones removed.
 //!
 //! Files are `step-000000012345.safetensors`, so that names sort like steps. What a crash left half-written ends in
-//! `.partial`, is never read and goes with the next checkpoint; what was found damaged ends in `.damaged` and stays.
+//! `.partial`, is never read and goes with a later checkpoint; what was found damaged ends in `.damaged` and stays.
 
 use std::path::{Path, PathBuf};
+
+use common::files;
 
 use super::{Checkpoint, Error, file};
 
@@ -92,12 +94,7 @@ pub fn write(folder: &Path, checkpoint: &Checkpoint, keep: usize) -> Result<Path
             std::fs::remove_file(old).map_err(error("remove", old))?;
         }
     }
-    for entry in std::fs::read_dir(folder).map_err(error("list", folder))? {
-        let partial = entry.map_err(error("list", folder))?.path();
-        if partial.extension().is_some_and(|extension| extension == "partial") {
-            std::fs::remove_file(&partial).map_err(error("remove", &partial))?;
-        }
-    }
+    files::remove_abandoned(folder).map_err(error("clear", folder))?;
     Ok(path)
 }
 
@@ -126,10 +123,11 @@ mod tests {
     fn a_half_written_file_is_not_a_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), &at(5), 2).unwrap();
-        std::fs::write(folder.path().join("step-000000000009.partial"), b"cut").unwrap();
+        let cut = std::fs::File::create(folder.path().join("step-000000000009.partial")).unwrap();
         assert_eq!(step_of(&latest(folder.path()).unwrap().unwrap()), Some(5));
+        cut.set_modified(std::time::UNIX_EPOCH).unwrap();
         write(folder.path(), &at(6), 2).unwrap();
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "it goes with the next checkpoint");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "it goes with a later checkpoint");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use common::config::Config;
+use common::{config::Config, files};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Why a run directory cannot be used.
@@ -89,9 +89,6 @@ pub struct RunDir {
     path: PathBuf,
 }
 
-/// Of files that are not whole yet.
-const PARTIAL: &str = "partial";
-
 const CONFIG: &str = "config.toml";
 
 /// The default of `--run-dir`: `runs/<env>-<preset>-<seed>`, with `-2`, `-3`, ... where that is taken.
@@ -115,9 +112,8 @@ impl RunDir {
     /// A new run in a new or empty folder; writes its settings.
     pub fn create(path: &Path, config: &Config) -> Result<Self, Error> {
         // But for what a process left that was killed before it had a name.
-        let is_partial = |entry: &fs::DirEntry| entry.path().extension().is_some_and(|of| of == PARTIAL);
-        let occupied =
-            fs::read_dir(path).is_ok_and(|entries| entries.flatten().any(|entry| !is_partial(&entry)));
+        let is_whole = |entry: fs::DirEntry| !files::is_partial(&entry.path());
+        let occupied = fs::read_dir(path).is_ok_and(|entries| entries.flatten().any(is_whole));
         if occupied {
             return Err(Error::NotEmpty { path: path.to_owned() });
         }
@@ -146,6 +142,7 @@ impl RunDir {
     pub fn resume(path: &Path) -> Result<Self, Error> {
         let run_dir = Self::open(path)?;
         run_dir.make_folders()?;
+        files::remove_abandoned(path).map_err(file_error("clear", path))?;
         Ok(run_dir)
     }
 
@@ -289,10 +286,7 @@ pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Error> {
 
 /// Writes a file that is whole or absent: beside, synced, renamed.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let partial = path.with_extension(PARTIAL);
-    let mut file = fs::File::create(&partial).map_err(file_error("create", &partial))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(file_error("write", &partial))?;
-    fs::rename(&partial, path).map_err(file_error("rename", path))
+    files::write_whole(path, bytes).map_err(file_error("write", path))
 }
 
 fn file_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use common::files;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Options, metrics::Bin, verdict::Criteria};
@@ -232,9 +233,7 @@ struct Version {
 
 /// Writes beside, then renames: a reader never sees half a file.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let partial = path.with_extension("partial");
-    std::fs::write(&partial, bytes).map_err(|source| Error::file(&partial, source))?;
-    std::fs::rename(&partial, path).map_err(|source| Error::file(path, source))
+    files::write_whole(path, bytes).map_err(|source| Error::file(path, source))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufWriter, Write},
+    io::BufWriter,
     path::{Path, PathBuf},
 };
 
@@ -11,6 +11,7 @@ use arrow::{
     datatypes::SchemaRef,
     util::display::{ArrayFormatter, FormatOptions},
 };
+use common::files;
 use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
 
 use super::Form;
@@ -95,9 +96,7 @@ fn write_csv(writer: &mut csv::Writer<BufWriter<File>>, batch: &RecordBatch) -> 
 
 /// Writes a small file whole.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let (partial, mut file) = Partial::create(path)?;
-    file.write_all(bytes).map_err(Error::file("write", path))?;
-    partial.finish(file)
+    files::write_whole(path, bytes).map_err(Error::file("write", path))
 }
 
 /// A file on its way to its place; removed again unless it gets there.

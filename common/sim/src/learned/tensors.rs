@@ -3,8 +3,9 @@
 //! In: names, shapes, values; out: a safetensors file whose metadata says what it is. Writing the same tensors twice
 //! gives the same bytes.
 
-use std::{collections::BTreeMap, fs::File, io::Write, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
+use common::files;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use sha2::{Digest, Sha256};
 
@@ -153,13 +154,8 @@ impl Tensors {
         let metadata = [("format".to_owned(), format.to_owned())].into();
         let bytes = safetensors::serialize(views, Some(metadata))
             .map_err(|error| Error::Build(format!("{}: {error}", path.display())))?;
-        let partial = path.with_extension("partial");
-        let written = File::create(&partial).and_then(|mut file| {
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            std::fs::rename(&partial, path)
-        });
-        written.map_err(|source| Error::File { path: path.display().to_string(), source })
+        files::write_whole(path, &bytes)
+            .map_err(|source| Error::File { path: path.display().to_string(), source })
     }
 
     /// Reads a file of the given format.

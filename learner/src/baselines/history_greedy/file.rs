@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use common::ItemTable;
+use common::{ItemTable, files};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::{
@@ -34,9 +34,7 @@ impl HistoryGreedy {
         let bytes = safetensors::serialize(views, Some(metadata))
             .map_err(|e| Error::Format { path: name.clone(), problem: e.to_string() })?;
         let file_error = |source| Error::File { path: name.clone(), source };
-        let partial = path.with_extension("partial");
-        std::fs::write(&partial, bytes).map_err(file_error)?;
-        std::fs::rename(&partial, path).map_err(file_error)
+        files::write_whole(path, &bytes).map_err(file_error)
     }
 
     /// Reads what [`Self::save`] wrote, for a catalogue of the same embedding size.

@@ -1,0 +1,106 @@
+//! Files that are whole or absent. In: bytes; out: a file under its name once all of it is on the disk.
+//!
+//! What is being written ends in `.partial` and has a name of its own, so that two processes that write one file do not write into
+//! each other's. Who is killed meanwhile leaves it behind: [`remove_abandoned`].
+
+use std::{
+    fs::{self, File, Permissions},
+    io::{ErrorKind, Result, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::Duration,
+};
+
+use tempfile::Builder;
+
+/// Ending of what is not whole yet.
+const PARTIAL: &str = "partial";
+
+/// How long nobody has written to a file that nobody will finish.
+const ABANDONED: Duration = Duration::from_secs(600);
+
+/// Writes a file beside its place, syncs and renames it: whoever reads, or comes after a crash, finds the old one or the new
+/// one.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut prefix = path.file_stem().unwrap_or_default().to_owned();
+    prefix.push(".");
+    let suffix = format!(".{PARTIAL}");
+    let mut name = Builder::new();
+    // As any new file: less what the user's mask takes away.
+    name.prefix(&prefix).suffix(&suffix).permissions(Permissions::from_mode(0o666));
+    let mut file = name.tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    // The rename itself is on disk once the folder is.
+    File::open(folder)?.sync_all()
+}
+
+/// Whether a file is not whole yet.
+pub fn is_partial(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == PARTIAL)
+}
+
+/// Removes what was left half-written in a folder, ten minutes ago or longer.
+pub fn remove_abandoned(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let age = entry.metadata().and_then(|of| of.modified()).ok().and_then(|then| then.elapsed().ok());
+        if is_partial(&entry.path()) && age.is_some_and(|age| age > ABANDONED) {
+            match fs::remove_file(entry.path()) {
+                // Another process was faster.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                removed => removed?,
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_can_be_read_by_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        write_whole(&path, b"old").unwrap();
+        write_whole(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        // What any other file has here.
+        let other = folder.path().join("b.txt");
+        fs::write(&other, b"").unwrap();
+        let mode = |path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&path), mode(&other));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_put_in_its_place_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = folder.path().join("a.txt");
+        fs::create_dir(&taken).unwrap();
+        assert!(write_whole(&taken, b"new").is_err());
+        assert!(write_whole(&folder.path().join("missing/a.txt"), b"new").is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn only_what_nobody_writes_to_any_more_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = SystemTime::now() - 2 * ABANDONED;
+        for (name, is_old) in [("a.partial", true), ("b.partial", false), ("c.txt", true)] {
+            let file = File::create(folder.path().join(name)).unwrap();
+            if is_old {
+                file.set_modified(old).unwrap();
+            }
+        }
+        remove_abandoned(folder.path()).unwrap();
+        let left = |name: &str| folder.path().join(name).exists();
+        assert_eq!(["a.partial", "b.partial", "c.txt"].map(left), [false, true, true]);
+    }
+}
