@@ -13,8 +13,9 @@ RUN ?=
 
 MINUTES ?= 1
 
-ACTORS ?= 4
 SHARDS ?= 3
+cluster-local: ACTORS ?= 4
+study: ACTORS ?= 8 16 32
 
 .PHONY: help setup train cluster-local images k8s-secrets k8s-trial study test check fuzz bench bench-all bench-peers report clean distclean
 

@@ -22,6 +22,11 @@ const ABANDONED: Duration = Duration::from_secs(600);
 /// Writes a file beside its place, syncs and renames it: whoever reads, or comes after a crash, finds the old one or the new
 /// one.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_whole_if(path, bytes, || Ok(()))
+}
+
+/// The same; `may` is asked when nothing is left to do but to rename it. An error of it leaves the old one in its place.
+pub fn write_whole_if(path: &Path, bytes: &[u8], may: impl FnOnce() -> Result<()>) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut prefix = path.file_stem().unwrap_or_default().to_owned();
     prefix.push(".");
@@ -32,6 +37,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = name.tempfile_in(folder)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
+    may()?;
     file.persist(path).map_err(|error| error.error)?;
     // The rename itself is on disk once the folder is.
     File::open(folder)?.sync_all()
@@ -70,7 +76,8 @@ mod tests {
         let path = folder.path().join("a.txt");
         write_whole(&path, b"old").unwrap();
         write_whole(&path, b"new").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"new");
+        let refused = write_whole_if(&path, b"newer", || Err(ErrorKind::Other.into()));
+        assert_eq!((refused.is_err(), fs::read(&path).unwrap()), (true, b"new".to_vec()));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         // What any other file has here.
         let other = folder.path().join("b.txt");

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use sha2::{Digest, Sha256};
 
 use crate::{ItemId, files};
 
@@ -189,6 +190,15 @@ impl ItemTable {
         let bytes = safetensors::serialize(tensors, Some(metadata))
             .map_err(|e| Error::Format { path: path.display().to_string(), problem: e.to_string() })?;
         files::write_whole(path, &bytes).map_err(file_error)
+    }
+
+    /// SHA-256, in hex, of what a policy sees of the items: the box and the embeddings.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update((self.n_dims as u64).to_le_bytes());
+        hash.update(self.bound.to_le_bytes());
+        hash.update(bytemuck::cast_slice::<f32, u8>(&self.embeddings));
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Reads what [`Self::save`] wrote, validating every row.

@@ -64,7 +64,7 @@ fn a_resumed_engine_goes_on_as_the_uninterrupted_one() {
         tensors: whole.state(),
         ..Checkpoint::default()
     };
-    checkpoint::write(folder.path(), &saved, 2).unwrap();
+    checkpoint::write(folder.path(), &saved, 2, || Ok(())).unwrap();
     let path = checkpoint::latest(folder.path()).unwrap().unwrap();
     let mut other = config.clone();
     other.seed = 99;

@@ -355,6 +355,10 @@ fn a_run_is_exported_ranked_and_asked_for_recommendations() {
         ended.stderr
     );
 
+    std::fs::write(runs.path("history.csv"), "user_id,item_id,feedback\n7,3,click\n").unwrap();
+    let ended = runs.spawn(&["recommend", "run", "--history", "history.csv"]).end();
+    assert!(ended.stderr.contains("line 2: `feedback` is \"click\", expected 0 (skip)"), "{}", ended.stderr);
+
     for mode in ["static", "sequential"] {
         let args = ["rank", "run", "--mode", mode, "--sessions", "60"];
         let said = runs.spawn(&args).succeed().stdout;

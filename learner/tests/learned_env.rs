@@ -288,6 +288,54 @@ fn a_log_without_a_pattern_is_fitted_but_not_accepted_and_whoever_trains_in_it_i
     assert!(output.status.success(), "{stderr}");
     let warning = stderr.lines().find(|line| line.contains("train simulator")).unwrap();
     assert!(warning.contains("NOT accepted") && warning.contains("ROC-AUC of click is 0."), "{warning}");
+
+    // Whoever reads a table later is told, too.
+    let out = folder.path().join("tables");
+    let shape = [
+        ("MAHRL__MODEL__N_DIMS", "6"),
+        ("MAHRL__MODEL__WINDOW", "5"),
+        ("MAHRL__ENVIRONMENT__SESSION_LENGTH", "12"),
+    ];
+    let reproduce = ["reproduce", "table1", "--env", path, "--seeds", "1", "--out", out.to_str().unwrap()];
+    let output = Command::new(env!("CARGO_BIN_EXE_learner")).args(reproduce).envs(shape).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let rank = learner(&["rank", folder.path().join("run").to_str().unwrap(), "--methods", "random"]);
+    assert!(rank.status.success(), "{}", String::from_utf8_lossy(&rank.stderr));
+    let (table, ranking) = (out.join("table1.md"), String::from_utf8(rank.stdout).unwrap());
+    let table = std::fs::read_to_string(table).unwrap();
+    for text in [&table, &ranking] {
+        assert!(text.contains("the train simulator of") && text.contains("NOT accepted"), "{text}");
+    }
+    assert!(table.contains("One seed: "), "{table}");
+    let n_test = Log::open(&log).unwrap().sessions().filter(|session| session.split == Split::Test).count();
+    assert!(table.contains(&format!("| {n_test} |")), "all of the {n_test} test sessions: {table}");
+}
+
+#[test]
+fn a_policy_is_not_used_with_other_embeddings_than_it_learned_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = planted_log::write(folder.path(), false);
+    fit_both(&log);
+    let run = folder.path().join("run");
+    assert!(train(&log, &run).status.success());
+    let (path, out) = (run.to_str().unwrap(), folder.path().join("policy"));
+    let refused = |args: &[&str]| {
+        let output = learner(args);
+        assert!(!output.status.success(), "{args:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let items = log.join("items.csv");
+    let text = std::fs::read_to_string(&items).unwrap();
+    std::fs::write(&items, text.replace(",-1,", ",-1.2,")).unwrap();
+    let error = refused(&["rank", path]);
+    assert!(error.contains("was fitted to other embeddings than"), "{error}");
+    // Everything is right again but the run.
+    fit_both(&log);
+    for args in [&["rank", path][..], &["evaluate", path], &["export", path, "--out", out.to_str().unwrap()]]
+    {
+        let error = refused(args);
+        assert!(error.contains("has learned with other item embeddings than"), "{error}");
+    }
 }
 
 #[test]

@@ -51,6 +51,15 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// Whoever writes there says where everybody is, and the password goes there first.
+    #[error(
+        "refusing to talk to Redis at {address} in plain text: write rediss://{address} (TLS), or, in a network that encrypts by \
+         itself, cluster.insecure = true"
+    )]
+    Plain {
+        /// Where it is.
+        address: String,
+    },
     /// A value in the store that this version cannot read: written by another version, or by hand.
     #[error("{key} in the control plane is damaged: {reason}; delete it, its holder writes it again")]
     Damaged {

@@ -135,8 +135,8 @@ fn missing_ambiguous_and_damaged_files_are_named() {
         message(&Log::open(folder.path()).unwrap_err(), folder.path())
     };
     let (rows, items) = (("log.csv", ROWS), ("items.csv", ITEMS));
-    assert_eq!(refused(&[items]), "LOG has no log.parquet or log.csv");
-    assert_eq!(refused(&[rows]), "LOG has no items.parquet or items.csv");
+    assert_eq!(refused(&[items]), "LOG has no log.parquet or log.csv (what they hold: docs/logs.md)");
+    assert_eq!(refused(&[rows]), "LOG has no items.parquet or items.csv (what they hold: docs/logs.md)");
     let both = refused(&[rows, items, ("log.parquet", "")]);
     assert_eq!(both, "LOG: both log.parquet and log.csv are there; remove the one that is out of date");
     let damaged = refused(&[items, ("log.parquet", "no parquet at all, however long")]);

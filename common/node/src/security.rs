@@ -7,12 +7,12 @@
 use std::{
     fmt, fs,
     io::{self, Read},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::Path,
     sync::Arc,
 };
 
-use common::config::{ClusterConfig, TlsConfig};
+use common::config::{ClusterConfig, TlsConfig, names_loopback};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity, ServerTlsConfig};
 
 use crate::{Error, server::Limits};
@@ -146,7 +146,7 @@ impl Security {
 
     /// Refuses plain text beyond loopback, for a server.
     pub(crate) fn may_listen(&self, address: SocketAddr) -> Result<(), Error> {
-        if self.identity.is_some() || self.insecure || is_loopback(address.ip()) {
+        if self.identity.is_some() || self.insecure || address.ip().to_canonical().is_loopback() {
             Ok(())
         } else {
             Err(Error::PlainListen { address })
@@ -175,15 +175,6 @@ pub(crate) fn host(address: &str) -> Result<&str, Error> {
         return Err(Error::Address { address: address.to_owned(), source: None });
     };
     Ok(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))
-}
-
-fn is_loopback(ip: IpAddr) -> bool {
-    ip.to_canonical().is_loopback()
-}
-
-/// Loopback by its text: a name that is found elsewhere could be moved by whoever answers for names.
-fn names_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_loopback)
 }
 
 fn read(key: &'static str, path: &str, at_most: u64) -> Result<Vec<u8>, Error> {

@@ -1,8 +1,17 @@
 //! `[cluster]`: how the processes of a cluster find and trust each other. Single-node runs read none of it.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Error, require, within};
+
+/// Whether a host is this machine's loopback by its text: a name that is found elsewhere could be moved by whoever answers for
+/// names.
+pub fn names_loopback(host: &str) -> bool {
+    let is_loopback = |ip: IpAddr| ip.to_canonical().is_loopback();
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_loopback)
+}
 
 /// `[cluster.tls]`: certificates. All paths empty: plain text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +52,7 @@ pub struct ClusterConfig {
     pub metrics_listen: String,
     /// `HOST:PORT` under which this process registers; empty: where it listens.
     pub advertise: String,
-    /// Plain text beyond loopback.
+    /// Plain text beyond loopback, to Redis too.
     pub insecure: bool,
     /// File that holds the run's bearer token; empty: none is asked for.
     pub token_file: String,

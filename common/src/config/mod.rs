@@ -19,7 +19,7 @@ use figment::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use cluster::{ClusterConfig, TlsConfig};
+pub use cluster::{ClusterConfig, TlsConfig, names_loopback};
 pub use dotted::{Difference, difference, dotted};
 pub use model::{CriticAction, CriticOutput, GoalConditioning, History, ItemSearch, ModelConfig};
 pub use preset::Preset;

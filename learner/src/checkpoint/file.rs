@@ -101,12 +101,16 @@ fn to_bytes(checkpoint: &Checkpoint) -> Result<Vec<u8>, String> {
     safetensors::serialize(entries.iter(), Some(metadata)).map_err(|e| e.to_string())
 }
 
-/// Writes a checkpoint under `path`, whole or not at all.
-pub fn save(path: &Path, checkpoint: &Checkpoint) -> Result<(), Error> {
+/// Writes a checkpoint under `path`, whole or not at all; see [`files::write_whole_if`].
+pub fn save(
+    path: &Path,
+    checkpoint: &Checkpoint,
+    may: impl FnOnce() -> std::io::Result<()>,
+) -> Result<(), Error> {
     let error = |action| move |source| Error::File { action, path: path.to_owned(), source };
     let bytes = to_bytes(checkpoint)
         .map_err(|problem| error("write")(std::io::Error::new(ErrorKind::InvalidData, problem)))?;
-    files::write_whole(path, &bytes).map_err(error("write"))
+    files::write_whole_if(path, &bytes, may).map_err(error("write"))
 }
 
 /// Reads a checkpoint and checks every byte of it.
@@ -184,11 +188,11 @@ mod tests {
     fn a_checkpoint_round_trips_to_the_bit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.safetensors");
-        save(&path, &checkpoint()).unwrap();
+        save(&path, &checkpoint(), || Ok(())).unwrap();
         assert_eq!(load(&path).unwrap(), checkpoint());
         let again = folder.path().join("x.safetensors");
         let first = std::fs::read(&path).unwrap();
-        save(&again, &checkpoint()).unwrap();
+        save(&again, &checkpoint(), || Ok(())).unwrap();
         assert_eq!(std::fs::read(&again).unwrap(), first, "equal checkpoints are equal files");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "the partial file is gone");
     }
@@ -197,7 +201,7 @@ mod tests {
     fn any_damaged_byte_and_any_cut_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.safetensors");
-        save(&path, &checkpoint()).unwrap();
+        save(&path, &checkpoint(), || Ok(())).unwrap();
         let whole = std::fs::read(&path).unwrap();
         for i in 0..whole.len() {
             let mut bytes = whole.clone();

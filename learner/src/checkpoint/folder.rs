@@ -79,15 +79,20 @@ fn put_aside(path: &Path) -> Result<(), Error> {
 }
 
 /// Writes a checkpoint into the folder (made if need be) and removes all but the newest `keep` (at least 1). Returns
-/// its path.
-pub fn write(folder: &Path, checkpoint: &Checkpoint, keep: usize) -> Result<PathBuf, Error> {
+/// its path. `may` is asked before the checkpoint has its name; without it nothing is changed.
+pub fn write(
+    folder: &Path,
+    checkpoint: &Checkpoint,
+    keep: usize,
+    may: impl FnOnce() -> std::io::Result<()>,
+) -> Result<PathBuf, Error> {
     let error = |action, path: &Path| {
         let path = path.to_owned();
         move |source| Error::File { action, path, source }
     };
     std::fs::create_dir_all(folder).map_err(error("create", folder))?;
     let path = folder.join(format!("{PREFIX}{:012}{SUFFIX}", checkpoint.step));
-    file::save(&path, checkpoint)?;
+    file::save(&path, checkpoint, may)?;
     let all = list(folder)?;
     for old in &all[..all.len().saturating_sub(keep.max(1))] {
         if *old != path {
@@ -112,7 +117,7 @@ mod tests {
         let path = folder.path().join("checkpoints");
         assert_eq!(latest(&path).unwrap(), None);
         for step in [5, 10, 1_000_000, 20] {
-            write(&path, &at(step), 3).unwrap();
+            write(&path, &at(step), 3, || Ok(())).unwrap();
         }
         let steps: Vec<_> = list(&path).unwrap().iter().filter_map(|p| step_of(p)).collect();
         assert_eq!(steps, [10, 20, 1_000_000]);
@@ -122,11 +127,11 @@ mod tests {
     #[test]
     fn a_half_written_file_is_not_a_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), &at(5), 2).unwrap();
+        write(folder.path(), &at(5), 2, || Ok(())).unwrap();
         let cut = std::fs::File::create(folder.path().join("step-000000000009.partial")).unwrap();
         assert_eq!(step_of(&latest(folder.path()).unwrap().unwrap()), Some(5));
         cut.set_modified(std::time::UNIX_EPOCH).unwrap();
-        write(folder.path(), &at(6), 2).unwrap();
+        write(folder.path(), &at(6), 2, || Ok(())).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "it goes with a later checkpoint");
     }
 
@@ -134,7 +139,7 @@ mod tests {
     fn a_damaged_checkpoint_is_put_aside_for_the_one_before() {
         let folder = tempfile::tempdir().unwrap();
         assert!(load_newest(folder.path()).unwrap().is_none());
-        let paths = [5, 10].map(|step| write(folder.path(), &at(step), 2).unwrap());
+        let paths = [5, 10].map(|step| write(folder.path(), &at(step), 2, || Ok(())).unwrap());
         std::fs::write(&paths[1], b"cut").unwrap();
         let (path, checkpoint) = load_newest(folder.path()).unwrap().unwrap();
         assert_eq!((path, checkpoint.step), (paths[0].clone(), 5));

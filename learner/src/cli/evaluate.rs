@@ -174,6 +174,7 @@ fn load_agent(config: &Config, run_dir: &RunDir, world: &World) -> Result<AgentP
 
 /// The run's newest weights.
 pub(super) fn load_policy(config: &Config, run_dir: &RunDir, items: &Arc<ItemTable>) -> Result<Arc<Policy>> {
+    run_dir.check_items(items, &config.environment.name)?;
     let path = run_dir.policy_path();
     let bytes = std::fs::read(&path).with_context(|| {
         format!("cannot read the policy {}; has the run come to its first checkpoint?", path.display())

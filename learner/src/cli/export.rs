@@ -26,6 +26,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let run_dir = RunDir::open(&args.run)?;
     let config = Config::load_run(&run_dir.config_path(), &[])?;
     let world = World::open(&config)?;
+    run_dir.check_items(world.items(), world.name())?;
     let path = run_dir.policy_path();
     let bytes = std::fs::read(&path).with_context(|| {
         format!("cannot read the policy {}; has the run come to its first checkpoint?", path.display())
@@ -34,7 +35,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let log = own_log(&config)?;
     export(&args.out, &config, &weights, world.items(), log.as_ref())?;
     let modules = if cfg!(feature = "torch") {
-        "TorchScript in policy.pt and critic.pt"
+        "TorchScript in goals.pt, policy.pt and critic.pt"
     } else {
         "no TorchScript, as this program was built without libtorch"
     };

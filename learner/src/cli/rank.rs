@@ -21,7 +21,7 @@ use crate::{
         },
     },
     run_dir::{self, RunDir},
-    world::World,
+    world::{self, World},
 };
 
 /// Sessions side by side while a world writes a log.
@@ -43,7 +43,7 @@ pub(super) struct Args {
     /// Other methods to rank with, fitted to the training sessions first.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_value = "popularity")]
     methods: Vec<String>,
-    /// Test sessions to rank, at most; those without a click have no measures.
+    /// Test sessions to rank, at most, at equal distances in the log; those without a click have no measures.
     #[arg(long, default_value_t = 5000, value_name = "N")]
     sessions: usize,
     /// Seed of ties, of the bootstrap and of the fits.
@@ -118,11 +118,21 @@ fn open(config: &Config, args: &Args) -> Result<Data> {
             );
         }
         // Ranking needs no simulator; methods that learn by acting say so themselves.
-        let world = if is_own { World::open(config).ok() } else { None };
-        let test = first(InteractionLog::of_log(&log, Split::Test, window, false), args.sessions);
+        let world = match is_own.then(|| World::open(config)) {
+            Some(Err(error @ world::Error::Embeddings { .. })) => return Err(error.into()),
+            opened => opened.and_then(Result::ok),
+        };
+        let all = InteractionLog::of_log(&log, Split::Test, window, false);
+        let test = all.evenly(args.sessions);
         let train = InteractionLog::of_log(&log, Split::Train, window, false);
         let name = folder.display().to_string();
-        return Ok(Data { name, items, train, test, world, caveats: caveats(&log) });
+        let mut caveats = caveats(&log);
+        if let Some(cut) = cut(&all, &test) {
+            caveats.push(cut);
+        }
+        let of_world = world.iter().flat_map(World::caveats).cloned();
+        caveats.extend(of_world);
+        return Ok(Data { name, items, train, test, world, caveats });
     }
     let world = World::open(config)?;
     say("playing sessions of the logging policy, to be ranked");
@@ -159,14 +169,11 @@ fn caveats(log: &Log) -> Vec<String> {
     caveats
 }
 
-/// The first `n` sessions.
-fn first(log: InteractionLog, n: usize) -> InteractionLog {
-    if log.n_sessions() <= n {
-        return log;
-    }
-    let mut cut = InteractionLog::new(log.window());
-    log.sessions().take(n).for_each(|s| cut.push(s.user, s.start_windows, s.steps.iter().copied()));
-    cut
+/// Says how many of all test sessions were taken, if not all.
+fn cut(all: &InteractionLog, taken: &InteractionLog) -> Option<String> {
+    let (all, taken) = (all.n_sessions(), taken.n_sessions());
+    (taken < all)
+        .then(|| format!("{taken} of the log's {all} test sessions, at equal distances (--sessions)"))
 }
 
 /// A session of a world chooses among recalled candidates of its own, not among the catalogue: off-policy estimates over
@@ -223,11 +230,11 @@ fn compare(
     let mut table = RankingTable::new((&data.name, test), (mode, seed), &rankings, subject)?;
     let model = ItemMeans::fit(&data.train, data.items.n_items());
     let random: Box<dyn Ranker> = Box::new(Random);
-    for ranker in std::iter::once(&random).chain(rankers) {
-        let estimate = decisions(&mut *ranker.fork(), test, &model);
-        let row = table.rows.iter_mut().find(|row| row.name == ranker.name());
-        if let (Some(decisions), Some(row)) = (estimate, row) {
-            row.off_policy = Some(OffPolicyEstimate::new(&decisions, seed));
+    // The logged order, which is no policy of its own, stands between.
+    let places = std::iter::once(0).chain(2..);
+    for (ranker, place) in std::iter::once(&random).chain(rankers).zip(places) {
+        if let Some(decisions) = decisions(&mut *ranker.fork(), test, &model) {
+            table.rows[place].off_policy = Some(OffPolicyEstimate::new(&decisions, seed));
         }
     }
     table.caveats.clone_from(&data.caveats);

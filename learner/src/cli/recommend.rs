@@ -43,8 +43,8 @@ pub(super) struct Args {
 #[derive(Debug, Deserialize)]
 struct Event {
     user_id: String,
-    item_id: u64,
-    feedback: u8,
+    item_id: String,
+    feedback: String,
 }
 
 /// A user's past.
@@ -106,11 +106,16 @@ fn read(path: &Path, window: usize, ids: &[u64]) -> Result<Vec<Past>> {
         // The header is line 1.
         let at = || format!("{}, line {}", path.display(), number + 2);
         let Event { user_id, item_id, feedback } = event.with_context(at)?;
+        let item_id: u64 = item_id
+            .parse()
+            .with_context(|| format!("{}: `item_id` is {item_id:?}, expected a whole number", at()))?;
         let Some(&row) = rows.get(&item_id) else {
             bail!("{}: item {item_id} is not in the catalogue of the run", at());
         };
-        let feedback = Feedback::from_code(feedback)
-            .with_context(|| format!("{}: `feedback` is {feedback}, expected 0, 1 or 2", at()))?;
+        let code = feedback.parse().ok().and_then(Feedback::from_code);
+        let feedback = code.with_context(|| {
+            format!("{}: `feedback` is {feedback:?}, expected 0 (skip), 1 (click) or 2 (order)", at())
+        })?;
         let place = *places.entry(user_id.clone()).or_insert_with(|| {
             let windows = vec![ItemId::PADDING; history::N_WINDOWS * window];
             pasts.push(Past { user: user_id, windows, seen: Vec::new() });

@@ -1,9 +1,13 @@
 //! `learner reproduce`.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use common::config::Config;
+use logs::{Log, Split};
 use sim::OpenWorld;
 
 use super::{Outcome, bar, print_lines, say, scale, threads};
@@ -156,8 +160,26 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
             _ => tables::section(experiment, &summaries, &budget),
         });
     }
-    write(args, &sections, &budget)?;
+    let caveats = caveats(args, &budget)?;
+    for table in sections.iter_mut().flat_map(|section| &mut section.tables) {
+        table.notes.extend_from_slice(&caveats);
+    }
+    write(args, &sections, &budget, caveats)?;
     Ok(Outcome::Done)
+}
+
+/// What a reader of any table must know: of the world, and of a single seed.
+fn caveats(args: &Args, budget: &Budget) -> Result<Vec<String>> {
+    let config = Config::load(None, &[("environment.name", args.env.as_str().into())])?;
+    let mut caveats = World::open(&config)?.caveats().to_vec();
+    if budget.seeds == 1 {
+        caveats.push(
+            "One seed: what is said of a trained method, intervals and verdicts too, is of this run of it. Another seed may \
+             come out otherwise."
+                .to_owned(),
+        );
+    }
+    Ok(caveats)
 }
 
 fn experiments(what: &[String]) -> Result<Vec<Experiment>> {
@@ -227,6 +249,14 @@ fn duration(seconds: f64) -> String {
 /// Table 1.
 fn statistics(args: &Args, budget: &Budget) -> Result<Section> {
     let config = Config::load(None, &[("environment.name", args.env.as_str().into())])?;
+    let folder = Path::new(&args.env);
+    if folder.is_dir() {
+        // All of it, where Table 2 leaves out some and methods learn from sessions with a click.
+        let log = Log::open(folder)?;
+        let [train, test] = [Split::Train, Split::Test]
+            .map(|split| InteractionLog::of_log(&log, split, config.model.window, false));
+        return Ok(tables::statistics(&train, &test));
+    }
     let train = logged::training(&World::open(&config)?, &config, budget, config.seed)?;
     Ok(tables::statistics(&train, &test_sessions(args, budget)?))
 }
@@ -266,7 +296,7 @@ fn summary(args: &Args, variant: &Variant, budget: &Budget) -> Result<Summary> {
     })
 }
 
-fn write(args: &Args, sections: &[Section], budget: &Budget) -> Result<()> {
+fn write(args: &Args, sections: &[Section], budget: &Budget, caveats: Vec<String>) -> Result<()> {
     fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
     for table in sections.iter().flat_map(|section| &section.tables) {
         table.write(&args.out)?;
@@ -275,7 +305,7 @@ fn write(args: &Args, sections: &[Section], budget: &Budget) -> Result<()> {
     for (name, svg) in report::pictures(sections)? {
         write_whole(&args.out.join(name), svg.as_bytes())?;
     }
-    let about = vec![
+    let mut about = vec![
         format!(
             "learner {} on {} with {} cores, {} {}; world {}; {} environment steps, at most {} updates, {} seeds, {} test \
              sessions of each length.",
@@ -292,6 +322,7 @@ fn write(args: &Args, sections: &[Section], budget: &Budget) -> Result<()> {
         ),
         format!("Command: {}", std::env::args().collect::<Vec<_>>().join(" ")),
     ];
+    about.extend(caveats);
     let path = args.out.join("report.html");
     write_whole(&path, report::page(sections, &about)?.as_bytes())?;
     print_lines(&format!("report  {}", path.display()));

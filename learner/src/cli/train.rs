@@ -145,6 +145,9 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         (config, world, run_dir, lock)
     };
     say(&introduction(&config, &run_dir, args.resume));
+    if let Some(note) = too_short(&config) {
+        say(&note);
+    }
     let interrupt = interrupt(None);
     let finished = train::run(&config, &world, &run_dir, args.resume, &interrupt)?;
     let go_on = format!("learner --run-dir {} --resume", run_dir.path().display());
@@ -245,6 +248,22 @@ fn introduction(config: &Config, run_dir: &RunDir, resume: bool) -> String {
         config.exploration.random_steps,
         config.replay.low.min_size,
     )
+}
+
+/// Says so if a good part of the steps comes before anything is learned: shares of a preset are those of its own steps.
+fn too_short(config: &Config) -> Option<String> {
+    let (steps, random, least) =
+        (config.train.steps, config.exploration.random_steps, config.replay.low.min_size as u64);
+    let before = random.max(least);
+    (steps < 3 * before).then(|| {
+        format!(
+            "note: {steps} steps are few for these settings, as nothing is learned in the first {}: take more, or fewer of those, \
+             e.g. --set exploration.random_steps={} --set replay.low.min_size={}",
+            before.min(steps),
+            steps / 10,
+            least.min(steps / 10).max(1)
+        )
+    })
 }
 
 /// The settings of a run that goes on: its own, but for what may change on the way.

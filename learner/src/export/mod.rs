@@ -120,7 +120,10 @@ fn names(items: &ItemTable, log: Option<&Log>) -> String {
     for row in 0..items.n_items() {
         let id = log.map_or(row as u64, |log| log.item_ids()[row]);
         let key = log.and_then(Log::item_keys).map_or("", |keys| &keys[row]);
-        text += &format!("{row},{id},{},{}\n", items.categories()[row], quoted(key));
+        // The table has a number for unknown ones, too.
+        let category = log.map_or(Some(items.categories()[row]), |log| log.categories()[row]);
+        let category = category.map_or_else(String::new, |category| category.to_string());
+        text += &format!("{row},{id},{category},{}\n", quoted(key));
     }
     text
 }

@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use common::config::{Config, Mode, ModelConfig, Preset};
+use logs::canonical::MANIFEST_FILE;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sim::ReferencePolicy;
@@ -27,6 +28,7 @@ use crate::{
         offline::{Mode as Order, Quality, Ranking},
     },
     run_dir::{RunDir, metrics::Record, read_lines, write_whole},
+    simulator,
     train::{self, Interrupt},
     world::World,
 };
@@ -100,7 +102,8 @@ pub struct CellResult {
 
 impl Cell {
     /// Its folder's name: method, seed, and a digest of all the rest: what a preset stands for, which may differ from build to
-    /// build, and what the environment's variables say. Of what is no run, its world.
+    /// build, what the environment's variables say, and what an imported log and its simulators hold. Of what is no run, its
+    /// world.
     pub fn name(&self) -> String {
         let mut said = serde_json::to_vec(self).expect("a cell is plain data");
         if let (Ok(mut config), Ok(method)) = (self.config(), self.method()) {
@@ -111,6 +114,7 @@ impl Cell {
             }
             said.extend(config.to_toml().bytes());
         }
+        said.extend(content(&self.env));
         let digest: String = Sha256::digest(said).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         format!("{}-{digest}-seed-{}", self.method, self.seed)
     }
@@ -165,7 +169,7 @@ impl Cell {
                     TrainingData { log: &log, items: world.items(), world: Some(&world), seed: self.seed };
                 let fitted = self.baseline()?.fit(&data, &mut |_| ControlFlow::Continue(()))?;
                 fitted.save(&folder.join("method.safetensors"))?;
-                result.env_steps = if method.is_trained() { log.n_steps() as u64 } else { 0 };
+                result.env_steps = self.learned_from(&method, log.n_steps() as u64);
                 ranker = Some(fitted.ranker());
                 fitted.policy()
             }
@@ -210,6 +214,19 @@ impl Cell {
         Ok(result)
     }
 
+    /// Environment steps that a baseline learns from where a log of so many is there.
+    fn learned_from(&self, method: &Method, logged: u64) -> u64 {
+        match method.id {
+            _ if !method.is_trained() => 0,
+            // They do not read the log: they act.
+            history_greedy::NAME | "deers" | "deers-squared" => self.budget.steps,
+            "fm" | "gru" | "wide-deep" => {
+                logged.min(self.budget.steps.max(self.budget.of_fits().most_rows() as u64))
+            }
+            _ => logged,
+        }
+    }
+
     fn baseline(&self) -> Result<Box<dyn baselines::Method>> {
         // Those that act while they learn do so within the steps of a run.
         if self.method == history_greedy::NAME {
@@ -226,9 +243,23 @@ impl Cell {
                 _ => {}
             }
         }
-        baselines::methods::by_name(&self.method, self.budget.of_fits())
+        baselines::methods::by_name_of(&self.method, self.budget.of_fits(), self.budget.steps as usize)
             .with_context(|| format!("there is no baseline `{}`", self.method))
     }
+}
+
+/// What tells an imported log and its simulators from those that were in the folder before; nothing of the built-in world.
+fn content(env: &str) -> Vec<u8> {
+    let folder = Path::new(env);
+    let reports =
+        ["train", "test"].map(|which| sim::simulator_path(folder, which).join(simulator::REPORT_FILE));
+    let files = reports.into_iter().chain([folder.join(MANIFEST_FILE)]);
+    // A file that is not there is nothing; what a cell cannot do without is said when it is opened.
+    let mut content: Vec<u8> = files.flat_map(|path| fs::read(path).unwrap_or_default()).collect();
+    if let Ok(Some(items)) = simulator::log_items(folder) {
+        content.extend(items.sha256.bytes());
+    }
+    content
 }
 
 impl CellResult {
@@ -309,6 +340,28 @@ mod tests {
         assert_eq!(CellResult::read(folder.path(), &cell("random", 0)), Some(result));
         assert_eq!(CellResult::read(folder.path(), &cell("random", 1)), None);
         assert_ne!(cell("random", 0).name(), cell("random", 1).name());
+    }
+
+    #[test]
+    fn a_log_whose_simulators_were_fitted_again_is_another_world() {
+        let log = tempfile::tempdir().unwrap();
+        let cell = Cell { env: log.path().display().to_string(), ..cell("random", 0) };
+        let report = sim::simulator_path(log.path(), "train").join(simulator::REPORT_FILE);
+        fs::create_dir_all(report.parent().unwrap()).unwrap();
+        let mut names = vec![cell.name()];
+        for (path, text) in [
+            (&report, "refused"),
+            (&report, "accepted"),
+            (&log.path().join(MANIFEST_FILE), "{}"),
+            (&log.path().join("items.csv"), "item_id"),
+        ] {
+            fs::write(path, text).unwrap();
+            names.push(cell.name());
+        }
+        assert_eq!(cell.name(), names[4]);
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), 5);
     }
 
     #[test]

@@ -22,11 +22,11 @@ pub fn training(world: &World, config: &Config, budget: &Budget, seed: u64) -> R
     InteractionLog::of_world(world, config, Split::Train, (Users::Training, sessions, seed))
 }
 
-/// Sessions to rank: at most `budget.sessions`.
+/// Sessions to rank: at most `budget.sessions`, of a log at equal distances.
 ///
 /// # Errors
 /// As for [`training`].
 pub fn test(world: &World, config: &Config, budget: &Budget) -> Result<InteractionLog> {
     let users = (Users::Test, budget.sessions as u64, TEST_SEED);
-    Ok(InteractionLog::of_world(world, config, Split::Test, users)?.first(budget.sessions))
+    Ok(InteractionLog::of_world(world, config, Split::Test, users)?.evenly(budget.sessions))
 }

@@ -24,7 +24,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use common::{config::Config, files};
+use common::{ItemTable, config::Config, files};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Why a run directory cannot be used.
@@ -54,6 +54,16 @@ pub enum Error {
         path: PathBuf,
         /// What a run directory has.
         missing: &'static str,
+    },
+    /// The world's items are no longer those that the run has learned with.
+    #[error(
+        "{path} has learned with other item embeddings than `{world}` holds now: put those back, or train anew (another --run-dir)"
+    )]
+    OtherItems {
+        /// The folder.
+        path: PathBuf,
+        /// The run's world.
+        world: String,
     },
     /// Another process trains in it.
     #[error("{path} is in use: another learner trains there")]
@@ -90,6 +100,7 @@ pub struct RunDir {
 }
 
 const CONFIG: &str = "config.toml";
+const ITEMS: &str = "items.sha256";
 
 /// The default of `--run-dir`: `runs/<env>-<preset>-<seed>`, with `-2`, `-3`, ... where that is taken.
 pub fn default_path(config: &Config) -> PathBuf {
@@ -129,7 +140,7 @@ impl RunDir {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let run_dir = Self { path: path.to_owned() };
         if !path.is_dir() {
-            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+            let source = std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such folder");
             return Err(Error::File { action: "open the run directory", path: path.to_owned(), source });
         }
         if !run_dir.config_path().is_file() {
@@ -151,6 +162,23 @@ impl RunDir {
             fs::create_dir_all(&folder).map_err(file_error("create", &folder))?;
         }
         Ok(())
+    }
+
+    /// Notes the items that the run learns with; see [`Self::check_items`].
+    pub fn keep_items(&self, items: &ItemTable, world: &str) -> Result<(), Error> {
+        self.check_items(items, world)?;
+        write_whole(&self.path.join(ITEMS), items.fingerprint().as_bytes())
+    }
+
+    /// Refuses items that the run has not learned with; `world` is where they are from. A run that has not noted any takes all.
+    pub fn check_items(&self, items: &ItemTable, world: &str) -> Result<(), Error> {
+        let path = self.path.join(ITEMS);
+        match fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(file_error("read", &path)(error)),
+            Ok(noted) if noted == items.fingerprint() => Ok(()),
+            Ok(_) => Err(Error::OtherItems { path: self.path.clone(), world: world.to_owned() }),
+        }
     }
 
     /// Where the numbers of a cluster's run are.

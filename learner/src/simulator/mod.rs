@@ -33,6 +33,7 @@ use std::path::Path;
 pub use fitting::{FittedSimulator, fit};
 pub(crate) use items_file::log_items;
 pub use options::Options;
+pub(crate) use report::FILE as REPORT_FILE;
 pub use report::{AcceptanceReport, ClassReport, MemberReport, Pair, PositionRates, RolloutReport, Unit};
 pub use verdict::Criteria;
 

@@ -103,6 +103,8 @@ impl Trainer<'_> {
                 rank_agreement: rank_agreement(&agents, layout, &worlds, &settings)?,
             })
         })?;
+        // Minutes may have gone by.
+        (self.may_write)()?;
         self.reward = Some(record.total.value);
         metrics::EVALUATION_RETURN.set(record.total.value, []);
         metrics::EVALUATION_ENV_STEPS.set(self.env_steps as f64, []);

@@ -2,7 +2,7 @@
 //!
 //! Owner: the learner's thread, the only one that touches tensors.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Instant};
 
 use actor::{Counts, VersionedPolicy};
 use agent::{Explorer, Policy};
@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use common::{
     PolicyVersion,
     config::Config,
+    files,
     transition::{HighBatch, LowBatch},
 };
 
@@ -48,6 +49,8 @@ pub(super) struct Trainer<'a> {
     broadcast: Vec<u8>,
     run_dir: &'a RunDir,
     interrupt: &'a Interrupt,
+    /// Fails once another learner writes into the run directory: asked before a file gets its name, and after what takes long.
+    pub(super) may_write: Box<dyn Fn() -> io::Result<()> + 'a>,
     pub(super) metrics: JsonLines,
     pub(super) timing: JsonLines,
     pub(super) events: EventFile,
@@ -79,6 +82,7 @@ impl<'a> Trainer<'a> {
         interrupt: &'a Interrupt,
         resume: bool,
     ) -> Result<(Self, Option<Resumed>)> {
+        run_dir.keep_items(world.items(), world.name())?;
         let mut engine = choice::open(config, world.items()).context("cannot start the learner")?;
         let (mut averages, mut state, mut env_steps, mut resumed) =
             (Averages::default(), LoopState::default(), 0, None);
@@ -123,6 +127,7 @@ impl<'a> Trainer<'a> {
             state,
             run_dir,
             interrupt,
+            may_write: Box::new(|| Ok(())),
         };
         trainer.next_record = next(env_steps, trainer.record_every());
         Ok((trainer, resumed))
@@ -270,8 +275,11 @@ impl<'a> Trainer<'a> {
             extra,
         };
         let folder = self.run_dir.checkpoints_path();
-        let path = checkpoint::write(&folder, &checkpoint, self.config.train.keep_checkpoints)?;
-        run_dir::write_whole(&self.run_dir.policy_path(), &self.engine.weights(true))?;
+        let keep = self.config.train.keep_checkpoints;
+        let path = checkpoint::write(&folder, &checkpoint, keep, &*self.may_write)?;
+        let policy = self.run_dir.policy_path();
+        files::write_whole_if(&policy, &self.engine.weights(true), &*self.may_write)
+            .with_context(|| format!("cannot write {}", policy.display()))?;
         Ok(path)
     }
 

@@ -28,7 +28,10 @@ const EVALUATION_SEED: u64 = 20_200_725;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Neither a built-in world nor a folder.
-    #[error("environment `{0}` is neither `shopworld[:VARIANT]` nor the folder of an imported log")]
+    #[error(
+        "environment `{0}` is neither `shopworld[:VARIANT]` nor the folder of an imported log, seen from here: a run keeps the \
+         path of its log as it was typed"
+    )]
     Unknown(String),
     /// A log without a fitted simulator.
     #[error("{log} has no fitted {which} simulator; fit it with: learner simulator fit {log}")]

@@ -7,7 +7,7 @@ mod link;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use common::config::ClusterConfig;
+use common::config::{ClusterConfig, names_loopback};
 use redis::{
     Client, ConnectionAddr, FromRedisValue, IntoConnectionInfo, Script, ScriptInvocation, TlsCertificates,
 };
@@ -43,6 +43,9 @@ impl Redis {
         let bad = |error: redis::RedisError| Error::Address { reason: error.to_string() };
         let mut info = config.redis.as_str().into_connection_info().map_err(bad)?;
         let address = match info.addr() {
+            ConnectionAddr::Tcp(host, port) if !config.insecure && !names_loopback(host) => {
+                return Err(Error::Plain { address: format!("{host}:{port}") });
+            }
             ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
                 format!("{host}:{port}")
             }
@@ -249,6 +252,20 @@ fn certificates(config: &ClusterConfig) -> Result<TlsCertificates, Error> {
 mod tests {
     use super::*;
     use crate::RunRecord;
+
+    #[test]
+    fn plain_text_beyond_loopback_is_refused_unless_it_is_asked_for() {
+        let open = |redis: &str, insecure| {
+            let config = ClusterConfig { redis: redis.into(), insecure, ..ClusterConfig::default() };
+            Redis::new(&config).map(|redis| redis.address().to_owned()).map_err(|error| error.to_string())
+        };
+        for address in ["127.0.0.1:6379", "localhost:6379"] {
+            assert_eq!(open(&format!("redis://{address}"), false).unwrap(), address);
+        }
+        let refused = open("redis://10.1.2.3", false).unwrap_err();
+        assert!(refused.contains("10.1.2.3:6379 in plain text: write rediss://10.1.2.3:6379"), "{refused}");
+        open("redis://10.1.2.3", true).unwrap();
+    }
 
     #[test]
     fn fuzz_records() {

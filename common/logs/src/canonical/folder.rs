@@ -53,7 +53,7 @@ pub(crate) fn find(folder: &Path, name: &str) -> Result<PathBuf, Error> {
         )),
         (false, false) => Err(Error::Missing {
             folder: folder.to_owned(),
-            expected: format!("{name}.parquet or {name}.csv"),
+            expected: format!("{name}.parquet or {name}.csv (what they hold: docs/logs.md)"),
         }),
     }
 }

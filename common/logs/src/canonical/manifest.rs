@@ -169,7 +169,8 @@ impl Default for Manifest {
     }
 }
 
-const FILE: &str = "manifest.json";
+/// Its name in the folder of a log.
+pub const FILE: &str = "manifest.json";
 
 impl Manifest {
     /// The manifest of a folder; the default one where there is none.

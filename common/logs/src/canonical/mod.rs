@@ -21,5 +21,6 @@ pub(crate) mod writer;
 pub use folder::Form;
 pub use log::{Impression, Log, Session, Split};
 pub use manifest::{
-    EmbeddingNote, InputFile, Manifest, NegativesNote, SCHEMA_VERSION, SessionRule, SplitNote,
+    EmbeddingNote, FILE as MANIFEST_FILE, InputFile, Manifest, NegativesNote, SCHEMA_VERSION, SessionRule,
+    SplitNote,
 };

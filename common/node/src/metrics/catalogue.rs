@@ -65,7 +65,7 @@ catalogue! {
     REPLAY_SAMPLE_SECONDS: Histogram = "mahrl_replay_sample_seconds" [];
     /// bytes written to the journal
     REPLAY_JOURNAL_BYTES: Counter = "mahrl_replay_journal_bytes_total" [];
-    /// operations on the data directory that failed, by operation (`write`, `sync`, `snapshot`)
+    /// operations on the data directory that failed, by operation (`write`, `sync`, `create`, `snapshot`)
     REPLAY_JOURNAL_FAILURES: Counter = "mahrl_replay_journal_failures_total" ["operation"];
     /// time of an fdatasync of the journal
     REPLAY_SYNC_SECONDS: Histogram = "mahrl_replay_sync_seconds" [];
@@ -118,7 +118,7 @@ catalogue! {
     EVALUATION_STEP: Gauge = "mahrl_evaluation_step" [];
 
     // Weights.
-    /// newest version: published by the learner, or received by the actor
+    /// newest version that the learner has published
     WEIGHTS_VERSION: Gauge = "mahrl_weights_version" [];
     /// versions published
     WEIGHTS_PUBLISHED: Counter = "mahrl_weights_published_total" [];
@@ -136,7 +136,7 @@ catalogue! {
     ACTOR_STALE_CHOICES: Counter = "mahrl_actor_stale_choices_total" ["stage"];
     /// environment steps
     ACTOR_STEPS: Counter = "mahrl_actor_steps_total" [];
-    /// sessions begun
+    /// sessions that ended
     ACTOR_SESSIONS: Counter = "mahrl_actor_sessions_total" [];
     /// sessions that were abandoned, or had ended with steps that were not stored, because their shard was lost
     ACTOR_SESSIONS_LOST: Counter = "mahrl_actor_sessions_lost_total" [];

@@ -9,6 +9,7 @@ mod token;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use common::config::ClusterConfig;
 use tokio::{
     net::{TcpListener, lookup_host},
     sync::watch,
@@ -108,6 +109,22 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Under which address others find it: `cluster.advertise`, else where it listens.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] where Redis would tell others an address that stands for any of a machine's.
+    pub fn advertised(&self, config: &ClusterConfig) -> Result<String, Error> {
+        match config.advertise.as_str() {
+            "" if self.address.ip().is_unspecified() && !config.redis.is_empty() => Err(Error::Missing {
+                key: "cluster.advertise",
+                why: "this process listens on every address of its machine, and Redis must know one that others can reach: \
+                      set it to HOST:PORT, in the environment of each process MAHRL__CLUSTER__ADVERTISE",
+            }),
+            "" => Ok(self.address.to_string()),
+            advertised => Ok(advertised.to_owned()),
+        }
     }
 
     /// Says to the health service whether the process is ready.

@@ -60,7 +60,7 @@ impl Method for DeersMethod {
             let (done, total) = (now.steps as usize, now.total_steps as usize);
             progress(Progress { done, total, loss: now.loss })
         };
-        Ok(Box::new(train(&mut *world, &settings, &mut tell)?))
+        Ok(Box::new(train(&mut *world, &settings, &mut tell)?.named(self.name())))
     }
 
     fn load(&self, path: &Path, items: &Arc<ItemTable>) -> Result<Box<dyn Fitted>, Error> {
@@ -75,7 +75,7 @@ impl Method for DeersMethod {
         for tensor in sizes.tensors() {
             flat.extend(file.read::<f32>(&tensor.name, &tensor.shape)?);
         }
-        Ok(Box::new(Deers::new(Parameters { sizes, flat }, Arc::clone(items))))
+        Ok(Box::new(Deers::new(Parameters { sizes, flat }, Arc::clone(items)).named(self.name())))
     }
 }
 
@@ -102,7 +102,7 @@ impl Fitted for Deers {
 
 impl Ranker for Deers {
     fn name(&self) -> &str {
-        NAME
+        EvaluatedPolicy::name(self)
     }
 
     fn scores(&mut self, state: &SessionState<'_>, candidates: &[ItemId], scores: &mut [f32]) {
@@ -143,6 +143,8 @@ mod tests {
         let found = scores(&mut *loaded.ranker());
         assert_eq!(found, scores(&mut *Fitted::ranker(&policy)));
         assert!(found[0] != found[1] && found[1] != found[2]);
+        let squared = DeersMethod::new(Budget::Quick).squared().load(&path, &catalogue(4)).unwrap();
+        assert_eq!((loaded.ranker().name(), squared.ranker().name()), (NAME, SQUARED));
         let error = method.load(&path, &catalogue(5)).err().unwrap().to_string();
         assert!(error.contains("`positive.gru.weight_ih` is [18, 4], expected [18, 5]"), "{error}");
     }

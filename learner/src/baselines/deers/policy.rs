@@ -25,6 +25,7 @@ pub const SQUARED: &str = "deers-squared";
 /// DEERS with frozen parameters.
 #[derive(Clone, Debug)]
 pub struct Deers {
+    name: &'static str,
     parameters: Arc<Parameters>,
     network: Arc<Network>,
     items: Arc<ItemTable>,
@@ -37,6 +38,7 @@ impl Deers {
     /// A policy over a catalogue of the network's embedding size.
     pub(super) fn new(parameters: Parameters, items: Arc<ItemTable>) -> Self {
         Self {
+            name: NAME,
             network: Arc::new(Network::new(&parameters, &items)),
             parameters: Arc::new(parameters),
             items,
@@ -44,6 +46,12 @@ impl Deers {
             left: Vec::new(),
             q: Vec::new(),
         }
+    }
+
+    /// The same under the name of the method that fitted it.
+    #[must_use]
+    pub(super) fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
     }
 
     /// The parameters.
@@ -94,7 +102,7 @@ pub(super) fn no_candidate(session: SessionId) -> Error {
 
 impl EvaluatedPolicy for Deers {
     fn name(&self) -> &str {
-        NAME
+        self.name
     }
 
     fn begin(&mut self, _slot: usize, _session: SessionId) {
@@ -107,7 +115,7 @@ impl EvaluatedPolicy for Deers {
         actions: &mut [ItemId],
     ) -> Result<(), evaluation::Error> {
         self.choose_greedy(environment, actions).map_err(|problem| evaluation::Error::Policy {
-            policy: NAME.to_owned(),
+            policy: self.name.to_owned(),
             problem: problem.to_string(),
         })
     }

@@ -52,11 +52,18 @@ pub struct FmSettings {
 impl FmSettings {
     /// The settings of a budget.
     pub fn of(budget: Budget) -> Self {
-        let (passes, most_rows) = match budget {
-            Budget::Quick => (3, 200_000),
-            Budget::Full => (5, 3_000_000),
+        let passes = match budget {
+            Budget::Quick => 3,
+            Budget::Full => 5,
         };
+        let most_rows = budget.most_rows();
         Self { factors: 16, deviation: 0.01, passes, learning_rate: 0.03, decay: 1e-2, most_rows }
+    }
+
+    /// The same, but that it learns from at least so many rows.
+    #[must_use]
+    pub fn with_rows(self, rows: usize) -> Self {
+        Self { most_rows: self.most_rows.max(rows), ..self }
     }
 
     fn validate(&self) -> Result<(), Error> {

@@ -52,11 +52,18 @@ pub struct GruSettings {
 impl GruSettings {
     /// The settings of a budget.
     pub fn of(budget: Budget) -> Self {
-        let (passes, most_rows) = match budget {
-            Budget::Quick => (6, 200_000),
-            Budget::Full => (10, 3_000_000),
+        let passes = match budget {
+            Budget::Quick => 6,
+            Budget::Full => 10,
         };
+        let most_rows = budget.most_rows();
         Self { width: 32, hidden: 128, passes, batch: 1024, learning_rate: 2e-3, most_rows }
+    }
+
+    /// The same, but that it learns from at least so many rows.
+    #[must_use]
+    pub fn with_rows(self, rows: usize) -> Self {
+        Self { most_rows: self.most_rows.max(rows), ..self }
     }
 
     fn validate(&self) -> Result<(), Error> {

@@ -73,6 +73,12 @@ impl Gru4RecSettings {
         }
     }
 
+    /// The same, but that it learns from at least so many rows, which have so many clicks at most.
+    #[must_use]
+    pub fn with_rows(self, rows: usize) -> Self {
+        Self { most_clicks: self.most_clicks.max(rows), ..self }
+    }
+
     fn validate(&self) -> Result<(), Error> {
         let require = |ok: bool, key, value: String, expected| {
             if ok { Ok(()) } else { Err(Error::Setting { method: NAME, key, value, expected }) }

@@ -76,13 +76,15 @@ impl InteractionLog {
         }
     }
 
-    /// Its first sessions, at most `n`.
-    pub fn first(&self, n: usize) -> Self {
-        let mut first = Self::new(self.window);
-        for session in self.sessions().take(n) {
-            first.push(session.user, session.start_windows, session.steps.iter().copied());
+    /// `n` of its sessions at equal distances, or all: sessions stand by user, and the first are those of the oldest users.
+    pub fn evenly(&self, n: usize) -> Self {
+        let all = self.n_sessions();
+        let mut some = Self::new(self.window);
+        for k in 0..n.min(all) {
+            let session = self.session(k * all / n.min(all));
+            some.push(session.user, session.start_windows, session.steps.iter().copied());
         }
-        first
+        some
     }
 
     /// Length of a window, N.
@@ -144,6 +146,16 @@ mod tests {
     use common::history::{Kind, window};
 
     use super::*;
+
+    #[test]
+    fn some_sessions_are_taken_from_all_of_the_log() {
+        let mut log = InteractionLog::new(1);
+        let step = Step { item: ItemId(1), feedback: Feedback::Skip, propensity: None };
+        (0..10).for_each(|user| log.push(user, &[ItemId::PADDING; 3], [step]));
+        let users = |n| log.evenly(n).sessions().map(|session| session.user).collect::<Vec<_>>();
+        assert_eq!(users(4), [0, 2, 5, 7]);
+        assert_eq!((users(10), users(99), users(0)), ((0..10).collect(), (0..10).collect(), vec![]));
+    }
 
     #[test]
     fn a_replay_shows_the_windows_before_each_step() {

@@ -61,9 +61,9 @@ pub struct WideDeepSettings {
 impl WideDeepSettings {
     /// The settings of a budget.
     pub fn of(budget: Budget) -> Self {
-        let (passes, most_rows) = match budget {
-            Budget::Quick => (2, 200_000),
-            Budget::Full => (4, 3_000_000),
+        let passes = match budget {
+            Budget::Quick => 2,
+            Budget::Full => 4,
         };
         Self {
             widths: [256, 128, 64],
@@ -72,8 +72,14 @@ impl WideDeepSettings {
             learning_rate: 0.02,
             passes,
             batch: 128,
-            most_rows,
+            most_rows: budget.most_rows(),
         }
+    }
+
+    /// The same, but that it learns from at least so many rows.
+    #[must_use]
+    pub fn with_rows(self, rows: usize) -> Self {
+        Self { most_rows: self.most_rows.max(rows), ..self }
     }
 
     fn validate(&self) -> Result<(), Error> {

@@ -118,8 +118,11 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         let acceptance = fitted.acceptance();
         cli::print_lines(&acceptance.to_markdown());
         let seconds = start.elapsed().as_secs();
-        let advice =
-            if args.quick && !acceptance.accepted { "; this was --quick: fit without it" } else { "" };
+        let advice = match acceptance.accepted {
+            true => "",
+            false if args.quick => "; this was --quick: fit without it",
+            false => "; what that means, and what to do: docs/logs.md",
+        };
         verdicts.push(format!("{}  {} ({seconds} s){advice}", folder.display(), acceptance.verdict()));
         next = next_step(&args.log, &fitted);
     }

@@ -116,7 +116,7 @@ fn table(summaries: &[Summary], as_logged: &[Ranks], mode: usize) -> Table {
         header,
         rows,
         notes: vec![format!(
-            "{} sessions with a click; those without have no measures. `as logged`: in the order in which items were shown. Ties \
+            "{} sessions with a click, of at most `--sessions` at equal distances in a log; those without have no measures. `as logged`: in the order in which items were shown. Ties \
              are broken by chance. MaHRL and its variants order by the low-level critic. Intervals: 95%, seeds and sessions resampled.",
             as_logged.len()
         )],

@@ -75,8 +75,11 @@ fn beside(agent: &Row, other: &Row) -> Option<Verdict> {
     let (ours, theirs) = (agent.result.total, other.result.total);
     let range = |e: Estimate| format!("{:.2} ({:.2} to {:.2})", e.value, e.low, e.high);
     let apart = if ours.low > theirs.high || ours.high < theirs.low { ", intervals apart" } else { "" };
+    // What decides, where the interval, which is for itself, does not.
+    let undecided = other.lead_p.filter(|_| side == Side::Level && (lead.low > 0.0 || lead.high < 0.0));
+    let undecided = undecided.map_or_else(String::new, |p| format!(", p = {p:.2} among all rows (Holm)"));
     let text = format!(
-        "{} {} {}: {} against {}{apart}; session by session {:+.2} ({:+.2} to {:+.2})",
+        "{} {} {}: {} against {}{apart}; session by session {:+.2} ({:+.2} to {:+.2}){undecided}",
         agent.result.name,
         side.words(),
         other.result.name,

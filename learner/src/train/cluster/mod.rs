@@ -19,6 +19,7 @@ mod services;
 
 use std::{
     collections::BTreeMap,
+    io,
     path::Path,
     time::{Duration, Instant},
 };
@@ -34,6 +35,7 @@ use super::{clock::Part, priorities, resume::put, runtime, trainer::Trainer};
 use crate::{run_dir::RunDir, train::Interrupt, world::World};
 
 use lead::Lead;
+use numbers::Numbers;
 use services::{Links, Services, counts};
 
 /// How long the learner waits for a minibatch before it looks around.
@@ -107,7 +109,7 @@ pub fn run_cluster(
     let runtime = runtime()?;
     let mut links = Links::open(config, world.items().n_items(), &runtime)?;
     links.probes = probes;
-    let address = links.address(config);
+    let address = links.address(config)?;
     tracing::info!("run {}: waiting for the lead, at {address}", config.cluster.run);
     let parts = (&links.control, &links.shards);
     let Some(lead) = Lead::campaign(config, path, parts, &address, interrupt, &runtime)? else {
@@ -128,6 +130,8 @@ fn train(
 ) -> Result<Option<Finished>> {
     let run_dir = lead.run_dir.clone();
     let (mut trainer, resumed) = Trainer::new(config, world, &run_dir, interrupt, lead.resumes)?;
+    let (numbers, fence) = (RunDir::numbers_of(run_dir.path()), lead.fence);
+    trainer.may_write = Box::new(move || Numbers::check_lead(&numbers, fence).map_err(io::Error::other));
     let standing = match resumed {
         Some(mut resumed) => resumed.decode::<Standing>(STANDING)?,
         None => Standing::default(),
@@ -169,6 +173,7 @@ fn learn(
     if !answered.context("cannot reach the replay shards")? {
         return Ok(false);
     }
+    services.admission.numbers().begin(services.totals().env_steps)?;
     services.ready();
     let mut seen = standing.seen;
     loop {
@@ -240,16 +245,16 @@ fn checkpoint(
     (seen, finished): (Counts, bool),
 ) -> Result<()> {
     lead.check()?;
-    services.admission.numbers().check_lead()?;
+    (trainer.may_write)()?;
     let mut extra = BTreeMap::new();
     let finished = if finished { trainer.config.train.steps } else { 0 };
     put(&mut extra, STANDING, &Standing { pacer: services.pacer.save(), seen, finished });
     let begun = Instant::now();
     let path = trainer.checkpoint(extra).or_else(|error| {
         metrics::CHECKPOINT_FAILURES.increment(1, []);
-        // One that was held up in here may have been replaced, and its half-written files taken by the other.
+        // One that was held up in here may have been replaced: that is why, then.
         lead.check()?;
-        services.admission.numbers().check_lead()?;
+        (trainer.may_write)()?;
         Err(error)
     })?;
     metrics::CHECKPOINT_SECONDS.record(begun.elapsed().as_secs_f64(), []);

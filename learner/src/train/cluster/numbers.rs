@@ -5,12 +5,14 @@
 //! first of a block is handed out: after a crash the rest of a block is skipped, never used again. The file also tells
 //! a learner that was replaced so, where both can see it. Owner: the learner that leads.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, ensure};
+use common::files;
 use serde::{Deserialize, Serialize};
-
-use crate::run_dir;
 
 /// Versions of the weights that are reserved at once.
 const VERSIONS: u64 = 100;
@@ -24,6 +26,14 @@ struct Reserved {
     fence: u64,
     version: u64,
     incarnation: u64,
+    /// Whether the shards were the run's, or empty, when a learner with this file first met them.
+    #[serde(default = "yes")]
+    begun: bool,
+}
+
+/// Of a file that does not say.
+fn yes() -> bool {
+    true
 }
 
 /// See the module.
@@ -54,19 +64,29 @@ impl Numbers {
         );
         let (version, incarnation) = (reserved.version, reserved.incarnation);
         let mut numbers = Self { path: path.to_owned(), reserved, version, incarnation };
-        numbers.reserve(Reserved { fence, ..reserved })?;
+        numbers.write(Reserved { fence, ..reserved }, || Ok(()))?;
         Ok(numbers)
     }
 
-    /// Fails once another learner has taken the run directory over.
-    pub(super) fn check_lead(&self) -> Result<()> {
-        let found = read(&self.path)?.fence;
-        ensure!(
-            found == self.reserved.fence,
-            "a learner with fencing token {found} has taken over; this one has {}",
-            self.reserved.fence
-        );
+    /// Fails once another learner than that of `fence` has taken over the run directory whose numbers are there.
+    pub(super) fn check_lead(path: &Path, fence: u64) -> Result<()> {
+        let found = read(path)?.fence;
+        ensure!(found == fence, "a learner with fencing token {found} has taken over; this one has {fence}");
         Ok(())
+    }
+
+    /// A new run begins with shards that hold nothing: what others hold belongs to another run directory.
+    pub(super) fn begin(&mut self, held: u64) -> Result<()> {
+        if self.reserved.begun {
+            return Ok(());
+        }
+        ensure!(
+            held == 0,
+            "the replay shards hold {held} steps of this run, but {} is new: give the run directory that they belong to \
+             (--run-dir), or begin another run (cluster.run, and replay.data_dir of its shards)",
+            self.path.parent().unwrap_or(&self.path).display()
+        );
+        self.reserve(Reserved { begun: true, ..self.reserved })
     }
 
     /// The next version of the weights, above `floor` too.
@@ -89,9 +109,16 @@ impl Numbers {
         Ok(incarnation)
     }
 
+    /// Writes them, if this learner still leads.
     fn reserve(&mut self, reserved: Reserved) -> Result<()> {
-        let text = serde_json::to_string(&reserved).expect("three numbers are JSON");
-        run_dir::write_whole(&self.path, text.as_bytes())?;
+        let (path, fence) = (self.path.clone(), self.reserved.fence);
+        self.write(reserved, || Self::check_lead(&path, fence).map_err(io::Error::other))
+    }
+
+    fn write(&mut self, reserved: Reserved, may: impl FnOnce() -> io::Result<()>) -> Result<()> {
+        let text = serde_json::to_string(&reserved).expect("plain numbers are JSON");
+        files::write_whole_if(&self.path, text.as_bytes(), may)
+            .with_context(|| format!("cannot write {}", self.path.display()))?;
         self.reserved = reserved;
         Ok(())
     }
@@ -102,7 +129,7 @@ fn read(path: &Path) -> Result<Reserved> {
         Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
             format!("{} is damaged: it must name fence, version, incarnation", path.display())
         }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Reserved::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Reserved::default()),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }
@@ -139,15 +166,34 @@ mod tests {
     fn a_learner_that_was_replaced_notices_and_an_old_token_does_not_lead() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("numbers.json");
-        let old = Numbers::lead(&path, 4).unwrap();
-        old.check_lead().unwrap();
+        let mut old = Numbers::lead(&path, 4).unwrap();
+        Numbers::check_lead(&path, 4).unwrap();
         assert!(Numbers::lead(&path, 4).unwrap_err().to_string().contains("not above 4"));
-        let new = Numbers::lead(&path, Numbers::last_fence(&path).unwrap() + 1).unwrap();
-        let message = old.check_lead().unwrap_err().to_string();
+        let mut new = Numbers::lead(&path, Numbers::last_fence(&path).unwrap() + 1).unwrap();
+        let message = Numbers::check_lead(&path, 4).unwrap_err().to_string();
         assert!(
             message.contains("token 5 has taken over") && message.contains("this one has 4"),
             "{message}"
         );
-        new.check_lead().unwrap();
+        // It writes no number over those of the other.
+        let message = format!("{:#}", old.next_version(0).unwrap_err());
+        assert!(message.contains("token 5 has taken over"), "{message}");
+        Numbers::check_lead(&path, 5).unwrap();
+        new.next_version(0).unwrap();
+    }
+
+    #[test]
+    fn a_new_run_directory_is_not_that_of_shards_that_hold_something() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("numbers.json");
+        for fence in [1, 2] {
+            let message = Numbers::lead(&path, fence).unwrap().begin(800).unwrap_err().to_string();
+            assert!(message.contains("hold 800 steps") && message.contains("--run-dir"), "{message}");
+        }
+        Numbers::lead(&path, 3).unwrap().begin(0).unwrap();
+        Numbers::lead(&path, 4).unwrap().begin(800).unwrap();
+        // Of a build that did not ask.
+        std::fs::write(&path, r#"{"fence": 4, "version": 1, "incarnation": 1}"#).unwrap();
+        Numbers::lead(&path, 5).unwrap().begin(800).unwrap();
     }
 }

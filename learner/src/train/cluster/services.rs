@@ -70,11 +70,8 @@ impl Links {
     }
 
     /// Where others find this learner.
-    pub(super) fn address(&self, config: &Config) -> String {
-        match config.cluster.advertise.as_str() {
-            "" => self.server.address().to_string(),
-            advertised => advertised.to_owned(),
-        }
+    pub(super) fn address(&self, config: &Config) -> Result<String, node::Error> {
+        self.server.advertised(&config.cluster)
     }
 }
 
@@ -184,9 +181,11 @@ impl Services {
             let ratio = sampled as f64 / totals.env_steps.max(1) as f64;
             metrics::LEARNER_SAMPLES_PER_INSERT.set(ratio, [table]);
         }
-        let up = totals.shards.iter().filter(|shard| shard.up).count();
-        metrics::LEARNER_SHARDS.set(up as f64, ["live"]);
-        metrics::LEARNER_SHARDS.set((totals.shards.len() - up) as f64, ["down"]);
+        // Those that were replaced or dealt out are nobody to wait for.
+        let (up, down): (Vec<_>, Vec<_>) =
+            totals.shards.iter().filter(|shard| !shard.gone).partition(|shard| shard.up);
+        metrics::LEARNER_SHARDS.set(up.len() as f64, ["live"]);
+        metrics::LEARNER_SHARDS.set(down.len() as f64, ["down"]);
         if let Some(staleness) = trainer.staleness {
             metrics::LEARNER_STALENESS_VERSIONS.set(staleness, []);
         }

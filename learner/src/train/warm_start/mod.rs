@@ -21,7 +21,7 @@ pub fn log(config: &Config, world: &World) -> Result<InteractionLog> {
     let sessions = config.train.warm_start_sessions;
     let log =
         InteractionLog::of_world(world, config, Split::Train, (Users::Training, sessions, config.seed))?;
-    Ok(log.first(sessions as usize))
+    Ok(log.evenly(sessions as usize))
 }
 
 /// Replaces the low-level actor of a new engine by one that imitates the log; nothing without such sessions. The mean loss
