@@ -1,23 +1,19 @@
 //! Files that are whole or absent. In: bytes; out: a file under its name once all of it is on the disk.
 //!
-//! What is being written ends in `.partial` and has a name of its own, so that two processes that write one file do not write into
-//! each other's. Who is killed meanwhile leaves it behind: [`remove_abandoned`].
+//! What is being written ends in `.partial`, is locked, and has a name of its own, so that two processes that write one file do not
+//! write into each other's. Who is killed meanwhile leaves it behind, unlocked: [`remove_abandoned`].
 
 use std::{
     fs::{self, File, Permissions},
-    io::{ErrorKind, Result, Write},
+    io::{Error, ErrorKind, Result, Write},
     os::unix::fs::PermissionsExt,
     path::Path,
-    time::Duration,
 };
 
 use tempfile::Builder;
 
 /// Ending of what is not whole yet.
 const PARTIAL: &str = "partial";
-
-/// How long nobody has written to a file that nobody will finish.
-const ABANDONED: Duration = Duration::from_secs(600);
 
 /// Writes a file beside its place, syncs and renames it: whoever reads, or comes after a crash, finds the old one or the new
 /// one.
@@ -35,6 +31,8 @@ pub fn write_whole_if(path: &Path, bytes: &[u8], may: impl FnOnce() -> Result<()
     // As any new file: less what the user's mask takes away.
     name.prefix(&prefix).suffix(&suffix).permissions(Permissions::from_mode(0o666));
     let mut file = name.tempfile_in(folder)?;
+    // A file system without locks: nothing is removed there.
+    let _locked = file.as_file().try_lock();
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     may()?;
@@ -48,16 +46,17 @@ pub fn is_partial(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == PARTIAL)
 }
 
-/// Removes what was left half-written in a folder, ten minutes ago or longer.
+/// Removes what was left half-written in a folder: what nobody holds a lock on.
 pub fn remove_abandoned(folder: &Path) -> Result<()> {
+    // Another process was faster.
+    let unless_gone = |error: Error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) };
     for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let age = entry.metadata().and_then(|of| of.modified()).ok().and_then(|then| then.elapsed().ok());
-        if is_partial(&entry.path()) && age.is_some_and(|age| age > ABANDONED) {
-            match fs::remove_file(entry.path()) {
-                // Another process was faster.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                removed => removed?,
+        let path = entry?.path();
+        if is_partial(&path) {
+            match File::open(&path).map(|file| file.try_lock()) {
+                Ok(Ok(())) => fs::remove_file(&path).or_else(unless_gone)?,
+                Ok(Err(_)) => {}
+                Err(error) => unless_gone(error)?,
             }
         }
     }
@@ -66,8 +65,6 @@ pub fn remove_abandoned(folder: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
 
     #[test]
@@ -99,15 +96,12 @@ mod tests {
     #[test]
     fn only_what_nobody_writes_to_any_more_is_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let old = SystemTime::now() - 2 * ABANDONED;
-        for (name, is_old) in [("a.partial", true), ("b.partial", false), ("c.txt", true)] {
-            let file = File::create(folder.path().join(name)).unwrap();
-            if is_old {
-                file.set_modified(old).unwrap();
-            }
+        for name in ["a.partial", "b.txt"] {
+            fs::write(folder.path().join(name), b"cut").unwrap();
         }
-        remove_abandoned(folder.path()).unwrap();
+        let path = folder.path().join("c.txt");
+        write_whole_if(&path, b"whole", || remove_abandoned(folder.path())).unwrap();
         let left = |name: &str| folder.path().join(name).exists();
-        assert_eq!(["a.partial", "b.partial", "c.txt"].map(left), [false, true, true]);
+        assert_eq!(["a.partial", "b.txt", "c.txt"].map(left), [false, true, true]);
     }
 }

@@ -334,7 +334,7 @@ fn a_policy_is_not_used_with_other_embeddings_than_it_learned_with() {
     for args in [&["rank", path][..], &["evaluate", path], &["export", path, "--out", out.to_str().unwrap()]]
     {
         let error = refused(args);
-        assert!(error.contains("has learned with other item embeddings than"), "{error}");
+        assert!(error.contains("has learned with other embeddings than"), "{error}");
     }
 }
 

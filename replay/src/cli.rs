@@ -13,7 +13,7 @@ use common::config::Config;
 use control::{Control, ShardEntry};
 use node::{Limits, Security, Server, Shutdown, metrics};
 
-use crate::{Level, Recovery, Settings, ShardServer, journal::deal};
+use crate::{Recovery, Settings, ShardServer, journal::deal, server::Figures};
 
 /// Longest time that streams have to end, and a quarter of the grace at most.
 const STREAMS: Duration = Duration::from_secs(2);
@@ -135,7 +135,7 @@ async fn serve(shard: usize, config: &Config, security: &Security, shutdown: Shu
     let (server_of_shard, recovery) = open(shard, config)?;
     tracing::info!(
         shard,
-        address = address(&server, config),
+        address = server.advertised(&config.cluster)?,
         data_dir = config.replay.data_dir,
         low = recovery.low,
         high = recovery.high,
@@ -146,13 +146,6 @@ async fn serve(shard: usize, config: &Config, security: &Security, shutdown: Shu
     attend(server, server_of_shard, config, shutdown).await
 }
 
-fn address(server: &Server, config: &Config) -> String {
-    match config.cluster.advertise.as_str() {
-        "" => server.address().to_string(),
-        advertised => advertised.to_owned(),
-    }
-}
-
 /// Serves a shard until a signal comes, the server fails, or the shard is damaged.
 async fn attend(
     server: Server,
@@ -161,7 +154,7 @@ async fn attend(
     shutdown: Shutdown,
 ) -> Result<()> {
     let control = Control::open(&config.cluster)?;
-    let entry = ShardEntry { uid: server_of_shard.uid(), address: address(&server, config) };
+    let entry = ShardEntry { uid: server_of_shard.uid(), address: server.advertised(&config.cluster)? };
     let health = server.health();
     let routes = server_of_shard.routes();
     let mut serving = tokio::spawn(server.serve(routes, shutdown.clone(), STREAMS.min(grace(config) / 4)));
@@ -217,28 +210,36 @@ fn open(shard: usize, config: &Config) -> Result<(ShardServer, Recovery)> {
 
 /// Figures for operators, until it is dropped.
 async fn report(shard: &ShardServer, config: &Config) {
-    let mut counted = [[0_u64; 3]; 2];
+    let mut counted = None;
     loop {
-        tokio::time::sleep(REPORT).await;
-        let Some(figures) = shard.figures() else { continue };
-        metrics::REPLAY_BYTES.set(figures.bytes as f64, []);
-        metrics::REPLAY_CAPACITY_BYTES.set((config.replay.memory_mib << 20) as f64, []);
-        metrics::REPLAY_WRITERS.set(figures.writers as f64, []);
-        metrics::REPLAY_WAITING_WRITERS.set(figures.waiting_writers as f64, []);
-        for (k, level) in [Level::Low, Level::High].into_iter().enumerate() {
-            let name = if level == Level::Low { "low" } else { "high" };
-            let table = &figures.tables[k];
-            metrics::REPLAY_SIZE.set(table.size as f64, [name]);
-            metrics::REPLAY_CAPACITY.set(table.capacity as f64, [name]);
-            let now = [table.inserted, table.sampled, table.evicted];
-            let new: Vec<u64> =
-                now.iter().zip(counted[k]).map(|(now, then)| now.saturating_sub(then)).collect();
-            metrics::REPLAY_INSERTED.increment(new[0], [name]);
-            metrics::REPLAY_SAMPLED.increment(new[1], [name]);
-            metrics::REPLAY_EVICTED.increment(new[2], [name]);
-            counted[k] = now;
+        if let Some(figures) = shard.figures() {
+            let new = counts_since(&mut counted, &figures);
+            metrics::REPLAY_BYTES.set(figures.bytes as f64, []);
+            metrics::REPLAY_CAPACITY_BYTES.set((config.replay.memory_mib << 20) as f64, []);
+            metrics::REPLAY_WRITERS.set(figures.writers as f64, []);
+            metrics::REPLAY_WAITING_WRITERS.set(figures.waiting_writers as f64, []);
+            for (k, name) in ["low", "high"].into_iter().enumerate() {
+                metrics::REPLAY_SIZE.set(figures.tables[k].size as f64, [name]);
+                metrics::REPLAY_CAPACITY.set(figures.tables[k].capacity as f64, [name]);
+                let [inserted, sampled, evicted] = new[k];
+                metrics::REPLAY_INSERTED.increment(inserted, [name]);
+                metrics::REPLAY_SAMPLED.increment(sampled, [name]);
+                metrics::REPLAY_EVICTED.increment(evicted, [name]);
+            }
         }
+        tokio::time::sleep(REPORT).await;
     }
+}
+
+/// Rows inserted, sampled and evicted, of the low and the high level.
+type TableCounts = [[u64; 3]; 2];
+
+/// What is new since the figures before. In the first it is nothing: counters are the process's, and what the shard had
+/// done before it started was counted by those that served it then.
+fn counts_since(counted: &mut Option<TableCounts>, figures: &Figures) -> TableCounts {
+    let now = figures.tables.map(|table| [table.inserted, table.sampled, table.evicted]);
+    let before = counted.replace(now).unwrap_or(now);
+    [0, 1].map(|table| [0, 1, 2].map(|k| now[table][k].saturating_sub(before[table][k])))
 }
 
 fn reshard(args: &Reshard) -> Result<()> {
@@ -270,6 +271,7 @@ fn reshard(args: &Reshard) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::TableFigures;
 
     #[test]
     fn a_shard_is_named_by_a_number_or_by_its_pod() {
@@ -279,6 +281,19 @@ mod tests {
         for text in ["", "replay", "replay-", "replay-x", "-1x"] {
             assert!(shard_number(text).unwrap_err().contains("-NUMBER"), "{text}");
         }
+    }
+
+    #[test]
+    fn counters_begin_with_the_process_not_with_the_shard() {
+        let figures = |inserted| {
+            let table =
+                TableFigures { inserted, sampled: 3 * inserted, evicted: 7, ..TableFigures::default() };
+            Figures { tables: [table; 2], ..Figures::default() }
+        };
+        let mut counted = None;
+        assert_eq!(counts_since(&mut counted, &figures(1_000)), [[0; 3]; 2]);
+        assert_eq!(counts_since(&mut counted, &figures(1_010)), [[10, 30, 0]; 2]);
+        assert_eq!(counts_since(&mut counted, &figures(1_010)), [[0; 3]; 2]);
     }
 
     #[tokio::test(flavor = "multi_thread")]

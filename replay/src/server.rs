@@ -32,7 +32,7 @@ const ROUND: Duration = Duration::from_secs(1);
 pub struct Figures {
     /// Memory of records and tables, in bytes.
     pub bytes: u64,
-    /// Writers known.
+    /// Writers with an open stream.
     pub writers: u64,
     /// Writers that wait to store.
     pub waiting_writers: u64,
@@ -153,7 +153,11 @@ impl ShardServer {
                 let service = self.service.clone();
                 let written = tokio::task::spawn_blocking(move || service.snapshot_to_disk()).await;
                 if let Ok(Err(error)) = written {
-                    tracing::error!(%error, "no snapshot could be written; the journal goes on");
+                    tracing::error!(
+                        %error,
+                        "no snapshot could be written; the journal goes on, and the next try comes after a minute, \
+                         twice as long after each failure, an hour at most"
+                    );
                 }
             }
         }

@@ -8,6 +8,7 @@ mod bytes;
 mod clock;
 mod cluster;
 mod crowd;
+mod directory;
 mod disk;
 mod finish;
 mod hostile;

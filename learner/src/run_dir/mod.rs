@@ -56,9 +56,7 @@ pub enum Error {
         missing: &'static str,
     },
     /// The world's items are no longer those that the run has learned with.
-    #[error(
-        "{path} has learned with other item embeddings than `{world}` holds now: put those back, or train anew (another --run-dir)"
-    )]
+    #[error("{path} has learned with other embeddings than `{world}` holds: put those back, or train anew")]
     OtherItems {
         /// The folder.
         path: PathBuf,

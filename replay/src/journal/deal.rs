@@ -29,11 +29,15 @@ pub(crate) struct Dealt {
 pub(crate) fn deal(settings: &Settings, data_dir: &Path, n_shards: usize) -> Result<Dealt, crate::Error> {
     settings.validate_shards(n_shards)?;
     let staged = folder::staged(data_dir)?;
-    let there = folder::shards(data_dir)?;
-    let Some(&last) = there.last() else {
+    let Some(last) = folder::shards(data_dir)?.pop() else {
         let problem = format!("{} holds no shard", data_dir.display());
         return Err(crate::Error::invalid("replay.data_dir", problem));
     };
+    // Opening a shard makes its folder: its rows would be lost without a word, and the folder in the way further down.
+    let missing = (0..=last).map(|shard| folder::of(data_dir, shard)).find(|folder| !folder.exists());
+    if let Some(folder) = missing {
+        return Err(Error::Missing(folder).into());
+    }
     let (mut old, mut locks) = (Vec::new(), Vec::new());
     for shard in 0..=last {
         let (folder, lock) = folder::open(data_dir, shard, last + 1)?;
@@ -58,7 +62,7 @@ pub(crate) fn deal(settings: &Settings, data_dir: &Path, n_shards: usize) -> Res
     let before = (1..).map(|k| data_dir.join(format!("before-reshard-{k}"))).find(|path| !path.exists());
     let before = before.expect("some number is free");
     fs::create_dir(&before).map_err(Error::file("create", &before))?;
-    for shard in there {
+    for shard in 0..=last {
         let (from, to) = (folder::of(data_dir, shard), folder::of(&before, shard));
         fs::rename(&from, &to).map_err(Error::file("move", &from))?;
     }

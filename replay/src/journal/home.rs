@@ -25,12 +25,13 @@ use super::{
     log::{Identity, Log, Progress},
     operation::Operation,
     recover::{self, Recovered},
+    retry::Retry,
     snapshot,
 };
 use crate::shard::{Shard, image::Image};
 
 /// A snapshot is due once the journal behind the last has this many bytes, and as many as the last snapshot.
-const DUE: u64 = 64 << 20;
+pub(super) const DUE: u64 = 64 << 20;
 
 /// See the module.
 pub(crate) struct Home {
@@ -41,8 +42,8 @@ pub(crate) struct Home {
     /// Position of the newest snapshot; where the journal began, if there is none.
     snapshot_at: AtomicU64,
     snapshot_bytes: AtomicU64,
-    /// Held while a snapshot is written.
-    writing: Mutex<()>,
+    /// Held while a snapshot is written: one at a time.
+    writing: Mutex<Retry>,
     _lock: File,
 }
 
@@ -70,6 +71,10 @@ impl Home {
         let identity = Identity { run_id: run_id.to_owned(), uid };
         let log = Log::start(Arc::clone(&disk), &folder, identity.clone(), recovered.position, sync)
             .map_err(Error::file("begin a journal in", &folder))?;
+        for operation in ["write", "sync", "create", "snapshot"] {
+            // Whoever scrapes sees a rise only from what it has seen before.
+            metrics::REPLAY_JOURNAL_FAILURES.increment(0, [operation]);
+        }
         let (snapshot_at, snapshot_bytes) = recovered.snapshot.unwrap_or((0, 0));
         let home = Self {
             log,
@@ -78,7 +83,7 @@ impl Home {
             identity,
             snapshot_at: AtomicU64::new(snapshot_at),
             snapshot_bytes: AtomicU64::new(snapshot_bytes),
-            writing: Mutex::new(()),
+            writing: Mutex::default(),
             _lock: lock,
         };
         Ok((home, shard.named(uid), recovered))
@@ -126,16 +131,29 @@ impl Home {
         }
     }
 
-    /// Whether it is time for a snapshot, and nobody writes one.
+    /// Whether it is time for a snapshot, nobody writes one, and the last, if it failed, did so long enough ago.
     pub(crate) fn is_snapshot_due(&self) -> bool {
         let since = self.appended().saturating_sub(self.snapshot_at.load(Relaxed));
-        since > DUE.max(self.snapshot_bytes.load(Relaxed)) && self.writing.try_lock().is_ok()
+        since > DUE.max(self.snapshot_bytes.load(Relaxed))
+            && self.writing.try_lock().is_ok_and(|retry| retry.is_due(Instant::now()))
     }
 
     /// Writes a snapshot, then removes files that nothing needs any more. `image` is called once: under the shard's lock it
     /// yields the image together with [`Self::begin_snapshot`]'s position. Blocks for as long as the disk takes.
     pub(crate) fn snapshot(&self, image: impl FnOnce() -> Option<(u64, Image)>) -> io::Result<()> {
-        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut retry = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = self.write_snapshot(image);
+        if written.is_ok() {
+            retry.succeeded();
+        } else {
+            metrics::REPLAY_JOURNAL_FAILURES.increment(1, ["snapshot"]);
+            retry.failed(Instant::now());
+        }
+        written
+    }
+
+    /// Call it with [`Self::writing`] held.
+    fn write_snapshot(&self, image: impl FnOnce() -> Option<(u64, Image)>) -> io::Result<()> {
         let begun = Instant::now();
         let Some((position, image)) = image() else { return Ok(()) };
         let before = self.snapshot_at.load(Relaxed);

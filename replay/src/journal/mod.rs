@@ -8,6 +8,7 @@
 //! | [`log`] | the journal of a running shard: group commit |
 //! | [`snapshot`] | images of the shard on disk |
 //! | [`recover`] | a shard from what is on disk |
+//! | [`retry`] | when a snapshot that failed is tried again |
 //! | [`deal`] | contents dealt out to another number of shards |
 //! | [`folder`] | the folders of shards, one a shard |
 //! | [`home`] | the files of a running shard |
@@ -33,6 +34,7 @@ pub(crate) mod home;
 pub(crate) mod log;
 pub(crate) mod operation;
 pub(crate) mod recover;
+pub(crate) mod retry;
 pub(crate) mod snapshot;
 
 #[cfg(test)]
@@ -92,6 +94,12 @@ pub enum Error {
         /// Why.
         problem: String,
     },
+    /// A shard without a folder among those that are dealt out.
+    #[error(
+        "{0} is missing, and shards above it are there: nothing was changed. Put that shard's folder back beside the others; \
+         or, if what it held is given up, make an empty one"
+    )]
+    Missing(PathBuf),
     /// A reshard that was cut short.
     #[error(
         "{0} was left by a reshard that was cut short: the folders of before are beside it or in the newest \

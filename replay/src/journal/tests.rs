@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod deal;
 mod failing_disk;
 mod files;
 mod fuzz;

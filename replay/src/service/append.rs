@@ -240,6 +240,12 @@ pub(super) struct Seen {
     last: Instant,
 }
 
+impl Seen {
+    pub(super) fn has_stream(&self) -> bool {
+        self.streams > 0
+    }
+}
+
 impl<'a> Presence<'a> {
     fn of(inner: &'a Inner, writer: u64) -> Self {
         let mut seen = inner.seen();
@@ -262,7 +268,7 @@ pub(super) fn forget_silent(inner: &Inner, silence: Duration) -> Result<usize, S
     let mut shard = inner.shard()?;
     let mut seen = inner.seen();
     let silent = |writer: &u64| match seen.get(writer) {
-        Some(seen) => seen.streams == 0 && seen.last.elapsed() >= silence,
+        Some(seen) => !seen.has_stream() && seen.last.elapsed() >= silence,
         None => inner.begun.elapsed() >= silence,
     };
     let silent: Vec<u64> = shard.writers().filter(silent).collect();
@@ -272,6 +278,6 @@ pub(super) fn forget_silent(inner: &Inner, silence: Duration) -> Result<usize, S
         inner.note(|| Operation::Forget { writer });
     }
     // Whoever only knocked is forgotten, too.
-    seen.retain(|_, seen| seen.streams > 0 || seen.last.elapsed() < silence);
+    seen.retain(|_, seen| seen.has_stream() || seen.last.elapsed() < silence);
     Ok(silent.len())
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Sampling, Settings, ShardServer, Shards,
-    journal::{disk::Files, tests::support::FailingDisk},
+    journal::{deal::deal, disk::Files, tests::support::FailingDisk},
     testing::{arbitrary_records, nth_step, period_start, settings},
     wire::{StepRecord, put_period, put_step},
 };
@@ -218,6 +218,49 @@ async fn writers_that_are_silent_are_forgotten_with_their_open_periods_and_rows_
     let served = serve(data_dir.path(), None).await;
     let info = served.shards.info().await.unwrap().remove(0);
     assert_eq!((info.writers, info.low.unwrap().size), (0, held));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_dealt_out_is_held_and_no_news_to_the_learner() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let served = serve(data_dir.path(), None).await;
+    append_arbitrary(&served.shards, 1).await.unwrap();
+    let uid = served.server.uid();
+    end(served).await;
+    deal(&prioritised(), data_dir.path(), 1).unwrap();
+    for stored in [5, 10] {
+        let served = serve(data_dir.path(), None).await;
+        assert_ne!(served.server.uid(), uid);
+        append_arbitrary(&served.shards, stored / 5).await.unwrap();
+        let answer = pace(&served.shards, pacing(1, 2, 1 << 40)).await.unwrap();
+        let (low, high) = (answer.low.unwrap(), answer.high.unwrap());
+        assert_eq!((low.inserted, high.inserted), (stored, stored / 5));
+        assert_eq!((low.size, high.size), (5 + stored, 1 + stored / 5));
+        // All that the table has had, for whoever asks about the shard.
+        assert_eq!(self::low(&served.shards).await.inserted, 5 + stored);
+        end(served).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_are_shown_while_they_have_a_stream() {
+    let served = serve_shard(ShardServer::in_memory(&prioritised(), 0, 1).unwrap());
+    let writers = || served.server.figures().unwrap().writers;
+    let (requests, receiver) = tokio::sync::mpsc::channel(1);
+    requests.send(opening(open(1))).await.unwrap();
+    let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let mut answers = served.shards.client(0).append(stream).await.unwrap().into_inner();
+    assert!(answers.message().await.unwrap().is_some());
+    assert_eq!(writers(), 1);
+    drop((requests, answers));
+    for _ in 0..1_000 {
+        if writers() == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // It is known still: it may come back.
+    assert_eq!((writers(), served.shards.info().await.unwrap()[0].writers), (0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

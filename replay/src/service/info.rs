@@ -20,14 +20,15 @@ pub(super) async fn serve(inner: &Inner, request: v1::InfoRequest) -> Result<v1:
         let ask = Ask::Sample { level: Inner::level(request.ready)?, rows: 0 };
         inner.gate.admit(ask, Duration::from_millis(request.wait_ms.into())).await?;
     }
-    of(inner)
+    of(inner).map(|(info, _)| info)
 }
 
-/// How the shard is now.
-pub(super) fn of(inner: &Inner) -> Result<v1::InfoResponse, Status> {
+/// How the shard is now, and how many of the rows that its tables (low, high) count as inserted were dealt out to it.
+pub(super) fn of(inner: &Inner) -> Result<(v1::InfoResponse, [u64; 2]), Status> {
     let (limiter, [inserting, low, high]) = inner.gate.info();
     let shard = inner.shard()?;
-    Ok(v1::InfoResponse {
+    let dealt = [Level::Low, Level::High].map(|level| shard.table(level).dealt());
+    let info = v1::InfoResponse {
         low: Some(table(&shard, &limiter, Level::Low, inserting, low)),
         high: Some(table(&shard, &limiter, Level::High, SideInfo::default(), high)),
         periods: shard.periods().n_held() as u64,
@@ -40,7 +41,8 @@ pub(super) fn of(inner: &Inner) -> Result<v1::InfoResponse, Status> {
         journal: inner.home.as_ref().map(Home::info),
         place: inner.place.0,
         places: inner.place.1,
-    })
+    };
+    Ok((info, dealt))
 }
 
 fn table(
@@ -55,7 +57,8 @@ fn table(
     v1::TableInfo {
         size: table.len() as u64,
         capacity: table.capacity() as u64,
-        inserted: table.counts().inserted,
+        // All that it has had: what is held and what was evicted.
+        inserted: table.dealt() + table.counts().inserted,
         sampled: table.counts().sampled,
         evicted: table.counts().evicted,
         limiter: Some(v1::LimiterInfo {

@@ -246,6 +246,7 @@ impl ReplayService {
     /// How the shard is; `None` after a panic damaged it.
     pub(crate) fn figures(&self) -> Option<Figures> {
         let (_, [waiting, ..]) = self.inner.gate.info();
+        let writers = self.inner.seen().values().filter(|seen| seen.has_stream()).count();
         let shard = self.inner.shard.lock().ok()?;
         let table = |level| {
             let (table, counts) = (shard.table(level), shard.table(level).counts());
@@ -259,7 +260,7 @@ impl ReplayService {
         };
         Some(Figures {
             bytes: shard.bytes() as u64,
-            writers: shard.n_writers() as u64,
+            writers: writers as u64,
             waiting_writers: waiting.waiting as u64,
             tables: [Level::Low, Level::High].map(table),
         })

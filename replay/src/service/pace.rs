@@ -50,12 +50,16 @@ pub(super) async fn serve(inner: &Inner, request: v1::PaceRequest) -> Result<v1:
 
 fn answer(inner: &Inner) -> Result<v1::PaceResponse, Status> {
     let (insert_until, waiting_steps) = inner.gate.paced_to();
-    let info = info::of(inner)?;
+    let (info, dealt) = info::of(inner)?;
+    // The learner counts a step where it was stored, once: what was dealt out to this shard is none of its inserts.
+    let stored = |table: Option<v1::TableInfo>, dealt: u64| {
+        table.map(|table| v1::TableInfo { inserted: table.inserted - dealt, ..table })
+    };
     Ok(v1::PaceResponse {
         shard_uid: info.shard_uid,
         insert_until,
-        low: info.low,
-        high: info.high,
+        low: stored(info.low, dealt[0]),
+        high: stored(info.high, dealt[1]),
         waiting_steps,
         feedback: info.feedback,
     })

@@ -2,7 +2,8 @@
 //!
 //! In: snapshots of all shards of a service; out: snapshots for as many shards as asked for, with the same rows, each
 //! session on the shard its hash names, the oldest rows still the first to give way (shards interleaved by the ages of
-//! their rows). Writers and their open periods stay behind: whoever writes next begins with sessions of its own.
+//! their rows). Writers and their open periods stay behind: whoever writes next begins with sessions of its own. Rows do
+//! not count as inserted again: whoever adds up what all shards of the run have stored counted them where they were.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +54,11 @@ pub(crate) fn deal_out(settings: &Settings, old: &[Shard], n_shards: usize) -> V
     }
     // Whoever was refused before is refused after.
     let fence = old.iter().map(Shard::fence).max().unwrap_or(0);
-    new.iter_mut().for_each(|shard| shard.raise_fence(fence));
+    for shard in &mut new {
+        shard.raise_fence(fence);
+        shard.low.count_from_here();
+        shard.high.count_from_here();
+    }
     new
 }
 
@@ -157,6 +162,30 @@ mod tests {
         let newest = rows(&restored(&settings, &old), Level::Low).into_iter().filter(|row| row.0 >= 28);
         let kept = rows(&new, Level::Low);
         assert!(newest.into_iter().all(|row| kept.contains(&row)));
+    }
+
+    #[test]
+    fn a_row_counts_as_inserted_once_however_often_it_is_dealt_out() {
+        let settings = settings();
+        let mut shards = saved(&settings, 1);
+        let [low, high] = restored(&settings, &shards)[0].totals().map(|totals| totals.inserted);
+        for n_shards in [4, 2] {
+            shards = reshard(&settings, &shards, n_shards).unwrap();
+            let mut new = restored(&settings, &shards);
+            for shard in &new {
+                assert!(shard.totals().iter().all(|totals| totals.inserted == 0 && totals.sampled == 0));
+            }
+            let dealt = |level| new.iter().map(|shard| shard.table(level).dealt()).sum::<u64>();
+            assert_eq!((dealt(Level::Low), dealt(Level::High)), (low, high));
+            // What comes from now on counts.
+            let mut bytes = Vec::new();
+            put_period(&mut bytes, 0, &period_start(99, 0));
+            put_step(&mut bytes, StepRecord { lane: 0, position: 0, step: nth_step(99, 0, 1) });
+            let Opened { generation, .. } = new[0].open(9).unwrap();
+            let batch = Batch::check(bytes.into(), &SHAPE, 100, 1_000).unwrap();
+            assert!(new[0].store(9, generation, 1, &batch));
+            assert_eq!(new[0].totals().map(|totals| totals.inserted), [1, 1]);
+        }
     }
 
     #[test]

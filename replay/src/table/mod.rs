@@ -6,6 +6,7 @@
 
 mod column;
 mod cycle;
+mod dealt;
 mod fifo;
 pub(crate) mod limiter;
 mod prioritised;
@@ -36,6 +37,7 @@ pub(crate) struct Row {
 /// What the table has seen, in transitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counts {
+    /// Without the rows that were dealt.
     pub(crate) inserted: u64,
     pub(crate) sampled: u64,
     pub(crate) evicted: u64,
@@ -62,6 +64,8 @@ pub(crate) struct Table {
     /// Keys that no row has; the last is taken next.
     free: Vec<u32>,
     counts: Counts,
+    /// See [`Table::dealt`].
+    dealt: u64,
     sampler: Box<dyn Selector>,
     remover: Fifo,
     /// By key, where rows have priorities: how often the key was given to a row, and taken back. Tells a row from
@@ -125,6 +129,7 @@ impl Table {
             rows: Column::default(),
             free: Vec::new(),
             counts: Counts::default(),
+            dealt: 0,
             sampler,
             remover: Fifo::default(),
             generations: Column::default(),
@@ -314,6 +319,7 @@ impl Table {
         let table = Self {
             capacity,
             rows: state.rows.into_iter().collect(),
+            dealt: dealt::dealt(n.saturating_sub(state.free.len()), &state.counts)?,
             free: state.free,
             counts: state.counts,
             sampler: state.sampler.restore(n)?,

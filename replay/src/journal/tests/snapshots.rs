@@ -11,6 +11,7 @@ use std::{
 use super::support::*;
 use crate::{
     Settings,
+    journal::{home::DUE, operation::Operation},
     shard::Opened,
     table::Level,
     testing::{SHAPE, nth_step, period_start},
@@ -115,4 +116,38 @@ fn the_image_of_a_million_rows_holds_the_shard_up_for_milliseconds() {
         // The goal of 20 ms is the benchmark's to measure; here only that nothing is encoded under the lock.
         assert!(stall < Duration::from_millis(500), "{stall:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_failed_is_counted_and_not_tried_again_at_once() {
+    let recorded = node::metrics::install("replay").unwrap();
+    // Other tests fail in this process, too.
+    let failures = || {
+        let text = recorded.text();
+        let line = text.lines().find(|line| line.contains(r#"journal_failures_total{operation="snapshot"}"#));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).unwrap()
+    };
+    let home_dir = tempfile::tempdir().unwrap();
+    let disk = FailingDisk::default();
+    let fate = disk.fate.clone();
+    let (home, mut shard, _) = open(home_dir.path(), Arc::new(disk), &small()).unwrap();
+    // Larger than any batch, and not applied: only its bytes count here.
+    let grow = || {
+        let records = vec![0; DUE as usize + 1];
+        home.append(&Operation::Batch { writer: 9, sequence: 1, records })
+    };
+    // The disk fails for the snapshot alone.
+    home.durable(grow()).await.unwrap();
+    assert!(home.is_snapshot_due());
+    let before = failures();
+    fate.lock().unwrap().write_fails = true;
+    assert!(home.snapshot(|| Some((home.appended(), shard.image()))).is_err());
+    assert!(!home.is_snapshot_due() && failures() > before);
+    assert!(named(&folder(home_dir.path()), "snapshot-").is_empty());
+    // Whoever ends the shard tries all the same; from then on the size of the journal alone counts again.
+    fate.lock().unwrap().write_fails = false;
+    home.snapshot(|| Some((home.appended(), shard.image()))).unwrap();
+    assert!(!home.is_snapshot_due());
+    grow();
+    assert!(home.is_snapshot_due());
 }
