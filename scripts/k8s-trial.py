@@ -3,7 +3,7 @@
 
 In: kubectl with a cluster that has the images and volumes (docs/kubernetes.md), and no namespace `mahrl`; MANIFESTS (a
 folder of manifests, k8s), READY (seconds from apply until all pods are, 120), PATIENCE (a factor on all other limits, 1).
-Out: a line for each thing that should happen, with what was seen; exit code 1 if any did not. Takes some ten minutes. The
+Out: a line for each thing that should happen, with what was seen; exit code 1 if any did not. Takes some six minutes. The
 namespace is deleted at the end, with all that it holds; where not all pods become Ready, everything is left to be looked at.
 """
 

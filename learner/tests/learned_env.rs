@@ -319,6 +319,15 @@ fn a_policy_is_not_used_with_other_embeddings_than_it_learned_with() {
     let run = folder.path().join("run");
     assert!(train(&log, &run).status.success());
     let (path, out) = (run.to_str().unwrap(), folder.path().join("policy"));
+    // The same log in another place is the same.
+    let moved = folder.path().join("moved");
+    std::fs::rename(&log, &moved).unwrap();
+    let elsewhere = ["export", path, "--out", out.to_str().unwrap(), "--env", moved.to_str().unwrap()];
+    let error = String::from_utf8(learner(&elsewhere[..4]).stderr).unwrap();
+    assert!(error.contains("--env LOG says where it is now"), "{error}");
+    let output = learner(&elsewhere);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::rename(&moved, &log).unwrap();
     let refused = |args: &[&str]| {
         let output = learner(args);
         assert!(!output.status.success(), "{args:?}");

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use common::{ItemTable, config::Config};
 use sim::{Reference, ReferencePolicy};
 
-use super::{Outcome, say, threads};
+use super::{Outcome, of_run::OfRun, say, threads};
 use crate::{
     baselines::history_greedy::{self, HistoryGreedy},
     evaluation::{
@@ -20,9 +20,8 @@ use crate::{
 /// Arguments of `learner evaluate`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The run directory.
-    #[arg(value_name = "RUN")]
-    run: PathBuf,
+    #[command(flatten)]
+    of: OfRun,
     /// Sessions of each policy.
     #[arg(long, default_value_t = DEFAULT_SESSIONS, value_name = "N")]
     sessions: usize,
@@ -57,8 +56,7 @@ impl Scope {
 
 /// Evaluates a run beside the references.
 pub(super) fn run(args: &Args) -> Result<Outcome> {
-    let run_dir = RunDir::open(&args.run)?;
-    let mut config = Config::load_run(&run_dir.config_path(), &[])?;
+    let (run_dir, mut config) = args.of.open()?;
     let own = config.environment.clone();
     config.environment.temperature = args.temperature.unwrap_or(own.temperature);
     config.environment.flip_share = args.flip_share.unwrap_or(own.flip_share);
@@ -67,7 +65,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     if !is_own && !run_dir.history_greedy_path().is_file() {
         bail!(
             "history-greedy is not trained yet, and must not be in other noise than the run's: first run learner evaluate {}",
-            args.run.display()
+            args.of.run.display()
         );
     }
     let scope =

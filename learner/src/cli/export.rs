@@ -7,15 +7,14 @@ use anyhow::{Context, Result};
 use common::config::Config;
 use logs::Log;
 
-use super::Outcome;
-use crate::{export::export, run_dir::RunDir, world::World};
+use super::{Outcome, of_run::OfRun};
+use crate::{export::export, world::World};
 
 /// Arguments of `learner export`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The run directory.
-    #[arg(value_name = "RUN")]
-    run: PathBuf,
+    #[command(flatten)]
+    of: OfRun,
     /// Where the files go: a folder that is new or empty (docs/export.md).
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -23,8 +22,7 @@ pub(super) struct Args {
 
 /// Writes the files.
 pub(super) fn run(args: &Args) -> Result<Outcome> {
-    let run_dir = RunDir::open(&args.run)?;
-    let config = Config::load_run(&run_dir.config_path(), &[])?;
+    let (run_dir, config) = args.of.open()?;
     let world = World::open(&config)?;
     run_dir.check_items(world.items(), world.name())?;
     let path = run_dir.policy_path();

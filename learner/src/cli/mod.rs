@@ -7,6 +7,7 @@ mod evaluate;
 mod evaluator;
 mod export;
 mod logs;
+mod of_run;
 mod rank;
 mod recommend;
 mod reproduce;
@@ -62,7 +63,7 @@ struct Cli {
 enum Command {
     /// Train a policy (the default without a subcommand).
     Train(train::Args),
-    /// Evaluate a run's policy beside the references, without exploration, on test users.
+    /// Evaluate a run's policy beside the references, without exploration, on test users; the run's report.html is written anew.
     Evaluate(evaluate::Args),
     /// Evaluate the policies of a running cluster one after the other, as they come.
     Evaluator(evaluator::Args),

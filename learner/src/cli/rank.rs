@@ -7,7 +7,7 @@ use common::{ItemTable, config::Config};
 use logs::{Log, Split, source::Impressions};
 use sim::Reference;
 
-use super::{Outcome, evaluate::load_policy, say, threads};
+use super::{Outcome, evaluate::load_policy, of_run::OfRun, say, threads};
 use crate::{
     baselines::{
         Budget, InteractionLog, Progress, Ranker, TrainingData,
@@ -20,7 +20,7 @@ use crate::{
             ranking::{RANDOM, Random},
         },
     },
-    run_dir::{self, RunDir},
+    run_dir,
     world::{self, World},
 };
 
@@ -30,9 +30,8 @@ const SLOTS: usize = 64;
 /// Arguments of `learner rank`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The run directory.
-    #[arg(value_name = "RUN")]
-    run: PathBuf,
+    #[command(flatten)]
+    of: OfRun,
     /// A log whose test sessions are ranked; it must have the items that the run learned with [default: the run's own log,
     /// or sessions of the built-in world's logging policy].
     #[arg(long, value_name = "LOG")]
@@ -73,8 +72,7 @@ struct Data {
 
 /// Ranks and prints.
 pub(super) fn run(args: &Args) -> Result<Outcome> {
-    let run_dir = RunDir::open(&args.run)?;
-    let config = Config::load_run(&run_dir.config_path(), &[])?;
+    let (run_dir, config) = args.of.open()?;
     let mode = match args.mode {
         CliMode::Static => Mode::Static,
         CliMode::Sequential => Mode::Sequential,

@@ -9,11 +9,11 @@ use std::{
 use agent::{Guidance, NO_GOAL, Policy, Scratch, Sessions};
 use anyhow::{Context, Result, bail};
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
-use common::{Feedback, ItemId, PeriodLayout, config::Config, history};
+use common::{Feedback, ItemId, PeriodLayout, history};
 use serde::Deserialize;
 
-use super::{Outcome, evaluate::load_policy, export::own_log};
-use crate::{run_dir::RunDir, world::World};
+use super::{Outcome, evaluate::load_policy, export::own_log, of_run::OfRun};
+use crate::world::World;
 
 const HISTORY_HELP: &str = "\
 The history is a CSV file with a header and at least the columns `user_id`, `item_id` and `feedback` (0 skip, 1 click, 2 order),
@@ -28,9 +28,8 @@ built-in world 0, 1, ... The recommendations are those for a session that begins
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = HISTORY_HELP)]
 pub(super) struct Args {
-    /// The run directory.
-    #[arg(value_name = "RUN")]
-    run: PathBuf,
+    #[command(flatten)]
+    of: OfRun,
     /// What the users saw and did: CSV with user_id,item_id,feedback (see --help).
     #[arg(long, value_name = "FILE")]
     history: PathBuf,
@@ -57,8 +56,7 @@ struct Past {
 
 /// Prints items, cosines, values and categories.
 pub(super) fn run(args: &Args) -> Result<Outcome> {
-    let run_dir = RunDir::open(&args.run)?;
-    let config = Config::load_run(&run_dir.config_path(), &[])?;
+    let (run_dir, config) = args.of.open()?;
     let world = World::open(&config)?;
     let log = own_log(&config)?;
     let ids: Vec<u64> = match &log {

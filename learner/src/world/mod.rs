@@ -30,7 +30,7 @@ pub enum Error {
     /// Neither a built-in world nor a folder.
     #[error(
         "environment `{0}` is neither `shopworld[:VARIANT]` nor the folder of an imported log, seen from here: a run keeps the \
-         path of its log as it was typed"
+         path of its log as it was typed; --env LOG says where it is now"
     )]
     Unknown(String),
     /// A log without a fitted simulator.
