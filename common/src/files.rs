@@ -4,7 +4,7 @@
 //! write into each other's. Who is killed meanwhile leaves it behind, unlocked: [`remove_abandoned`].
 
 use std::{
-    fs::{self, File, Permissions},
+    fs::{self, File, Permissions, TryLockError},
     io::{Error, ErrorKind, Result, Write},
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -30,9 +30,15 @@ pub fn write_whole_if(path: &Path, bytes: &[u8], may: impl FnOnce() -> Result<()
     let mut name = Builder::new();
     // As any new file: less what the user's mask takes away.
     name.prefix(&prefix).suffix(&suffix).permissions(Permissions::from_mode(0o666));
-    let mut file = name.tempfile_in(folder)?;
-    // A file system without locks: nothing is removed there.
-    let _locked = file.as_file().try_lock();
+    let mut file = loop {
+        let file = name.tempfile_in(folder)?;
+        match file.as_file().try_lock() {
+            // Whoever clears the folder was faster than the lock, and removes it.
+            Err(TryLockError::WouldBlock) => {}
+            // A file system without locks: nothing is removed there.
+            Ok(()) | Err(TryLockError::Error(_)) => break file,
+        }
+    };
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     may()?;
@@ -53,7 +59,8 @@ pub fn remove_abandoned(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if is_partial(&path) {
-            match File::open(&path).map(|file| file.try_lock()) {
+            // For writing: a lock over NFS asks for it.
+            match File::options().write(true).open(&path).map(|file| file.try_lock()) {
                 Ok(Ok(())) => fs::remove_file(&path).or_else(unless_gone)?,
                 Ok(Err(_)) => {}
                 Err(error) => unless_gone(error)?,

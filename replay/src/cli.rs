@@ -135,7 +135,7 @@ async fn serve(shard: usize, config: &Config, security: &Security, shutdown: Shu
     let (server_of_shard, recovery) = open(shard, config)?;
     tracing::info!(
         shard,
-        address = server.advertised(&config.cluster)?,
+        address = advertised(&server, config)?,
         data_dir = config.replay.data_dir,
         low = recovery.low,
         high = recovery.high,
@@ -146,6 +146,10 @@ async fn serve(shard: usize, config: &Config, security: &Security, shutdown: Shu
     attend(server, server_of_shard, config, shutdown).await
 }
 
+fn advertised(server: &Server, config: &Config) -> Result<String, node::Error> {
+    server.advertised(&config.cluster, config.cluster.shards.iter().any(|shard| shard == "redis"))
+}
+
 /// Serves a shard until a signal comes, the server fails, or the shard is damaged.
 async fn attend(
     server: Server,
@@ -154,7 +158,7 @@ async fn attend(
     shutdown: Shutdown,
 ) -> Result<()> {
     let control = Control::open(&config.cluster)?;
-    let entry = ShardEntry { uid: server_of_shard.uid(), address: server.advertised(&config.cluster)? };
+    let entry = ShardEntry { uid: server_of_shard.uid(), address: advertised(&server, config)? };
     let health = server.health();
     let routes = server_of_shard.routes();
     let mut serving = tokio::spawn(server.serve(routes, shutdown.clone(), STREAMS.min(grace(config) / 4)));
@@ -259,7 +263,8 @@ fn reshard(args: &Reshard) -> Result<()> {
     let settings = Settings::from_config(&config, &config.cluster.run, 0);
     let dealt = deal::deal(&settings, &data_dir, config.replay.shards)?;
     println!(
-        "{} shards with {} low-level and {} high-level transitions; what was there before is in {}",
+        "{} shards were dealt out to {} shards with {} low-level and {} high-level transitions; what was there before is in {}",
+        dealt.shards,
         config.replay.shards,
         dealt.low,
         dealt.high,

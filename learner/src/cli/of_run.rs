@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use common::config::Config;
+use sim::OpenWorld;
 
 use crate::run_dir::RunDir;
 
@@ -23,8 +24,16 @@ impl OfRun {
     /// The directory and its settings.
     pub(super) fn open(&self) -> Result<(RunDir, Config)> {
         let run_dir = RunDir::open(&self.run)?;
-        let env = self.env.iter().map(|env| ("environment.name", env.as_str().into()));
-        let config = Config::load_run(&run_dir.config_path(), &env.collect::<Vec<_>>())?;
+        let path = run_dir.config_path();
+        let Some(env) = &self.env else { return Ok((run_dir, Config::load_run(&path, &[])?)) };
+        let config = Config::load_run(&path, &[("environment.name", env.as_str().into())])?;
+        let trained = Config::load_run(&path, &[])?.environment.name;
+        for name in [&trained, env] {
+            ensure!(
+                OpenWorld::shopworld(name)?.is_none(),
+                "--env says where the log of a run is now, and `{name}` is the built-in world"
+            );
+        }
         Ok((run_dir, config))
     }
 }

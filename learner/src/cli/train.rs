@@ -252,16 +252,18 @@ fn introduction(config: &Config, run_dir: &RunDir, resume: bool) -> String {
 
 /// Says so if a good part of the steps comes before anything is learned: shares of a preset are those of its own steps.
 fn too_short(config: &Config) -> Option<String> {
-    let (steps, random, least) =
-        (config.train.steps, config.exploration.random_steps, config.replay.low.min_size as u64);
-    let before = random.max(least);
+    let (model, replay, steps) = (&config.model, &config.replay, config.train.steps);
+    let period = if model.has_high_level() { model.period_steps } else { 0 };
+    let before = replay.low.min_size.max(replay.high.min_size * period) as u64;
     (steps < 3 * before).then(|| {
+        let least = (steps / 10).max(1);
         format!(
-            "note: {steps} steps are few for these settings, as nothing is learned in the first {}: take more, or fewer of those, \
-             e.g. --set exploration.random_steps={} --set replay.low.min_size={}",
+            "note: {steps} steps are few for these settings: nothing is learned in the first {}, and items are random in the first {}; \
+             take more steps, or e.g. --set replay.low.min_size={least} --set replay.high.min_size={} --set \
+             exploration.random_steps={least}",
             before.min(steps),
-            steps / 10,
-            least.min(steps / 10).max(1)
+            config.exploration.random_steps.min(steps),
+            (least / period.max(1) as u64).max(1)
         )
     })
 }

@@ -12,13 +12,12 @@ use std::{
 
 use anyhow::{Context, Result};
 use common::config::{Config, Mode, ModelConfig, Preset};
-use logs::canonical::MANIFEST_FILE;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sim::ReferencePolicy;
 
 use super::{
-    Budget, logged,
+    Budget, content, logged,
     methods::{How, Method},
 };
 use crate::{
@@ -28,7 +27,6 @@ use crate::{
         offline::{Mode as Order, Quality, Ranking},
     },
     run_dir::{RunDir, metrics::Record, read_lines, write_whole},
-    simulator,
     train::{self, Interrupt},
     world::World,
 };
@@ -114,7 +112,7 @@ impl Cell {
             }
             said.extend(config.to_toml().bytes());
         }
-        said.extend(content(&self.env));
+        said.extend(content::of(&self.env));
         let digest: String = Sha256::digest(said).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         format!("{}-{digest}-seed-{}", self.method, self.seed)
     }
@@ -248,20 +246,6 @@ impl Cell {
     }
 }
 
-/// What tells an imported log and its simulators from those that were in the folder before; nothing of the built-in world.
-fn content(env: &str) -> Vec<u8> {
-    let folder = Path::new(env);
-    let reports =
-        ["train", "test"].map(|which| sim::simulator_path(folder, which).join(simulator::REPORT_FILE));
-    let files = reports.into_iter().chain([folder.join(MANIFEST_FILE)]);
-    // A file that is not there is nothing; what a cell cannot do without is said when it is opened.
-    let mut content: Vec<u8> = files.flat_map(|path| fs::read(path).unwrap_or_default()).collect();
-    if let Ok(Some(items)) = simulator::log_items(folder) {
-        content.extend(items.sha256.bytes());
-    }
-    content
-}
-
 impl CellResult {
     /// Where it is kept.
     pub fn path(folder: &Path) -> PathBuf {
@@ -340,28 +324,6 @@ mod tests {
         assert_eq!(CellResult::read(folder.path(), &cell("random", 0)), Some(result));
         assert_eq!(CellResult::read(folder.path(), &cell("random", 1)), None);
         assert_ne!(cell("random", 0).name(), cell("random", 1).name());
-    }
-
-    #[test]
-    fn a_log_whose_simulators_were_fitted_again_is_another_world() {
-        let log = tempfile::tempdir().unwrap();
-        let cell = Cell { env: log.path().display().to_string(), ..cell("random", 0) };
-        let report = sim::simulator_path(log.path(), "train").join(simulator::REPORT_FILE);
-        fs::create_dir_all(report.parent().unwrap()).unwrap();
-        let mut names = vec![cell.name()];
-        for (path, text) in [
-            (&report, "refused"),
-            (&report, "accepted"),
-            (&log.path().join(MANIFEST_FILE), "{}"),
-            (&log.path().join("items.csv"), "item_id"),
-        ] {
-            fs::write(path, text).unwrap();
-            names.push(cell.name());
-        }
-        assert_eq!(cell.name(), names[4]);
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), 5);
     }
 
     #[test]

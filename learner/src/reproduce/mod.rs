@@ -14,6 +14,7 @@
 //! | [`controls`] | where nothing must be found: which cells, and whether anything was |
 //! | [`caveats`] | what the paper's comparisons leave open: which cells, and what they say |
 //! | [`cell`] | one method and seed: trained, judged, written down |
+//! | `content` | what tells an imported log and its simulators from others in the same folder |
 //! | [`cost`] | what a cell costs, before it is run |
 //! | [`pool`] | cells over the cores |
 //! | [`summary`] | a method over its seeds, and the differences of two |
@@ -25,6 +26,7 @@
 pub mod budget;
 pub mod caveats;
 pub mod cell;
+mod content;
 pub mod controls;
 pub mod cost;
 pub mod experiment;

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::{Error, Options, metrics::Bin, verdict::Criteria};
 
 /// The report's file in the simulator's folder.
-/// The report's name in the folder of a simulator.
 pub(crate) const FILE: &str = "acceptance.json";
 /// Raised with every change of its fields or of what is judged.
 pub(super) const VERSION: u32 = 2;

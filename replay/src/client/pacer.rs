@@ -164,12 +164,22 @@ impl Pacer {
         Ok(Self { inner, _task: Arc::new(AbortOnDrop(task)) })
     }
 
-    /// Waits until the expected number of shards has answered (naming those it waits for every few seconds), then begins
-    /// to grant.
+    /// [`Self::meet`], then [`Self::begin`].
+    pub async fn contact(&self) -> Result<(), Error> {
+        self.meet().await.map(|()| self.begin())
+    }
+
+    /// Begins to grant.
+    pub fn begin(&self) {
+        self.inner.state().picture.begin();
+        self.inner.changed.notify_waiters();
+    }
+
+    /// Waits until the expected number of shards has answered; names those it waits for every few seconds.
     ///
     /// # Errors
     /// [`Error::Fenced`].
-    pub async fn contact(&self) -> Result<(), Error> {
+    pub async fn meet(&self) -> Result<(), Error> {
         let expected = self.inner.expected_shards;
         loop {
             let enough = async {
@@ -184,10 +194,7 @@ impl Pacer {
                 }
             };
             if let Ok(answered) = timeout(REPORT, enough).await {
-                answered?;
-                self.inner.state().picture.begin();
-                self.inner.changed.notify_waiters();
-                return Ok(());
+                return answered;
             }
             let answered = self.inner.state().picture.n_up();
             let missing = self.inner.shards.missing().join(", ");

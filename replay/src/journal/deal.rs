@@ -19,6 +19,8 @@ use crate::{
 /// What was dealt out.
 #[derive(Debug)]
 pub(crate) struct Dealt {
+    /// Shards that were there.
+    pub(crate) shards: usize,
     pub(crate) low: u64,
     pub(crate) high: u64,
     /// Where the folders of before are.
@@ -71,5 +73,5 @@ pub(crate) fn deal(settings: &Settings, data_dir: &Path, n_shards: usize) -> Res
         fs::rename(&from, &to).map_err(Error::file("move", &from))?;
     }
     fs::remove_dir(&staged).map_err(Error::file("remove", &staged))?;
-    Ok(Dealt { low, high, before })
+    Ok(Dealt { shards: last + 1, low, high, before })
 }

@@ -111,13 +111,13 @@ impl Server {
         self.address
     }
 
-    /// Under which address others find it: `cluster.advertise`, else where it listens.
+    /// Under which address others find it: `cluster.advertise`, else where it listens. `in_redis`: that is where they look.
     ///
     /// # Errors
     /// [`Error::Missing`] where Redis would tell others an address that stands for any of a machine's.
-    pub fn advertised(&self, config: &ClusterConfig) -> Result<String, Error> {
+    pub fn advertised(&self, config: &ClusterConfig, in_redis: bool) -> Result<String, Error> {
         match config.advertise.as_str() {
-            "" if self.address.ip().is_unspecified() && !config.redis.is_empty() => Err(Error::Missing {
+            "" if self.address.ip().is_unspecified() && in_redis => Err(Error::Missing {
                 key: "cluster.advertise",
                 why: "this process listens on every address of its machine, and Redis must know one that others can reach: \
                       set it to HOST:PORT, in the environment of each process MAHRL__CLUSTER__ADVERTISE",

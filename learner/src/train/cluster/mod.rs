@@ -166,14 +166,17 @@ fn learn(
     let contact = services.pacer.clone();
     let answered = runtime.block_on(async {
         tokio::select! {
-            answered = contact.contact() => answered.map(|()| true),
+            answered = contact.meet() => answered.map(|()| true),
             () = lead::interrupted(trainer.interrupt()) => Ok(false),
         }
     });
     if !answered.context("cannot reach the replay shards")? {
         return Ok(false);
     }
-    services.admission.numbers().begin(services.totals().env_steps)?;
+    // Before anything is granted. Rows that were dealt out count for no shard, but are held.
+    let totals = services.totals();
+    services.admission.numbers().begin(totals.env_steps.max(totals.sizes.low))?;
+    services.pacer.begin();
     services.ready();
     let mut seen = standing.seen;
     loop {

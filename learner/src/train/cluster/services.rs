@@ -71,7 +71,7 @@ impl Links {
 
     /// Where others find this learner.
     pub(super) fn address(&self, config: &Config) -> Result<String, node::Error> {
-        self.server.advertised(&config.cluster)
+        self.server.advertised(&config.cluster, config.cluster.learner == "redis")
     }
 }
 
