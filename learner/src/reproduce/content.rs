@@ -23,7 +23,7 @@ pub(super) fn of(env: &str) -> Vec<u8> {
     let folder = Path::new(env);
     let reports = ["train", "test"].map(|which| sim::simulator_path(folder, which).join(REPORT_FILE));
     let table = |name: &str| ["parquet", "csv"].map(|form| folder.join(format!("{name}.{form}")));
-    let tables = ["log", "items"].map(|name| table(name)).into_iter().flatten();
+    let tables = ["log", "items"].map(table).into_iter().flatten();
     reports.into_iter().chain(tables).chain([folder.join(MANIFEST_FILE)]).flat_map(digest).collect()
 }
 
