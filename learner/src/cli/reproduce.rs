@@ -229,7 +229,8 @@ fn known_to(env: &str, variants: Vec<Variant>) -> Result<Vec<Variant>> {
 
 /// What is about to be done and what it costs.
 fn announcement(cells: &[Cell], missing: &[Cell], jobs: usize) -> Result<String> {
-    let seconds = missing.iter().map(cost::seconds).sum::<Result<f64>>()?;
+    // The sum of none is -0.
+    let seconds = missing.iter().map(cost::seconds).sum::<Result<f64>>()?.abs();
     Ok(format!(
         "{} cells, {} of them to run, {jobs} at once: some {} on cores of 2026 that have nothing else to do",
         cells.len(),
