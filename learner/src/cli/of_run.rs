@@ -25,15 +25,14 @@ impl OfRun {
     pub(super) fn open(&self) -> Result<(RunDir, Config)> {
         let run_dir = RunDir::open(&self.run)?;
         let path = run_dir.config_path();
-        let Some(env) = &self.env else { return Ok((run_dir, Config::load_run(&path, &[])?)) };
-        let config = Config::load_run(&path, &[("environment.name", env.as_str().into())])?;
-        let trained = Config::load_run(&path, &[])?.environment.name;
-        for name in [&trained, env] {
+        let trained = Config::load_run(&path, &[])?;
+        let Some(env) = &self.env else { return Ok((run_dir, trained)) };
+        for name in [&trained.environment.name, env] {
             ensure!(
                 OpenWorld::shopworld(name)?.is_none(),
                 "--env says where the log of a run is now, and `{name}` is the built-in world"
             );
         }
-        Ok((run_dir, config))
+        Ok((run_dir, Config::load_run(&path, &[("environment.name", env.as_str().into())])?))
     }
 }
