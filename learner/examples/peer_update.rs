@@ -49,7 +49,7 @@ impl Case {
         let embeddings = (0..n * n_dims).map(|_| rng.random_range(-1.9..1.9)).collect();
         let items = ItemTable::new(n_dims, config.model.bound, embeddings, vec![0; n], vec![0.0; n])?;
         let (high, low) = batches::draw(&config, [batch; 2], true, &mut rng);
-        let mut case = Self { engine: choice::open(&config, &items)?, high, low };
+        let mut case = Self { engine: choice::open(&config, &items.into())?, high, low };
         for _ in 0..5 {
             case.engine.update(&case.high, &case.low)?;
         }

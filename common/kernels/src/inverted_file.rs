@@ -95,6 +95,55 @@ impl InvertedFile {
         self.ids.len()
     }
 
+    /// Number of lists, L.
+    pub fn n_lists(&self) -> usize {
+        self.lists.len()
+    }
+
+    /// Numbers of the rows of a list, ascending.
+    pub fn list(&self, list: usize) -> &[u32] {
+        &self.ids[self.starts[list]..self.starts[list + 1]]
+    }
+
+    /// The lists nearest to a query that hold `least` rows together, the nearest first; all lists if they hold fewer.
+    ///
+    /// # Panics
+    /// If the query is not `[n]`.
+    pub fn nearest_lists<'a>(
+        &'a self,
+        level: Level,
+        query: &[f32],
+        least: usize,
+        found: &'a mut Found,
+    ) -> impl Iterator<Item = usize> + use<'a> {
+        assert_eq!(query.len(), self.n, "a query is [n]");
+        let Found { scores, keys, .. } = found;
+        scores.resize(self.lists.len(), 0.0);
+        search::dot_rows(level, &self.centroids, &self.lists, query, scores);
+        keys.clear();
+        keys.extend(scores.iter().enumerate().map(|(list, &score)| search::key(score, list)));
+        // Only those that are needed are put in order: half as many again as would do if all were alike, then as many more.
+        let step = 1 + 3 * least * self.n_lists() / (2 * self.n_rows());
+        let (mut n_sorted, mut n_rows) = (0, 0);
+        (0..keys.len()).map_while(move |at| {
+            if n_rows >= least {
+                return None;
+            }
+            if at == n_sorted {
+                let rest = &mut keys[n_sorted..];
+                let size = step.min(rest.len());
+                if size < rest.len() {
+                    rest.select_nth_unstable(size);
+                }
+                rest[..size].sort_unstable();
+                n_sorted += size;
+            }
+            let list = search::position(keys[at]);
+            n_rows += self.starts[list + 1] - self.starts[list];
+            Some(list)
+        })
+    }
+
     /// Bytes it holds.
     pub fn bytes(&self) -> usize {
         4 * (self.centroids.len() + self.ids.len() + self.lists.len())
@@ -109,21 +158,13 @@ impl InvertedFile {
     /// # Panics
     /// If the query is not `[n]`, or k is 0.
     pub fn search(&self, level: Level, query: &[f32], (least, k): (usize, usize), found: &mut Found) {
-        assert_eq!(query.len(), self.n, "a query is [n]");
-        let Found { ids, scores, keys, places, unmasked, coded } = found;
-        scores.resize(self.lists.len(), 0.0);
-        search::dot_rows(level, &self.centroids, &self.lists, query, scores);
-        keys.clear();
-        keys.extend(scores.iter().enumerate().map(|(list, &score)| search::key(score, list)));
-        keys.sort_unstable();
+        let mut places = std::mem::take(&mut found.places);
         places.clear();
-        for &key in keys.iter() {
-            if places.len() >= least {
-                break;
-            }
-            let list = search::position(key);
+        for list in self.nearest_lists(level, query, least, found) {
             places.extend(self.starts[list] as u32..self.starts[list + 1] as u32);
         }
+        found.places = places;
+        let Found { ids, places, unmasked, coded, .. } = found;
         unmasked.resize(places.len().div_ceil(64), 0);
         let nearest = self.rows.contenders(level, (places, unmasked), query, k, coded);
         ids.clear();

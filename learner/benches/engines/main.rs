@@ -1,6 +1,8 @@
 //! An update of the torch engine beside one of the native engine, on one thread and two, and beside what a plain matrix
 //! product of the same arithmetic would take on this machine.
 //!
+//! Behind it the mapping of the targets' actions (Eq 9) by itself, in catalogues of up to a million items (D28).
+//!
 //! `cargo bench -p learner --bench engines [-- --seconds 20]`. Updates of the engines take turns, so that whatever else the
 //! machine does meets all of them. Milliseconds and ratios are medians over the turns, ratios with the quartiles; the share
 //! of the floor is that of the best turn, as the floor is the best of some rounds.
@@ -8,10 +10,14 @@
 #[path = "../training_loop/arithmetic.rs"]
 mod arithmetic;
 mod batches;
+#[allow(dead_code)] // targets look through no recall set
+#[path = "../../../common/agent/tests/clustered/mod.rs"]
+mod clustered;
 #[path = "../training_loop/machine.rs"]
 mod machine;
+mod mapping;
 
-use std::{hint::black_box, time::Instant};
+use std::{hint::black_box, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
 use common::{
@@ -81,7 +87,7 @@ fn spread(mut values: Vec<f64>) -> String {
 }
 
 /// Milliseconds of the updates of each engine, turn by turn: torch, native on one thread, native on two.
-fn measure(case: &Case, items: &ItemTable, budget: f64) -> Result<([Vec<f64>; 3], f64)> {
+fn measure(case: &Case, items: &Arc<ItemTable>, budget: f64) -> Result<([Vec<f64>; 3], f64)> {
     let mut rng = Streams::new(1, "bench/engines").sequential();
     let (high, low) = batches::draw(&case.config, case.rows, case.full, &mut rng);
     let native = |threads| {
@@ -118,7 +124,7 @@ fn main() -> Result<()> {
     let mut rng = Streams::new(1, "bench/items").sequential();
     let n = batches::N_ITEMS as usize;
     let embeddings = (0..n * 50).map(|_| rng.random_range(-1.9..1.9)).collect();
-    let items = ItemTable::new(50, 1.94, embeddings, vec![0; n], vec![0.0; n])?;
+    let items = Arc::new(ItemTable::new(50, 1.94, embeddings, vec![0; n], vec![0.0; n])?);
     let (torch, own) = (machine::measure().gflops, own_gflops());
     println!(
         "one thread, {}: matrix product of torch {torch:.0} GFLOP/s, of our kernels {own:.0}",
@@ -156,5 +162,6 @@ fn main() -> Result<()> {
         ]);
     }
     println!("{table}");
+    mapping::measure();
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Which engine a run uses. In: its settings; out: that engine, behind the seam.
 
+use std::sync::Arc;
+
 use common::{
     ItemTable,
     config::{Config, EngineKind},
@@ -40,7 +42,7 @@ fn is_cpu(name: &str) -> Result<bool, Error> {
 }
 
 /// The engine of a run, with initial parameters drawn from its seed.
-pub fn open(config: &Config, items: &ItemTable) -> Result<Box<dyn Engine>, Error> {
+pub fn open(config: &Config, items: &Arc<ItemTable>) -> Result<Box<dyn Engine>, Error> {
     let chosen = choose(config)?;
     tracing::info!(engine = chosen.name(), "engine");
     Ok(match chosen {

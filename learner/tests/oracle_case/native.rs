@@ -42,7 +42,7 @@ impl Case {
         let items =
             ItemTable::new(n, self.settings.bound as f32, table, vec![0; n_items], vec![0.0; n_items]);
         let mut engine =
-            NativeEngine::with_settings(self.settings.clone(), &items.unwrap(), 0, 1, level).unwrap();
+            NativeEngine::with_settings(self.settings.clone(), &items.unwrap().into(), 0, 1, level).unwrap();
         let mut state = engine.state();
         for (name, array) in &mut state {
             if let Some(value) = self.tensors.get(&format!("init/{name}")) {

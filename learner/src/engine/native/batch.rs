@@ -2,6 +2,8 @@
 //!
 //! Buffers stay from batch to batch: decoding allocates nothing once the largest has come.
 
+use std::sync::Arc;
+
 use common::{
     ItemId, ItemTable, PeriodLayout,
     history::N_WINDOWS,
@@ -28,7 +30,7 @@ pub struct Source {
     /// The symbols of the paper.
     pub settings: Settings,
     /// The item table.
-    pub items: ItemTable,
+    pub items: Arc<ItemTable>,
     /// Of the noise of the targets' actions: (update, level).
     smoothing: Streams,
     layout: PeriodLayout,
@@ -38,7 +40,7 @@ pub struct Source {
 
 impl Source {
     /// `smoothing` draws the noise of the targets' actions, if there is any.
-    pub fn new(settings: Settings, items: ItemTable, smoothing: Streams) -> Self {
+    pub fn new(settings: Settings, items: Arc<ItemTable>, smoothing: Streams) -> Self {
         let layout = settings.period_layout();
         let (c, m) = (layout.n_steps, layout.n_goals);
         let (phi, assigned) = (

@@ -1,9 +1,9 @@
 //! The engine on our own kernels. In: batches of ids; out: new parameters. CPU, f32, every setting, no libtorch.
 //!
 //! Forward and backward passes are written by hand, chunk by chunk of a batch, so that a chunk's activations stay in the L2
-//! cache; docs/adr/0005-native-engine.md says why, and what it gains. An update allocates nothing but its metrics once the
-//! largest batch has come, and is bitwise reproducible on one CPU, with one thread or two: levels of about as many rows take a
-//! thread each; where one has many more, the rows of each level are shared out.
+//! cache; docs/adr/0005-native-engine.md says why, and what it gains. An update allocates nothing but its metrics, and a box for
+//! each piece of work that the second thread gets, once the largest batch has come; it is bitwise reproducible on one CPU, with
+//! one thread or two: small levels of about as many rows take a thread each, else the rows of each level are shared out.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -31,6 +31,8 @@ pub mod state;
 pub mod steps;
 pub mod threads;
 pub mod window;
+
+use std::sync::Arc;
 
 use common::{
     ItemId, ItemTable,
@@ -86,12 +88,13 @@ pub struct NativeEngine {
     threads: Option<Threads>,
 }
 
-/// Parts of each level's batch, given the rows of both. One level a thread costs least, as long as both have about as much
-/// to do; else each level is shared out, if it has more than one chunk.
+/// Parts of each level's batch, given the rows of both. A level a thread costs least in small batches, if both have about as
+/// much to do; else each level is shared out, if it has more than one chunk: both threads then end at the same time, whatever
+/// one level does more than the other.
 fn n_parts(rows: [usize; 2]) -> [usize; 2] {
     let [fewer, more] = [rows[0].min(rows[1]), rows[0].max(rows[1])];
-    let alike = 3 * fewer > 2 * more;
-    rows.map(|rows| if alike || chunks(rows).nth(1).is_none() { 1 } else { 2 })
+    let by_level = 3 * fewer > 2 * more && chunks(more).nth(2).is_none();
+    rows.map(|rows| if by_level || chunks(rows).nth(1).is_none() { 1 } else { 2 })
 }
 
 /// Threads of an update: `train.learner_threads`, or if that is 0 two where the machine has a core that nobody else in the
@@ -108,19 +111,19 @@ fn n_threads(config: &Config) -> usize {
 
 impl NativeEngine {
     /// An engine with initial parameters drawn from the run's seed, those of the torch engine.
-    pub fn new(config: &Config, items: &ItemTable) -> Result<Self, Error> {
+    pub fn new(config: &Config, items: &Arc<ItemTable>) -> Result<Self, Error> {
         Self::with_level(config, items, kernels::Level::best())
     }
 
     /// The same with chosen instructions.
-    pub fn with_level(config: &Config, items: &ItemTable, level: kernels::Level) -> Result<Self, Error> {
+    pub fn with_level(config: &Config, items: &Arc<ItemTable>, level: kernels::Level) -> Result<Self, Error> {
         Self::with_settings(Settings::new(config), items, config.seed, n_threads(config), level)
     }
 
     /// The same with chosen symbols, seed and threads.
     pub fn with_settings(
         settings: Settings,
-        items: &ItemTable,
+        items: &Arc<ItemTable>,
         seed: u64,
         n_threads: usize,
         level: kernels::Level,
@@ -143,10 +146,10 @@ impl NativeEngine {
         Ok(Self {
             high: has_high.then(|| Side::new(&settings, LevelKind::High, &initial, level)),
             low: Side::new(&settings, LevelKind::Low, &initial, level),
-            mapping: mapped.then(|| Mapping::new(items, &all)),
+            mapping: mapped.then(|| Mapping::new(items, &all, settings.model.item_search, level)),
             next_goals: NextGoals::default(),
             updates: 0,
-            source: Source::new(settings, items.clone(), smoothing),
+            source: Source::new(settings, Arc::clone(items), smoothing),
             threads,
         })
     }
@@ -155,7 +158,8 @@ impl NativeEngine {
     pub fn map_targets_to(&mut self, items: &[ItemId]) -> Result<(), Error> {
         self.checks().items("mapping", items, 1)?;
         if let Some(mapping) = &mut self.mapping {
-            *mapping = Mapping::new(&self.source.items, items);
+            let search = self.source.settings.model.item_search;
+            *mapping = Mapping::new(&self.source.items, items, search, self.low.level.plan().level);
         }
         Ok(())
     }
@@ -198,6 +202,7 @@ impl Engine for NativeEngine {
         self.updates += 1;
         let Self { source, high: high_side, low: low_side, mapping, next_goals, updates, threads } = self;
         let actor_moves = updates.is_multiple_of(source.settings.algorithm.actor_delay);
+        let [parts_high, parts_low] = n_parts([high.len(), low.len()]);
         let mut mean_internal_reward = 0.0;
         if has_low {
             // Before the high level moves: its target actor sets the goals behind the low level's rows.
@@ -213,17 +218,16 @@ impl Engine for NativeEngine {
         }
         let low_side = has_low.then_some(low_side);
         let (mapping, threads) = (mapping.as_ref(), threads.as_ref());
-        let parts = n_parts([high.len(), low.len()]);
         let mut metrics = UpdateMetrics { update: *updates, high: None, low: None, mean_internal_reward };
-        if parts == [1; 2] {
+        if [parts_high, parts_low] == [1; 2] {
             threads::both(
                 threads,
                 || metrics.high = high_side.map(|side| side.update(None, (1, None))),
                 || metrics.low = low_side.map(|side| side.update(mapping, (1, None))),
             );
         } else {
-            metrics.high = high_side.map(|side| side.update(None, (parts[0], threads)));
-            metrics.low = low_side.map(|side| side.update(mapping, (parts[1], threads)));
+            metrics.high = high_side.map(|side| side.update(None, (parts_high, threads)));
+            metrics.low = low_side.map(|side| side.update(mapping, (parts_low, threads)));
         }
         metrics.check_finite()?;
         Ok(metrics)

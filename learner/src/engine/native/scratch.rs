@@ -40,6 +40,8 @@ pub struct Scratch {
     pub action: Vec<f32>,
     /// `[b, H n]` as critics see them.
     pub seen: Vec<f32>,
+    /// `[b, H n]` actions of the targets, of all rows.
+    pub next_action: Vec<f32>,
     /// `[b, H n]` gradient of the actions, then of the pre-activations.
     pub d_action: Vec<f32>,
     /// `[b]` values of a head.
@@ -86,6 +88,7 @@ impl Scratch {
         (self.rows, self.chunks) = (first(of_part.start)..first(of_part.end), of_part);
         let n_rows = self.rows.len();
         self.y.resize(plan.heads * n_rows, 0.0);
+        self.next_action.resize(plan.actions() * n_rows, 0.0);
         self.first_q.resize(plan.heads * n_rows, 0.0);
         self.critic_state.resize(n_rows * plan.d, 0.0);
     }

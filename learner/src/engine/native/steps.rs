@@ -50,20 +50,28 @@ pub fn targets(
         let features = plan.features(&batch.next_features, &rows);
         scratch.state(plan, actor.target(), windows, features, false);
         scratch.act(plan, actor.target(), 0..plan.heads, rows.len());
-        let action = &mut scratch.action[..rows.len() * actions];
+        let Scratch { action, next_action, .. } = &mut *scratch;
+        let of_part = (rows.start - part.start) * actions..(rows.end - part.start) * actions;
+        let next_action = &mut next_action[of_part];
+        next_action.copy_from_slice(&action[..rows.len() * actions]);
         if !batch.noise.is_empty() {
             let noise = &batch.noise[rows.start * actions..];
-            for (action, noise) in action.iter_mut().zip(noise) {
+            for (action, noise) in next_action.iter_mut().zip(noise) {
                 *action = (*action + noise).clamp(-plan.bound, plan.bound);
             }
         }
-        if let Some(mapping) = mapping {
-            mapping.map(plan.level, action, &mut scratch.mapping);
-        }
-        heads::see(plan.critic_action, plan.n, action);
+    }
+    if let Some(mapping) = mapping {
+        // All at once: in a large catalogue they share what they read.
+        mapping.map(plan.level, &mut scratch.next_action, &mut scratch.mapping);
+    }
+    heads::see(plan.critic_action, plan.n, &mut scratch.next_action);
+    for (rows, windows) in scratch.chunks_of(batch.n_rows, &batch.next) {
+        let features = plan.features(&batch.next_features, &rows);
         for (number, critic) in critics.into_iter().flatten().enumerate() {
             scratch.state(plan, critic.target(), windows, features, false);
-            let Scratch { state, action, head: memory, q, slope, y, .. } = scratch;
+            let Scratch { state, next_action, head: memory, q, slope, y, .. } = scratch;
+            let action = &next_action[(rows.start - part.start) * actions..];
             let inputs = Inputs { state, action, windows };
             for head in 0..plan.heads {
                 let q = &mut q[..rows.len()];

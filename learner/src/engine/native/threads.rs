@@ -7,22 +7,26 @@ use rayon::ThreadPool;
 
 use super::scratch::Scratch;
 
-/// Two threads that wait for work.
+/// A thread that works beside the one that updates. Not a pair of them while that one waits: three threads on two cores are
+/// time and again put on the same one, which takes the gain of a small batch.
 #[derive(Debug)]
 pub struct Threads(ThreadPool);
 
 impl Threads {
-    /// Starts them.
+    /// Starts it.
     pub fn start() -> Result<Self, rayon::ThreadPoolBuildError> {
-        let name = |i| format!("learner-{i}");
-        Ok(Self(rayon::ThreadPoolBuilder::new().num_threads(2).thread_name(name).build()?))
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "learner-2".to_owned());
+        Ok(Self(pool.build()?))
     }
 }
 
 /// Both, beside each other if there are threads.
 pub fn both(threads: Option<&Threads>, first: impl FnOnce() + Send, second: impl FnOnce() + Send) {
     match threads {
-        Some(Threads(pool)) => drop(pool.join(first, second)),
+        Some(Threads(pool)) => pool.in_place_scope(|scope| {
+            scope.spawn(|_| second());
+            first();
+        }),
         None => {
             first();
             second();
