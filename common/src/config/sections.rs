@@ -254,7 +254,7 @@ pub struct TrainConfig {
     pub device: String,
     /// What updates the parameters.
     pub engine: EngineKind,
-    /// Threads of an update of the native engine: 2 gives each level its own; 0 is 2 where a core is left for it.
+    /// Threads of an update of the native engine; 0 is 2 where there are as many cores.
     pub learner_threads: usize,
     /// Environment steps between evaluations.
     pub evaluate_every: u64,

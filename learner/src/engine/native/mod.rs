@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use common::{
     ItemId, ItemTable,
-    config::{Config, Mode, TargetAction},
+    config::{Config, TargetAction},
     seed::Streams,
     transition::{HighBatch, LowBatch},
 };
@@ -97,14 +97,11 @@ fn n_parts(rows: [usize; 2]) -> [usize; 2] {
     rows.map(|rows| if by_level || chunks(rows).nth(1).is_none() { 1 } else { 2 })
 }
 
-/// Threads of an update: `train.learner_threads`, or if that is 0 two where the machine has a core that nobody else in the
-/// process needs: rollout threads run beside the learner in mode `async`, in turn with it in `lockstep`.
+/// Threads of an update: `train.learner_threads`, or if that is 0 two where the machine has two cores. Rollout threads beside
+/// it hardly ever need a whole one: they wait for the learner at any ratio of updates that learns.
 fn n_threads(config: &Config) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let others = if config.train.mode == Mode::Async { config.actor.actors } else { 0 };
     match config.train.learner_threads {
-        0 if cores >= others + 2 => 2,
-        0 => 1,
+        0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().min(2)),
         threads => threads,
     }
 }
