@@ -1,4 +1,4 @@
-//! How the repository is laid out: top-level folders, lengths of files, links and commands in the docs, CI.
+//! How the repository is laid out: top-level folders, lengths of files, links and commands in the docs, variables, CI.
 
 #![allow(clippy::unwrap_used)] // of the helpers; clippy.toml allows it in the tests themselves
 
@@ -136,6 +136,38 @@ fn make_commands_in_the_docs_exist() {
             assert!(exists, "{}: `make {target}` is no target of the Makefile", relative(&path));
         }
     }
+}
+
+/// Names of variables in a text, `MAHRL_` and more.
+fn variables(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words
+        .filter(|word| word.strip_prefix("MAHRL_").is_some_and(|rest| !rest.trim_matches('_').is_empty()))
+        .collect()
+}
+
+/// The programs warn of variables that nothing reads: of none that our own code and scripts set or ask for.
+#[test]
+fn variables_of_the_code_and_the_scripts_are_known_to_the_settings() {
+    // They name some that are wrong.
+    let about_wrong_ones = ["common/src/config/environment.rs", "learner/tests/bad_input.rs"];
+    let mut files = files_with_extension(&["rs", "sh", "py", "yaml", "toml"]);
+    files.extend(["Makefile", "Dockerfile", ".ci/run"].map(|name| root().join(name)));
+    let mut found = BTreeSet::new();
+    for path in files {
+        if about_wrong_ones.contains(&relative(&path).as_str()) {
+            continue;
+        }
+        for name in variables(&read(&path)) {
+            assert!(
+                common::config::is_read(name),
+                "{}: {name} is not listed in common/src/config",
+                relative(&path)
+            );
+            found.insert(name.to_owned());
+        }
+    }
+    assert!(["MAHRL_CONFIG", "MAHRL_REQUIRE_REDIS"].iter().all(|name| found.contains(*name)), "{found:?}");
 }
 
 #[test]

@@ -94,11 +94,16 @@ fn settings_that_cannot_be_are_named() {
         (&["--env", "shopworld:moon"], &["`moon`", "default", "dense"]),
         (&["--preset", "magic"], &["`magic`", "one of `paper`, `tuned`, `ddpg+`", "the flags"]),
         (&["--mode", "fast"], &["`fast`", "`lockstep` or `async`", "train.mode"]),
+        (&["--mode", "asinc"], &["`train.mode` in the flags is `asinc`", "did you mean `async`?"]),
+        (&["--preset", "bset"], &["`preset` in the flags is `bset`", "did you mean `best`?"]),
         (&["--set", "algorithm.discount=1.5"], &["algorithm.discount", "1.5", "0 to 1"]),
         (&["--set", "algorithm.discount=high"], &["algorithm.discount", "high"]),
         (&["--set", "model.n_goals=11"], &["model.n_goals", "11", "model.period_steps = 10"]),
         (&["--set", "environment.candidates=69"], &["environment.candidates", "69", "= 70"]),
-        (&["--set", "model.windw=3"], &["windw", "unknown field", "the flags"]),
+        (
+            &["--set", "model.windw=3"],
+            &["`model.windw` in the flags names no setting", "did you mean `model.window`?"],
+        ),
         (&["--set", "model.n_dims=10"], &["shopworld", "50 dimensions", "model.n_dims", "10"]),
         (&["--set", "replay.low.min_size=600000"], &["replay.low.min_size", "600000", "500000"]),
         (&["--set", "discount"], &["`--set discount`", "KEY=VALUE"]),
@@ -124,7 +129,10 @@ fn a_gpu_that_is_not_there_is_named() {
 #[test]
 fn a_bad_settings_file_is_named_with_the_place() {
     for (text, parts) in [
-        (&b"[model]\nwindw = 3"[..], &["`windw`", "model.windw", "bad.toml"][..]),
+        (
+            &b"[model]\nwindw = 3"[..],
+            &["`model.windw` in", "bad.toml names no setting", "`model.window`"][..],
+        ),
         (b"[model]\nwindow = \"wide\"", &["wide", "model.window", "bad.toml"]),
         (b"[model]\nwindow = 0", &["model.window", "1 to 255"]),
         (b"seed = = 3", &["line 1", "bad.toml"]),
@@ -140,22 +148,42 @@ fn a_bad_settings_file_is_named_with_the_place() {
 
 #[test]
 fn a_bad_environment_variable_is_named() {
+    for (variable, value, parts) in [
+        ("MAHRL__MODEL__WINDOW", "wide", &["`MAHRL__MODEL__WINDOW` in the environment", "wide"][..]),
+        ("MAHRL__TRAIN__MODE", "asinc", &["`MAHRL__TRAIN__MODE` in the environment is `asinc`", "`async`"]),
+        ("MAHRL__TRAIN__STEPZ", "3", &["`MAHRL__TRAIN__STEPZ`", "did you mean `MAHRL__TRAIN__STEPS`?"]),
+        ("MAHRL_TRAIN_STEPS", "3", &["`MAHRL_TRAIN_STEPS`", "did you mean `MAHRL__TRAIN__STEPS`?"]),
+    ] {
+        let runs = Runs::new();
+        let output =
+            program(&["--run-dir", "new"]).current_dir(runs.path("")).env(variable, value).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
+        assert!(parts.iter().all(|part| stderr.contains(part)), "{stderr}");
+        assert!(!runs.path("new").exists());
+    }
+}
+
+#[test]
+fn a_variable_that_nothing_reads_is_told_and_those_of_kubernetes_are_not() {
     let runs = Runs::new();
-    let output = program(&["--run-dir", "new"])
+    let output = program(&["--print-config"])
         .current_dir(runs.path(""))
-        .env("MAHRL__MODEL__WINDOW", "wide")
+        .env("MAHRL_TRAIN_STEPZ", "3")
+        .env("MAHRL_LEARNER_SERVICE_HOST", "10.0.0.1")
+        .env("MAHRL_LEARNER_PORT_7400_TCP", "tcp://10.0.0.1:7400")
         .output()
         .unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
-    assert!(stderr.contains("wide") && stderr.contains("MAHRL__"), "{stderr}");
+    assert_eq!((output.status.code(), stderr.lines().count()), (Some(0), 1), "{stderr}");
+    assert!(stderr.contains("`MAHRL_TRAIN_STEPZ`") && stderr.contains("`MAHRL__TRAIN__STEPS`"), "{stderr}");
 }
 
 #[test]
 fn wrong_usage_is_explained() {
     let runs = Runs::new();
     refused(&runs, &["--resume"], 2, &["--run-dir"]);
-    refused(&runs, &["--steps", "many"], 2, &["many", "--steps"]);
+    refused(&runs, &["--steps", "many"], 2, &["many", "--steps", "e.g. 2000000, 2_000_000 or 2e6"]);
     refused(&runs, &["--bogus"], 2, &["--bogus"]);
     refused(&runs, &["evaluate"], 2, &["RUN"]);
     refused(&runs, &["--run-dir", "x", "--resume", "--config", "y"], 2, &["--config"]);

@@ -347,6 +347,18 @@ fn a_run_is_exported_ranked_and_asked_for_recommendations() {
     let rows: Vec<&str> =
         said.lines().filter(|line| line.starts_with("| 7 ") || line.starts_with("| anna ")).collect();
     assert_eq!(rows.len(), 8, "{said}");
+    let json =
+        runs.spawn(&["recommend", "run", "--history", "history.csv", "--top-k", "4", "--json"]).succeed();
+    let lines: Vec<Value> = json.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!([&lines[0]["user"], &lines[1]["user"]], ["7", "anna"]);
+    for (line, rows) in lines.iter().zip(rows.chunks(4)) {
+        for (item, row) in line["items"].as_array().unwrap().iter().zip(rows) {
+            assert!(
+                row.contains(&format!(" {} ", item["item"])) && item["key"].is_null(),
+                "{item} is not {row}"
+            );
+        }
+    }
     std::fs::write(runs.path("history.csv"), "user_id,item_id,feedback\n7,3,0\n7,99999999,1\n").unwrap();
     let ended = runs.spawn(&["recommend", "run", "--history", "history.csv"]).end();
     assert!(

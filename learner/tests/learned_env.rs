@@ -348,6 +348,27 @@ fn a_policy_is_not_used_with_other_embeddings_than_it_learned_with() {
 }
 
 #[test]
+fn a_run_in_a_log_with_keys_recommends_by_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = planted_log::write(folder.path(), false);
+    fit_both(&log);
+    let (run, history) = (folder.path().join("run"), folder.path().join("history.csv"));
+    assert!(train(&log, &run).status.success());
+    std::fs::write(&history, "user_id,key,feedback\nanna,SKU-7,1\nanna,SKU-12,0\n").unwrap();
+    let asked = ["recommend", run.to_str().unwrap(), "--history", history.to_str().unwrap()];
+    let table = String::from_utf8(learner(&asked).stdout).unwrap();
+    let json = learner(&[&asked[..], &["--json"]].concat()).stdout;
+    let line: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let items = line["items"].as_array().unwrap();
+    assert_eq!((line["user"].as_str(), items.len()), (Some("anna"), 10), "{line}");
+    for item in items {
+        let (id, key) = (item["item"].as_u64().unwrap(), item["key"].as_str().unwrap());
+        assert_eq!((key, item["category"].as_u64()), (&*format!("SKU-{id}"), Some(id % 3)));
+        assert!(![7, 12].contains(&id) && table.contains(&format!(" {key} ")), "{key}: {table}");
+    }
+}
+
+#[test]
 fn a_log_that_cannot_be_the_world_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let log = planted_log::write(folder.path(), false);

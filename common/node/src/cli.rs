@@ -5,7 +5,10 @@
 
 use std::path::PathBuf;
 
-use common::{config::Config, telemetry};
+use common::{
+    config::{self, Config},
+    telemetry,
+};
 
 use crate::Error;
 
@@ -47,6 +50,13 @@ impl Log {
     }
 }
 
+/// Says which variables of the environment look like ours and are read by nothing: they may be misspelt.
+pub fn warn_of_unread_variables() {
+    for line in config::unread() {
+        tracing::warn!("{line}");
+    }
+}
+
 /// Says why a program fails, with all causes on one line.
 pub fn report_failure(error: &anyhow::Error) {
     if telemetry::is_json() {
@@ -61,6 +71,7 @@ impl Settings {
     pub fn begin(&self, role: &str, flags: &[(&str, toml::Value)]) -> Result<Config, Error> {
         let loaded = self.load(flags);
         self.log.start(role, loaded.as_ref().map_or("", |config| &config.cluster.run));
+        warn_of_unread_variables();
         loaded
     }
 

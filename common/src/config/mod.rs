@@ -1,16 +1,18 @@
 //! Every setting of a run: its default, its range, its meaning.
 //!
 //! Settings come from, later ones winning: the preset, a TOML file, the environment (`MAHRL__SECTION__KEY`), flags.
-//! Unknown keys are errors. [`Config::validate`] runs before anything starts. Defaults are the preset `best`.
+//! Unknown keys are errors, in the environment too. [`Config::validate`] runs before anything starts. Defaults are the preset `best`.
 
 mod cluster;
 mod dotted;
+mod environment;
+mod error;
 mod model;
 mod preset;
 mod replay;
 mod sections;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use figment::{
     Figment, Metadata, Profile, Provider,
@@ -21,6 +23,8 @@ use serde::{Deserialize, Serialize};
 
 pub use cluster::{ClusterConfig, TlsConfig, names_loopback};
 pub use dotted::{Difference, difference, dotted};
+pub use environment::{is_read, unread};
+pub use error::Error;
 pub use model::{CriticAction, CriticOutput, GoalConditioning, History, ItemSearch, ModelConfig};
 pub use preset::Preset;
 pub use replay::{ReplayConfig, Sampling, Sync, TableConfig};
@@ -31,36 +35,6 @@ pub use sections::{
 };
 
 use crate::{PeriodLayout, transition::Shape};
-
-/// A configuration that cannot run.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A file that cannot be read.
-    #[error("cannot read the settings {path}")]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The sources do not parse: wrong type, unknown key.
-    #[error("{}", one_line(.0))]
-    Parse(Box<figment::Error>),
-    /// Settings that a run or another process stated do not parse.
-    #[error("damaged settings")]
-    Stored(#[source] Box<toml::de::Error>),
-    /// A value outside its range.
-    #[error("setting `{key}` is {value}, expected {expected}")]
-    Range {
-        /// Dotted key.
-        key: &'static str,
-        /// What it is set to.
-        value: String,
-        /// What it may be.
-        expected: String,
-    },
-}
 
 /// All settings of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,12 +73,13 @@ impl Config {
     ///
     /// `flags` holds dotted keys and TOML values, e.g. `("train.steps", 1000.into())`.
     pub fn load(file: Option<&Path>, flags: &[(&str, toml::Value)]) -> Result<Self, Error> {
+        environment::check(environment::names())?;
         let mut sources = Figment::new();
         if let Some(path) = file {
             readable(path)?;
             sources = sources.merge(Toml::file_exact(path));
         }
-        Self::of(sources.merge(Env::prefixed("MAHRL__").split("__")), flags)
+        Self::of(sources.merge(Env::prefixed(environment::PREFIX).split("__")), flags)
     }
 
     /// The settings a run was begun with, under the flags: its file as [`Self::to_toml`] wrote it. The environment does
@@ -218,15 +193,6 @@ impl Provider for Flag<'_> {
     }
 }
 
-/// What the sources' error says, on one line, without the picture of a TOML line or the profile's name.
-fn one_line(error: &figment::Error) -> String {
-    let text = error.to_string();
-    let is_picture =
-        |line: &&str| line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|');
-    let lines: Vec<&str> = text.lines().filter(|line| !is_picture(line)).map(str::trim).collect();
-    lines.join(" ").replace("\"default.", "\"").replace("`one of `", "one of `").replace("``", "`")
-}
-
 /// A number in `[low, high]`; NaN is not.
 fn within(key: &'static str, value: f64, low: f64, high: f64) -> Result<(), Error> {
     require((low..=high).contains(&value), key, value, format!("{low} to {high}"))
@@ -275,7 +241,11 @@ mod tests {
     #[test]
     fn bad_settings_are_named() {
         for (text, parts) in [
-            ("sed = 1", vec!["sed", "unknown field"]),
+            ("sed = 1", vec!["`sed` in", "names no setting; did you mean `seed`?"]),
+            (
+                "[train]\nbanana = 1",
+                vec!["`train.banana`", "config.toml names no setting: expected one of `mode`"],
+            ),
             ("[model]\nn_goals = 11", vec!["model.n_goals", "11", "at most"]),
             ("[model]\nwindow = -1", vec!["window"]),
             ("[environment]\ntemperature = 0.0", vec!["environment.temperature", "0", "above 0"]),
@@ -288,7 +258,7 @@ mod tests {
             ),
             (
                 "preset = \"magic\"",
-                vec!["magic", "expected one of `paper`, `tuned`, `ddpg+`", "for key \"preset\""],
+                vec!["setting `preset` in", "is `magic`, expected one of `paper`, `tuned`, `ddpg+`"],
             ),
             ("[model]\nn_goals = 0\ngoal_conditioning = \"state\"", vec!["model.n_goals", "at least 1 with"]),
             ("seed = = 3", vec!["line 1, column 8", "invalid string", "config.toml"]),
@@ -303,8 +273,9 @@ mod tests {
 
     #[test]
     fn a_bad_flag_is_said_to_be_one() {
-        let message = Config::load(None, &[("train.mode", "fast".into())]).unwrap_err().to_string();
-        assert!(message.contains("train.mode") && message.ends_with("in the flags"), "{message}");
+        let message = Config::load(None, &[("train.mode", "asinc".into())]).unwrap_err().to_string();
+        let expected = "setting `train.mode` in the flags is `asinc`, expected `lockstep` or `async`; did you mean `async`?";
+        assert_eq!(message, expected);
     }
 
     #[test]

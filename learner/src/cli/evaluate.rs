@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use common::{ItemTable, config::Config};
 use sim::{Reference, ReferencePolicy};
 
-use super::{Outcome, of_run::OfRun, say, threads};
+use super::{Outcome, count::count, of_run::OfRun, say, threads};
 use crate::{
     baselines::history_greedy::{self, HistoryGreedy},
     evaluation::{
@@ -23,10 +23,10 @@ pub(super) struct Args {
     #[command(flatten)]
     of: OfRun,
     /// Sessions of each policy.
-    #[arg(long, default_value_t = DEFAULT_SESSIONS, value_name = "N")]
+    #[arg(long, default_value_t = DEFAULT_SESSIONS, value_name = "N", value_parser = count::<usize>)]
     sessions: usize,
     /// Steps of a session, e.g. 50 or 200 [default: the run's].
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", value_parser = count::<usize>)]
     length: Option<usize>,
     /// Learned simulators: temperature of the users' feedback, instead of the run's `environment.temperature`.
     #[arg(long, value_name = "X")]

@@ -16,7 +16,7 @@ use control::{Control, Discovery};
 use node::{Security, Shutdown, metrics};
 use tokio::runtime::Runtime;
 
-use super::Outcome;
+use super::{Outcome, count::count};
 use crate::{
     evaluation::{AgentPolicy, EvaluationSettings, Users, evaluate},
     world::World,
@@ -31,7 +31,7 @@ pub(super) struct Args {
     #[command(flatten)]
     settings: node::cli::Settings,
     /// Sessions of an evaluation.
-    #[arg(long, default_value_t = 1000, value_name = "N")]
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = count::<usize>)]
     sessions: usize,
     /// Least time between the beginnings of two evaluations.
     #[arg(long, default_value_t = 30.0, value_name = "SECONDS")]

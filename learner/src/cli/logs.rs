@@ -13,7 +13,7 @@ use logs::{
     statistics,
 };
 
-use super::Outcome;
+use super::{Outcome, count::count};
 
 /// Share of the sampled skips that may be missing without a warning.
 const MOST_MISSING: f64 = 0.01;
@@ -35,7 +35,7 @@ pub(super) struct ImportArgs {
     session_gap: u64,
     /// Skipped items to sample before each item interacted with, on average (their number is geometrically distributed), where
     /// the data set does not say what was shown [default: 9].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<u32>)]
     negatives: Option<u32>,
     /// Seed of that sampling.
     #[arg(long, default_value_t = 0, value_name = "S")]
@@ -75,13 +75,13 @@ pub(super) struct EmbedArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["dims", "window", "seed"])]
     from: Option<PathBuf>,
     /// Size of an embedding; training needs `model.n_dims` to agree.
-    #[arg(long, default_value_t = embed::Options::default().n_dims, value_name = "N")]
+    #[arg(long, default_value_t = embed::Options::default().n_dims, value_name = "N", value_parser = count::<usize>)]
     dims: usize,
     /// Bound B: every component lies in (-B, B); training needs `model.bound` to agree.
     #[arg(long, default_value_t = embed::Options::default().bound, value_name = "B")]
     bound: f32,
     /// Items of a session at most so many interactions apart are met together.
-    #[arg(long, default_value_t = embed::Options::default().window, value_name = "N")]
+    #[arg(long, default_value_t = embed::Options::default().window, value_name = "N", value_parser = count::<usize>)]
     window: usize,
     /// Seed of the factorisation.
     #[arg(long, default_value_t = 0, value_name = "S")]

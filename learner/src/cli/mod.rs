@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed (the reason is the last line of standard error), 2 wrong usage, 130 interrupted with a
 //! checkpoint.
 
+mod count;
 mod evaluate;
 mod evaluator;
 mod export;
@@ -144,7 +145,12 @@ pub fn main() -> ExitCode {
         // Their logs say which run they are of: they start with the settings.
         Command::Train(args) if args.is_cluster() => {}
         Command::Evaluator(_) => {}
-        _ => telemetry::init(telemetry::Format::Pretty, "warn"),
+        // Started by others, which have said it, or now and again, as probes.
+        Command::Cell(_) | Command::Operate(_) => telemetry::init(telemetry::Format::Pretty, "warn"),
+        _ => {
+            telemetry::init(telemetry::Format::Pretty, "warn");
+            node::cli::warn_of_unread_variables();
+        }
     }
     let outcome = match command {
         Command::Train(args) => train::run(&args),

@@ -7,7 +7,7 @@ use common::{ItemTable, config::Config};
 use logs::{Log, Split, source::Impressions};
 use sim::Reference;
 
-use super::{Outcome, evaluate::load_policy, of_run::OfRun, say, threads};
+use super::{Outcome, count::count, evaluate::load_policy, of_run::OfRun, say, threads};
 use crate::{
     baselines::{
         Budget, InteractionLog, Progress, Ranker, TrainingData,
@@ -43,7 +43,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_value = "popularity")]
     methods: Vec<String>,
     /// Test sessions to rank, at most, at equal distances in the log; those without a click have no measures.
-    #[arg(long, default_value_t = 5000, value_name = "N")]
+    #[arg(long, default_value_t = 5000, value_name = "N", value_parser = count::<usize>)]
     sessions: usize,
     /// Seed of ties, of the bootstrap and of the fits.
     #[arg(long, default_value_t = 0, value_name = "S")]

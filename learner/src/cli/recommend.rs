@@ -1,28 +1,32 @@
 //! `learner recommend RUN`: a look at what a policy shows after given histories.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+mod history;
+
+use std::{path::PathBuf, sync::Arc};
 
 use agent::{Guidance, NO_GOAL, Policy, Scratch, Sessions};
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
-use common::{Feedback, ItemId, PeriodLayout, history};
-use serde::Deserialize;
+use common::{ItemId, PeriodLayout};
+use serde::Serialize;
 
-use super::{Outcome, evaluate::load_policy, export::own_log, of_run::OfRun};
+use self::history::{Names, Past};
+use super::{Outcome, count::count, evaluate::load_policy, export::own_log, of_run::OfRun};
 use crate::world::World;
 
 const HISTORY_HELP: &str = "\
 The history is a CSV file with a header and at least the columns `user_id`, `item_id` and `feedback` (0 skip, 1 click, 2 order),
 as in a canonical log; rows of a user in the order of time, users in any order. Items have the ids of the run's log, or in the
-built-in world 0, 1, ... The recommendations are those for a session that begins now; what a user has seen is left out.
+built-in world 0, 1, ...; where the log has keys, a column `key` will do instead of `item_id`. The recommendations are those for a
+session that begins now; what a user has seen is left out.
 
-  user_id,item_id,feedback
-  7,4711,0
-  7,42,1";
+  user_id,item_id,feedback        user_id,key,feedback
+  7,4711,0                        7,SKU-kettle,0
+  7,42,1                          7,SKU-mug,1
+
+With --json, a line a user, best first; `key` and `category` are null where the log has none:
+
+  {\"user\":\"7\",\"items\":[{\"item\":101,\"key\":\"SKU-blue-shoe\",\"cosine\":0.913,\"q\":1.27,\"category\":3},...]}";
 
 /// Arguments of `learner recommend`.
 #[derive(Debug, clap::Args)]
@@ -30,28 +34,31 @@ built-in world 0, 1, ... The recommendations are those for a session that begins
 pub(super) struct Args {
     #[command(flatten)]
     of: OfRun,
-    /// What the users saw and did: CSV with user_id,item_id,feedback (see --help).
+    /// What the users saw and did: CSV with user_id,item_id,feedback or user_id,key,feedback (see --help).
     #[arg(long, value_name = "FILE")]
     history: PathBuf,
     /// Items to print for each user.
-    #[arg(long, default_value_t = 10, value_name = "K")]
+    #[arg(long, default_value_t = 10, value_name = "K", value_parser = count::<usize>)]
     top_k: usize,
+    /// Print JSON instead of the table, a line a user.
+    #[arg(long)]
+    json: bool,
 }
 
-/// A row of the history; other columns are passed over.
-#[derive(Debug, Deserialize)]
-struct Event {
-    user_id: String,
-    item_id: String,
-    feedback: String,
+/// What is shown to a user, best first; a line of JSON.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    user: &'a str,
+    items: Vec<ShownItem<'a>>,
 }
 
-/// A user's past.
-struct Past {
-    user: String,
-    /// `[3, N]`
-    windows: Vec<ItemId>,
-    seen: Vec<ItemId>,
+#[derive(Debug, Serialize)]
+struct ShownItem<'a> {
+    item: u64,
+    key: Option<&'a str>,
+    cosine: f32,
+    q: f32,
+    category: Option<u32>,
 }
 
 /// Prints items, cosines, values and categories.
@@ -59,74 +66,65 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let (run_dir, config) = args.of.open()?;
     let world = World::open(&config)?;
     let log = own_log(&config)?;
-    let ids: Vec<u64> = match &log {
-        Some(log) => log.item_ids().to_vec(),
-        None => (0..world.items().n_items() as u64).collect(),
+    let names = match &log {
+        Some(log) => Names::new(log.item_ids().to_vec(), log.item_keys()),
+        None => Names::new((0..world.items().n_items() as u64).collect(), None),
     };
     let policy = load_policy(&config, &run_dir, world.items())?;
-    let pasts = read(&args.history, config.model.window, &ids)?;
-    let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN).set_header(["user", "rank", "item", "cosine", "Q", "category"]);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    for past in &pasts {
-        for (rank, choice) in choices(&policy, config.period_layout(), past, args.top_k)?.iter().enumerate() {
-            let category = match &log {
-                Some(log) => log.categories()[choice.item.row()],
-                None => Some(world.items().categories()[choice.item.row()]),
-            };
-            table.add_row([
-                past.user.clone(),
-                (rank + 1).to_string(),
-                ids[choice.item.row()].to_string(),
-                format!("{:.4}", choice.cosine),
-                format!("{:.3}", choice.value),
-                category.map_or_else(String::new, |category| category.to_string()),
-            ]);
+    let pasts = history::read(&args.history, config.model.window, &names)?;
+    let item = |choice: &Choice| {
+        let row = choice.item.row();
+        ShownItem {
+            item: names.id(row),
+            key: names.key(row),
+            cosine: choice.cosine,
+            q: choice.value,
+            category: match &log {
+                Some(log) => log.categories()[row],
+                None => Some(world.items().categories()[row]),
+            },
         }
+    };
+    let mut shown = Vec::new();
+    for past in &pasts {
+        let choices = choices(&policy, config.period_layout(), past, args.top_k)?;
+        shown.push(Shown { user: &past.user, items: choices.iter().map(item).collect() });
     }
-    super::print_lines(&format!(
-        "{}, best first: cosine with the virtual action (Eq 9), the critic's value Q (Eq 8)\n{table}",
-        config.method()
-    ));
+    super::print_lines(&if args.json {
+        let line = |shown| serde_json::to_string(shown).expect("plain structs, strings and numbers");
+        shown.iter().map(line).collect::<Vec<_>>().join("\n")
+    } else {
+        format!(
+            "{}, best first: cosine with the virtual action (Eq 9), the critic's value Q (Eq 8)\n{}",
+            config.method(),
+            table(&shown, names.has_keys())
+        )
+    });
     Ok(Outcome::Done)
 }
 
-/// The users of a history, in the order of their first rows.
-fn read(path: &Path, window: usize, ids: &[u64]) -> Result<Vec<Past>> {
-    let rows: HashMap<u64, usize> = ids.iter().enumerate().map(|(row, &id)| (id, row)).collect();
-    let mut pasts: Vec<Past> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
-    let mut reader =
-        csv::Reader::from_path(path).with_context(|| format!("cannot read {}", path.display()))?;
-    for (number, event) in reader.deserialize().enumerate() {
-        // The header is line 1.
-        let at = || format!("{}, line {}", path.display(), number + 2);
-        let Event { user_id, item_id, feedback } = event.with_context(at)?;
-        let item_id: u64 = item_id
-            .parse()
-            .with_context(|| format!("{}: `item_id` is {item_id:?}, expected a whole number", at()))?;
-        let Some(&row) = rows.get(&item_id) else {
-            bail!("{}: item {item_id} is not in the catalogue of the run", at());
-        };
-        let code = feedback.parse().ok().and_then(Feedback::from_code);
-        let feedback = code.with_context(|| {
-            format!("{}: `feedback` is {feedback:?}, expected 0 (skip), 1 (click) or 2 (order)", at())
-        })?;
-        let place = *places.entry(user_id.clone()).or_insert_with(|| {
-            let windows = vec![ItemId::PADDING; history::N_WINDOWS * window];
-            pasts.push(Past { user: user_id, windows, seen: Vec::new() });
-            pasts.len() - 1
-        });
-        let item = ItemId(row as u32);
-        history::push(&mut pasts[place].windows, item, feedback);
-        pasts[place].seen.push(item);
+/// A row an item; a column of keys where the log has them.
+fn table(shown: &[Shown<'_>], has_keys: bool) -> Table {
+    let mut table = Table::new();
+    let keys = has_keys.then_some("key");
+    let header = ["user", "rank", "item"].into_iter().chain(keys).chain(["cosine", "Q", "category"]);
+    table.load_style(ASCII_MARKDOWN).set_header(header);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
     }
-    if pasts.is_empty() {
-        bail!("{} holds no row", path.display());
+    for Shown { user, items } in shown {
+        for (rank, item) in items.iter().enumerate() {
+            let mut row = vec![(*user).to_owned(), (rank + 1).to_string(), item.item.to_string()];
+            row.extend(item.key.map(str::to_owned));
+            row.extend([
+                format!("{:.4}", item.cosine),
+                format!("{:.3}", item.q),
+                item.category.map_or_else(String::new, |category| category.to_string()),
+            ]);
+            table.add_row(row);
+        }
     }
-    Ok(pasts)
+    table
 }
 
 struct Choice {
@@ -176,7 +174,7 @@ fn cosine(direction: &[f32], unit: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use agent::{Chooser, Weights};
-    use common::{ItemTable, RecallSet, config::Config, seed::Streams};
+    use common::{Feedback, ItemTable, RecallSet, config::Config, history, seed::Streams};
     use rand::RngExt;
 
     use super::*;
@@ -228,6 +226,21 @@ mod tests {
         // A shorter list is the beginning of the longer one, though all eight are valued.
         assert_eq!(ids(&listed(8, 3)), expected[..3]);
         assert!(plain.iter().all(|choice| !past().seen.contains(&choice.item)));
+    }
+
+    #[test]
+    fn keys_have_a_column_where_there_are_some() {
+        let printed = |key: Option<&str>| {
+            let item = ShownItem { item: 101, key, cosine: 0.5, q: 1.25, category: None };
+            table(&[Shown { user: "anna", items: vec![item] }], key.is_some()).to_string()
+        };
+        let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+        let rows = |text: String| [0, 2].map(|k| cells(text.lines().nth(k).unwrap()).join("|"));
+        assert_eq!(
+            rows(printed(Some("SKU-mug"))),
+            ["|user|rank|item|key|cosine|Q|category|", "|anna|1|101|SKU-mug|0.5000|1.250||"]
+        );
+        assert_eq!(rows(printed(None)), ["|user|rank|item|cosine|Q|category|", "|anna|1|101|0.5000|1.250||"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use common::config::Config;
 use logs::{Log, Split};
 use sim::OpenWorld;
 
-use super::{Outcome, bar, print_lines, say, scale, threads};
+use super::{Outcome, bar, count::count, print_lines, say, scale, threads};
 use crate::{
     baselines::InteractionLog,
     engine::choice::NEEDS_TORCH,
@@ -53,19 +53,19 @@ pub(super) struct Args {
     #[arg(long, value_name = "B", value_enum, default_value_t = Scale::Quick)]
     budget: Scale,
     /// Seeds of everything that is trained [default: the budget's].
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = count::<u64>)]
     seeds: Option<u64>,
     /// Environment steps of a training [default: the budget's].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<u64>)]
     steps: Option<u64>,
     /// Test sessions of each length [default: the budget's].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<usize>)]
     sessions: Option<usize>,
     /// Methods of Table 2 and Fig 7, by id [default: all].
     #[arg(long, value_name = "ID,..", value_delimiter = ',')]
     methods: Vec<String>,
     /// Cells at once [default: all cores].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<usize>)]
     jobs: Option<usize>,
     /// Where it all goes: cells, tables (Markdown, CSV, JSON), figures (SVG), report.html.
     #[arg(long, value_name = "DIR", default_value = "runs/reproduce")]

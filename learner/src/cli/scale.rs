@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use common::config::{Config, Mode};
 
-use super::{Outcome, bar, print_lines, say};
+use super::{Outcome, bar, count::count, print_lines, say};
 use crate::{
     run_dir::{report::scaling as report, write_whole},
     scaling::{
@@ -42,20 +42,20 @@ than 5%, the table says so. A row whose target was not reached says that, and ha
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Actor processes of each row; 0 is the single node, `learner train`, that clusters are then held against.
-    #[arg(long, value_name = "A,B,..", value_delimiter = ',', default_value = "1,2,4,8")]
+    #[arg(long, value_name = "A,B,..", value_delimiter = ',', default_value = "1,2,4,8", value_parser = count::<u64>)]
     actors: Vec<u64>,
     /// Replay shards of every row (replay.shards).
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<i64>)]
     shards: Option<i64>,
     /// Environment steps of every run (train.steps).
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<i64>)]
     steps: Option<i64>,
     /// Evaluation return that counts as arrived: a number, or `auto` (nine tenths of the way from the first evaluations
     /// to the end of the row that ended lowest).
     #[arg(long, value_name = "R|auto", default_value = "auto", allow_hyphen_values = true)]
     target: Target,
     /// Runs of every row: seeds 0, 1, ... from the setting `seed` on.
-    #[arg(long, value_name = "K", default_value_t = 1)]
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = count::<u64>)]
     seeds: u64,
     /// Where it all goes: a folder for each run with its logs, scaling.json, scaling.csv, scaling.svg, scaling.html.
     #[arg(long, value_name = "DIR", default_value = "runs/scale")]

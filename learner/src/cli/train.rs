@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use common::config::Config;
 
-use super::{Outcome, say};
+use super::{Outcome, count::count, say};
 use crate::{
     engine::choice,
     run_dir::{self, RunDir, report},
@@ -25,19 +25,19 @@ pub(super) struct Args {
     #[arg(long, value_name = "ENV")]
     env: Option<String>,
     /// Environment steps of the run.
-    #[arg(long, value_name = "N")]
-    steps: Option<u64>,
+    #[arg(long, value_name = "N", value_parser = count::<i64>)]
+    steps: Option<i64>,
     /// Rollout threads.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<i64>)]
     actors: Option<i64>,
     /// Shards of the replay service.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<i64>)]
     shards: Option<i64>,
     /// Seed of every random stream.
     #[arg(long, value_name = "S")]
     seed: Option<i64>,
     /// Steps of a session.
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", value_parser = count::<i64>)]
     length: Option<i64>,
     /// `async` (fast) or `lockstep` (Algorithm 1 serially, bitwise reproducible from the seed).
     #[arg(long, value_name = "MODE")]
@@ -104,13 +104,10 @@ impl Args {
         flag("train.mode", self.mode.clone().map(Into::into));
         flag("train.device", self.device.clone().map(Into::into));
         flag("train.engine", self.engine.clone().map(Into::into));
+        flag("train.steps", self.steps.map(Into::into));
         flag("actor.actors", self.actors.map(Into::into));
         flag("replay.shards", self.shards.map(Into::into));
         flag("seed", self.seed.map(Into::into));
-        if let Some(steps) = self.steps {
-            let steps = i64::try_from(steps).context("--steps is too large")?;
-            flag("train.steps", Some(steps.into()));
-        }
         Ok(flags)
     }
 }
@@ -126,6 +123,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     if args.cluster {
         let loaded = Config::load(args.config.as_deref(), &flags);
         args.log.start("learner", loaded.as_ref().map_or("", |config| &config.cluster.run));
+        node::cli::warn_of_unread_variables();
         return lead(args, &loaded?);
     }
     let (config, world, run_dir, _lock) = if args.resume {

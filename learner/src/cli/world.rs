@@ -4,7 +4,7 @@ use anyhow::Result;
 use common::config::Config;
 use sim::{Catalogue, ReferencePolicy, Variant, shopworld};
 
-use super::{Outcome, threads};
+use super::{Outcome, count::count, threads};
 use crate::{
     evaluation::{Comparison, EvaluationSettings, Users, comparison::Anchors, evaluate},
     world::World,
@@ -17,13 +17,13 @@ pub(super) struct Args {
     #[arg(long, default_value = "shopworld", value_name = "ENV")]
     env: String,
     /// Sessions of each policy.
-    #[arg(long, default_value_t = 2000, value_name = "N")]
+    #[arg(long, default_value_t = 2000, value_name = "N", value_parser = count::<usize>)]
     sessions: usize,
     /// Steps of a session.
-    #[arg(long, default_value_t = 50, value_name = "T")]
+    #[arg(long, default_value_t = 50, value_name = "T", value_parser = count::<usize>)]
     length: usize,
     /// Steps of the logging policy before a session counts (training and evaluation use 20).
-    #[arg(long, default_value_t = 0, value_name = "N")]
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = count::<i64>)]
     warmup: i64,
     /// Let users leave before the end of a session.
     #[arg(long)]

@@ -127,7 +127,8 @@ pub(super) fn put_all(extra: &mut BTreeMap<String, Vec<u8>>, name: &str, parts: 
 pub(super) fn timing_bytes(path: &Path, env_steps: u64) -> u64 {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let of_these = |line: &&str| {
-        serde_json::from_str::<TimingRecord>(line).is_ok_and(|record| record.env_steps <= env_steps)
+        line.ends_with('\n')
+            && serde_json::from_str::<TimingRecord>(line).is_ok_and(|record| record.env_steps <= env_steps)
     };
     text.split_inclusive('\n').take_while(of_these).map(|line| line.len() as u64).sum()
 }
@@ -176,5 +177,8 @@ mod tests {
         };
         std::fs::write(&path, line(50) + &line(100) + &line(150) + "{\"env_st").unwrap();
         assert_eq!(timing_bytes(&path, 100), (line(50) + &line(100)).len() as u64);
+        // Cut off just before its end: what comes next would be on the same line.
+        std::fs::write(&path, line(50) + line(100).trim_end()).unwrap();
+        assert_eq!(timing_bytes(&path, 100), line(50).len() as u64);
     }
 }

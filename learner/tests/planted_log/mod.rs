@@ -71,9 +71,9 @@ fn quality(item: usize) -> f64 {
 fn items() -> String {
     let mut rng = Streams::new(1, "items").sequential();
     let components: Vec<String> = (0..N_DIMS).map(|k| format!("e_{k}")).collect();
-    let mut text = format!("item_id,category,price,{}\n", components.join(","));
+    let mut text = format!("item_id,category,price,key,{}\n", components.join(","));
     for item in 0..N_ITEMS {
-        write!(text, "{item},{},,{},{}", item % 3, taste(item), quality(item)).unwrap();
+        write!(text, "{item},{},,SKU-{item},{},{}", item % 3, taste(item), quality(item)).unwrap();
         (2..N_DIMS).for_each(|_| write!(text, ",{:.3}", rng.random_range(-0.5..0.5)).unwrap());
         text.push('\n');
     }

@@ -12,7 +12,7 @@ use common::config::Config;
 use logs::{Log, Split};
 use sim::simulator_path;
 
-use super::Which;
+use super::{super::count::count, Which};
 use crate::{
     cli::{self, Outcome},
     simulator::{self, AcceptanceReport, Criteria, FittedSimulator, Options, Progress},
@@ -40,37 +40,37 @@ struct OptionArgs {
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
     /// Length of a history window; that of the policy's model [default: 10].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<usize>)]
     window: Option<usize>,
     /// Members of the ensemble [default: 5].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<usize>)]
     ensemble: Option<usize>,
     /// Width of the encoders [default: 32].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<usize>)]
     width: Option<usize>,
     /// Width of the hidden layer [default: 64].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<usize>)]
     hidden: Option<usize>,
     /// Size of a category's embedding, 0 leaves categories out [default: 8].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<usize>)]
     category_dims: Option<usize>,
     /// Leave prices out.
     #[arg(long)]
     no_features: bool,
     /// Most passes over the impressions [default: 10].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<usize>)]
     epochs: Option<usize>,
     /// Passes without a better held-out log loss that end the training [default: 2].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<usize>)]
     patience: Option<usize>,
     /// Impressions of a minibatch [default: 1024].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<usize>)]
     batch: Option<usize>,
     /// Adam's learning rate [default: 0.002].
     #[arg(long, value_name = "X")]
     learning_rate: Option<f64>,
     /// Most impressions a member learns from in a pass; of more, others are drawn for every pass [default: 100000].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<usize>)]
     max_samples: Option<usize>,
     /// Share of the users held out to stop and calibrate, and once more to judge [default: 0.1].
     #[arg(long, value_name = "X")]
