@@ -229,6 +229,7 @@ fn mapped_targets_are_values_of_items() {
     let mut batch = low(1, &config, 4);
     batch.terminated = vec![0];
     let mut engine = engine(&config);
+    assert!(engine.map_targets_to(&[]).is_err());
     engine.map_targets_to(&[ItemId(7)]).unwrap();
     let (goals, position) = (batch.goals.clone(), [0]);
     let next = LowStates { windows: &batch.next_windows, goals: &goals, positions: &position };

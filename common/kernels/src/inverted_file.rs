@@ -122,6 +122,7 @@ impl InvertedFile {
         search::dot_rows(level, &self.centroids, &self.lists, query, scores);
         keys.clear();
         keys.extend(scores.iter().enumerate().map(|(list, &score)| search::key(score, list)));
+        let least = least.min(self.n_rows());
         // Only those that are needed are put in order: half as many again as would do if all were alike, then as many more.
         let step = 1 + 3 * least * self.n_lists() / (2 * self.n_rows());
         let (mut n_sorted, mut n_rows) = (0, 0);
@@ -209,6 +210,40 @@ fn move_centroids(rows: &[f32], nearest: &[u32], n: usize, centroids: &mut [f32]
         let length = sum.iter().map(|x| x * x).sum::<f32>().sqrt();
         if length > 0.0 {
             centroid.iter_mut().zip(sum).for_each(|(c, x)| *c = x / length);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_lists_are_those_of_a_full_sort_until_they_hold_enough() {
+        const N: usize = 3;
+        // No randomness needed: rows in all directions, lists of 0 to 60 rows.
+        let rows: Vec<f32> = (0..900).map(|k| (k as f32 * 0.7).sin()).collect();
+        let centroids: Vec<f32> = (0..40 * N).map(|k| (k as f32 * 1.3).cos()).collect();
+        let list_of: Vec<u32> = (0..300).map(|row| if row < 60 { 7 } else { row % 39 }).collect();
+        let file = InvertedFile::in_lists(&rows, &list_of, N, centroids.clone());
+        assert_eq!((file.n_lists(), file.list(39).len()), (40, 0));
+        for (query, least) in [0, 1, 37, 150, 300, usize::MAX].into_iter().enumerate() {
+            let query = &rows[query * N..][..N];
+            let score = |list: usize| -> f32 { (0..N).map(|k| centroids[list * N + k] * query[k]).sum() };
+            let mut order: Vec<usize> = (0..40).collect();
+            order.sort_by(|&a, &b| score(b).total_cmp(&score(a)));
+            let mut held = 0;
+            let expected: Vec<usize> = order
+                .into_iter()
+                .take_while(|&list| {
+                    let wanted = held < least.min(300);
+                    held += file.list(list).len();
+                    wanted
+                })
+                .collect();
+            let found: Vec<usize> =
+                file.nearest_lists(Level::best(), query, least, &mut Found::default()).collect();
+            assert_eq!(found, expected, "{least}");
         }
     }
 }

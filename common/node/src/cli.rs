@@ -52,7 +52,7 @@ impl Log {
 
 /// Says which variables of the environment look like ours and are read by nothing: they may be misspelt.
 pub fn warn_of_unread_variables() {
-    for line in config::unread() {
+    for line in config::unread_variables() {
         tracing::warn!("{line}");
     }
 }

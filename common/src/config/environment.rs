@@ -50,19 +50,25 @@ pub(super) fn check(mut names: impl Iterator<Item = String>) -> Result<(), Error
 
 /// The variable of a setting that differs in its underscores only.
 fn meant(name: &str) -> Option<String> {
+    if is_known_variable(name) {
+        return None;
+    }
     let single = |name: &str| name.to_ascii_uppercase().replace("__", "_");
-    let is_meant = |variable: &String| !is_read(name) && single(variable) == single(name);
+    let is_meant = |variable: &String| single(variable) == single(name);
     settings().into_iter().map(|key| variable(&key)).find(is_meant)
 }
 
 /// A line on each variable of this process's environment that looks like one of ours and that nothing reads; settings are read,
 /// and refused, by [`Config::load`].
-pub fn unread() -> Vec<String> {
+pub fn unread_variables() -> Vec<String> {
     unread_of(names())
 }
 
 fn unread_of(names: impl Iterator<Item = String>) -> Vec<String> {
-    names.filter(|name| !is_read(name) && meant(name).is_none()).map(|name| unread_line(&name)).collect()
+    names
+        .filter(|name| !is_known_variable(name) && meant(name).is_none())
+        .map(|name| unread_line(&name))
+        .collect()
 }
 
 fn unread_line(name: &str) -> String {
@@ -72,7 +78,7 @@ fn unread_line(name: &str) -> String {
 
 /// Whether something reads a variable, or it is none of ours: by its name, or as what Kubernetes sets for a service that is called
 /// `mahrl-...`.
-pub fn is_read(name: &str) -> bool {
+pub fn is_known_variable(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     !upper.starts_with(OURS) || upper.starts_with(PREFIX) || OTHERS.contains(&name) || is_service_link(&upper)
 }
@@ -131,14 +137,14 @@ mod tests {
             ("MAHRL_TRAIN_STEPZ", "is read by nothing; did you mean `MAHRL__TRAIN__STEPS`?"),
             ("MAHRL_BANANA", "is read by nothing"),
         ] {
-            assert_eq!((is_read(name), checked(name)), (false, Ok(())));
+            assert_eq!((is_known_variable(name), checked(name)), (false, Ok(())));
             let told = unread_of([name.to_owned()].into_iter());
             assert_eq!(told, [format!("`{name}` in the environment {line}")]);
         }
         // It is an error.
         assert!(unread_of(["MAHRL_TRAIN_STEPS".to_owned()].into_iter()).is_empty());
         for name in ["PATH", "MAHRLX", "MAHRL_LOG", "MAHRL_REQUIRE_REDIS", "MAHRL__TRAIN__STEPS"] {
-            assert!(is_read(name) && checked(name).is_ok(), "{name}");
+            assert!(is_known_variable(name) && checked(name).is_ok(), "{name}");
         }
     }
 
@@ -156,8 +162,8 @@ mod tests {
             "MAHRL_LEARNER_PORT_7400_TCP_PORT",
             "MAHRL_LEARNER_PORT_7400_TCP_ADDR",
         ] {
-            assert!(is_read(name) && checked(name).is_ok(), "{name}");
+            assert!(is_known_variable(name) && checked(name).is_ok(), "{name}");
         }
-        assert!(!is_read("MAHRL_PORTS") && !is_read("MAHRL_PORT_NAME"));
+        assert!(!is_known_variable("MAHRL_PORTS") && !is_known_variable("MAHRL_PORT_NAME"));
     }
 }

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cluster::{ClusterConfig, TlsConfig, names_loopback};
 pub use dotted::{Difference, difference, dotted};
-pub use environment::{is_read, unread};
+pub use environment::{is_known_variable, unread_variables};
 pub use error::Error;
 pub use model::{CriticAction, CriticOutput, GoalConditioning, History, ItemSearch, ModelConfig};
 pub use preset::Preset;

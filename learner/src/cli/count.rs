@@ -1,13 +1,13 @@
 //! Counts on the command line. In: `2000000`, `2_000_000`, `2e6`, `1.5e6`; out: a whole number.
 
-/// Beyond it floating point leaves whole numbers out, 2^53.
+/// From it on floating point leaves whole numbers out, 2^53.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// A value parser for arguments that count things.
 pub(super) fn count<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     let digits = text.replace('_', "");
     let scientific = || {
-        let is_count = |number: &f64| number.fract() == 0.0 && (0.0..=EXACT).contains(number);
+        let is_count = |number: &f64| number.fract() == 0.0 && (0.0..EXACT).contains(number);
         // Words of floating point, such as `inf`, are none.
         let number = digits.parse().ok().filter(|_| digits.starts_with(|c: char| c.is_ascii_digit()));
         number.filter(is_count).map(|number| number as u64)

@@ -112,6 +112,14 @@ impl Checks {
         }
     }
 
+    /// Items that targets are mapped to.
+    pub fn targets(&self, items: &[ItemId]) -> Result<(), Error> {
+        if items.is_empty() {
+            return Err(Error::Length { column: "mapping".into(), found: 0, expected: 1 });
+        }
+        self.items("mapping", items, 1)
+    }
+
     fn positions(&self, column: &str, positions: &[u8], n_rows: usize) -> Result<(), Error> {
         length(column, positions.len(), n_rows)?;
         let c = self.shape.n_steps;

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use agent::item_search::{self, LEAST_COMPARED, is_approximate};
+use agent::item_search::{self, LEAST_COMPARED};
 use common::{ItemId, ItemTable, config::ItemSearch};
 use kernels::{Found, Init, InvertedFile, Level, RowMajor, RowMajorMut, Strided, gemm, search};
 
@@ -16,6 +16,10 @@ use super::window::CHUNK;
 
 /// Items that are compared at once: their products with a chunk of rows stay in the L1 cache.
 const BLOCK: usize = 256;
+
+/// Items up to which [`ItemSearch::Auto`] compares all: as matrix products that costs less than looking lists up, for longer
+/// than where one action is mapped at a time.
+const EXACT_ITEMS: usize = 250_000;
 
 /// The items that targets are mapped to.
 #[derive(Clone, Debug)]
@@ -46,28 +50,37 @@ pub struct Scratch {
 }
 
 impl Mapping {
-    /// A mapping to these items of the table, looked for in this way.
-    pub fn new(items: &Arc<ItemTable>, chosen: &[ItemId], search: ItemSearch, level: Level) -> Self {
-        let index =
-            is_approximate(search, chosen.len(), items.n_items()).then(|| item_search::index(items, level));
-        let chosen = match &index {
-            Some(index) => {
-                (0..index.n_lists()).flat_map(|list| index.list(list)).map(|&id| ItemId(id)).collect()
-            }
-            None => chosen.to_vec(),
+    /// A mapping to all items of the table, looked for in this way.
+    pub fn new(items: &Arc<ItemTable>, search: ItemSearch, level: Level) -> Self {
+        let n_items = items.n_items();
+        let by_index = match search {
+            ItemSearch::Auto => n_items > EXACT_ITEMS,
+            ItemSearch::Exact => false,
+            ItemSearch::Approximate => true,
         };
-        let sizes: Vec<usize> = match &index {
-            Some(index) => (0..index.n_lists()).map(|list| index.list(list).len()).collect(),
-            None => chosen.chunks(BLOCK).map(<[_]>::len).collect(),
-        };
+        if !by_index {
+            return Self::to_chosen(items, (0..n_items as u32).map(ItemId).collect());
+        }
+        let index = item_search::index(items, level);
+        let lists = || (0..index.n_lists()).map(|list| index.list(list));
+        let chosen = lists().flatten().map(|&id| ItemId(id)).collect();
+        let sizes = lists().map(<[_]>::len).collect();
+        Self { index: Some(Arc::clone(&index)), ..Self::in_blocks(items, chosen, sizes) }
+    }
+
+    /// A mapping to these items of the table, all of which are compared.
+    pub fn to_chosen(items: &Arc<ItemTable>, chosen: Vec<ItemId>) -> Self {
+        let sizes = chosen.chunks(BLOCK).map(<[_]>::len).collect();
+        Self::in_blocks(items, chosen, sizes)
+    }
+
+    fn in_blocks(items: &Arc<ItemTable>, chosen: Vec<ItemId>, sizes: Vec<usize>) -> Self {
         let mut end = 0;
-        let blocks: Vec<_> = sizes
-            .into_iter()
-            .map(|size| {
-                end += size;
-                end - size..end
-            })
-            .collect();
+        let block = |size| {
+            end += size;
+            end - size..end
+        };
+        let blocks: Vec<_> = sizes.into_iter().map(block).collect();
         let mut directions = Vec::with_capacity(chosen.len() * items.n_dims());
         for block in &blocks {
             for component in 0..items.n_dims() {
@@ -75,10 +88,11 @@ impl Mapping {
                 directions.extend(of_block.map(|&item| items.unit_embedding(item)[component]));
             }
         }
-        Self { items: Arc::clone(items), chosen, directions, blocks, index }
+        Self { items: Arc::clone(items), chosen, directions, blocks, index: None }
     }
 
-    /// Puts the embedding of the item nearest in direction in the place of each action; ties go to the first item.
+    /// Puts the embedding of the item nearest in direction in the place of each action; ties go to the first item. An action
+    /// with a NaN is near to none, and stays.
     pub fn map(&self, level: Level, actions: &mut [f32], scratch: &mut Scratch) {
         let n = self.items.n_dims();
         scratch.scores.resize(CHUNK * BLOCK, 0.0);
@@ -88,8 +102,10 @@ impl Mapping {
             Some(index) => self.compare_near(index, level, actions, scratch),
             None => self.compare_all(level, actions, scratch),
         }
-        for (action, &(_, at)) in actions.chunks_exact_mut(n).zip(&scratch.best) {
-            action.copy_from_slice(self.items.embedding(self.chosen[at]));
+        for (action, &(score, at)) in actions.chunks_exact_mut(n).zip(&scratch.best) {
+            if score > f32::NEG_INFINITY {
+                action.copy_from_slice(self.items.embedding(self.chosen[at]));
+            }
         }
     }
 
@@ -172,9 +188,8 @@ mod tests {
     }
 
     fn mapped(items: &Arc<ItemTable>, actions: &[f32], search: ItemSearch) -> Vec<f32> {
-        let all: Vec<ItemId> = (0..items.n_items() as u32).map(ItemId).collect();
         let mut out = actions.to_vec();
-        let mapping = Mapping::new(items, &all, search, Level::best());
+        let mapping = Mapping::new(items, search, Level::best());
         mapping.map(Level::best(), &mut out, &mut Scratch::default());
         out
     }
@@ -187,6 +202,8 @@ mod tests {
         for search in SEARCHES {
             let actions = [1.0, 0.9, 1.9, 0.1, -0.1, 0.3];
             assert_eq!(mapped(&table(2, items.clone()), &actions, search), items);
+            let lost = mapped(&table(2, items.clone()), &[f32::NAN, 1.0, 0.0, 2.0], search);
+            assert!(lost[0].is_nan() && lost[1..] == [1.0, 0.0, 1.5], "{lost:?}");
             let below = table(2, vec![-1.0, -1.0, -1.0, 0.0]);
             assert_eq!(mapped(&below, &[0.1, 1.0], search), [-1.0, 0.0], "cosines below 0");
         }
@@ -215,6 +232,9 @@ mod tests {
         };
         let (items, actions) = (table(N, random(3 * LEAST_COMPARED)), random(200));
         let [exact, near] = SEARCHES.map(|search| mapped(&items, &actions, search));
+        let [first, rest] = [&actions[..70 * N], &actions[70 * N..]];
+        let alone = [first, rest].map(|actions| mapped(&items, actions, ItemSearch::Approximate)).concat();
+        assert_eq!(alone, near, "whatever else is mapped");
         let cosine = |k: usize, items: &[f32]| {
             let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
             let item = &items[k * N..][..N];

@@ -84,7 +84,7 @@ pub struct NativeEngine {
     mapping: Option<Mapping>,
     next_goals: NextGoals,
     updates: u64,
-    /// Two threads, if there are.
+    /// A second one, if there is.
     threads: Option<Threads>,
 }
 
@@ -97,8 +97,8 @@ fn n_parts(rows: [usize; 2]) -> [usize; 2] {
     rows.map(|rows| if by_level || chunks(rows).nth(1).is_none() { 1 } else { 2 })
 }
 
-/// Threads of an update: `train.learner_threads`, or if that is 0 two where the machine has two cores. Rollout threads beside
-/// it hardly ever need a whole one: they wait for the learner at any ratio of updates that learns.
+/// Threads of an update: `train.learner_threads`, or if that is 0 two where the machine has two cores. Rollout threads of mode
+/// `async` wait for the learner most of the time, so that it may have their cores, too.
 fn n_threads(config: &Config) -> usize {
     match config.train.learner_threads {
         0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().min(2)),
@@ -130,7 +130,6 @@ impl NativeEngine {
         }
         let initial = Streams::new(seed, "learner/initial-parameters");
         let smoothing = Streams::new(seed, "learner/target-noise");
-        let all: Vec<ItemId> = (0..items.n_items() as u32).map(ItemId).collect();
         let mapped = settings.algorithm.target_action == TargetAction::Mapped;
         let has_high = settings.model.has_high_level();
         let threads = if n_threads > 1 {
@@ -143,7 +142,7 @@ impl NativeEngine {
         Ok(Self {
             high: has_high.then(|| Side::new(&settings, LevelKind::High, &initial, level)),
             low: Side::new(&settings, LevelKind::Low, &initial, level),
-            mapping: mapped.then(|| Mapping::new(items, &all, settings.model.item_search, level)),
+            mapping: mapped.then(|| Mapping::new(items, settings.model.item_search, level)),
             next_goals: NextGoals::default(),
             updates: 0,
             source: Source::new(settings, Arc::clone(items), smoothing),
@@ -153,10 +152,9 @@ impl NativeEngine {
 
     /// Maps targets (`target_action = mapped`) into these items instead of the whole catalogue.
     pub fn map_targets_to(&mut self, items: &[ItemId]) -> Result<(), Error> {
-        self.checks().items("mapping", items, 1)?;
+        self.checks().targets(items)?;
         if let Some(mapping) = &mut self.mapping {
-            let search = self.source.settings.model.item_search;
-            *mapping = Mapping::new(&self.source.items, items, search, self.low.level.plan().level);
+            *mapping = Mapping::to_chosen(&self.source.items, items.to_vec());
         }
         Ok(())
     }
@@ -217,10 +215,11 @@ impl Engine for NativeEngine {
         let (mapping, threads) = (mapping.as_ref(), threads.as_ref());
         let mut metrics = UpdateMetrics { update: *updates, high: None, low: None, mean_internal_reward };
         if [parts_high, parts_low] == [1; 2] {
+            // The low level, which maps its targets, does not wait for the other thread to wake.
             threads::both(
-                threads,
-                || metrics.high = high_side.map(|side| side.update(None, (1, None))),
+                threads.filter(|_| has_high && has_low),
                 || metrics.low = low_side.map(|side| side.update(mapping, (1, None))),
+                || metrics.high = high_side.map(|side| side.update(None, (1, None))),
             );
         } else {
             metrics.high = high_side.map(|side| side.update(None, (parts_high, threads)));

@@ -7,15 +7,15 @@ use rayon::ThreadPool;
 
 use super::scratch::Scratch;
 
-/// A thread that works beside the one that updates. Not a pair of them while that one waits: three threads on two cores are
-/// time and again put on the same one, which takes the gain of a small batch.
+/// A thread that works beside the one that updates, which does one half itself: with a pool of two it would sleep meanwhile, and of
+/// three threads two are time and again put on the same one of two cores.
 #[derive(Debug)]
 pub struct Threads(ThreadPool);
 
 impl Threads {
     /// Starts it.
     pub fn start() -> Result<Self, rayon::ThreadPoolBuildError> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "learner-2".to_owned());
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "update-helper".to_owned());
         Ok(Self(pool.build()?))
     }
 }

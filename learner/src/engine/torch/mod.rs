@@ -72,7 +72,7 @@ impl TorchEngine {
 
     /// Maps targets (`target_action = mapped`) into these items instead of the whole catalogue.
     pub fn map_targets_to(&mut self, items: &[ItemId]) -> Result<(), Error> {
-        self.core.checks().items("mapping", items, 1)?;
+        self.core.checks().targets(items)?;
         self.core.map_targets_to(&batch::rows(items, &self.core));
         Ok(())
     }
