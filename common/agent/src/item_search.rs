@@ -11,20 +11,24 @@ use kernels::{InvertedFile, Level};
 
 use crate::per_table::PerTable;
 
-/// Items up to which [`ItemSearch::Auto`] compares all.
-pub const EXACT_ITEMS: usize = 100_000;
+/// Items up to which [`ItemSearch::Auto`] compares all with one direction.
+const EXACT_ITEMS: usize = 100_000;
 /// Items that a choice compares at least, whatever the catalogue's size: the cost stays, recall falls slowly as it grows.
 pub const LEAST_COMPARED: usize = 65_536;
 
 /// Whether a choice among `n_candidates` of a catalogue looks into the index. Candidates that are not the whole catalogue
 /// are compared one by one: an index of all items would find few of them.
-pub fn is_approximate(search: ItemSearch, n_candidates: usize, n_items: usize) -> bool {
-    let wanted = match search {
-        ItemSearch::Auto => n_items > EXACT_ITEMS,
+pub(crate) fn is_approximate(search: ItemSearch, n_candidates: usize, n_items: usize) -> bool {
+    is_wanted(search, n_items, EXACT_ITEMS) && n_candidates == n_items
+}
+
+/// Whether the index of a catalogue is asked for; [`ItemSearch::Auto`] compares up to `exact` items.
+pub fn is_wanted(search: ItemSearch, n_items: usize, exact: usize) -> bool {
+    match search {
+        ItemSearch::Auto => n_items > exact,
         ItemSearch::Exact => false,
         ItemSearch::Approximate => true,
-    };
-    wanted && n_candidates == n_items
+    }
 }
 
 static INDEXES: PerTable<InvertedFile> = PerTable::new();

@@ -94,11 +94,11 @@ impl History {
     }
 }
 
-/// How the nearest item is looked for where a session's candidates are the whole catalogue (D28).
+/// How the nearest item is looked for where a session's candidates, or those of a target, are the whole catalogue (D28).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ItemSearch {
-    /// Approximate above 100,000 items, exact up to there.
+    /// Approximate above 100,000 items, or 250,000 where targets are mapped; exact up to there.
     Auto,
     /// Every candidate is compared (Eq 9).
     Exact,

@@ -13,7 +13,7 @@ use crate::{
 
 /// Rows of the minibatch.
 const ROWS: usize = 512;
-const SIZES: [usize; 3] = [10_000, 100_000, 1_000_000];
+const SIZES: [usize; 4] = [10_000, 100_000, 250_000, 1_000_000];
 
 /// Milliseconds to map the actions `[ROWS, n]`, and what they become.
 fn map(items: &Arc<ItemTable>, actions: &[f32], search: ItemSearch) -> (f64, Vec<f32>) {

@@ -6,7 +6,7 @@
 //! of the index that rollouts look into, and a row is compared with those nearest to it (D28): all rows of a part that look
 //! into a list do so together, so that it is read once.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use agent::item_search::{self, LEAST_COMPARED};
 use common::{ItemId, ItemTable, config::ItemSearch};
@@ -30,7 +30,7 @@ pub struct Mapping {
     /// `[K, n]` directions, of each block `[n, width]`.
     directions: Vec<f32>,
     /// Items from the start of each block to the next, in `chosen`.
-    blocks: Vec<std::ops::Range<usize>>,
+    blocks: Vec<Range<usize>>,
     /// Where the blocks are its lists.
     index: Option<Arc<InvertedFile>>,
 }
@@ -52,14 +52,8 @@ pub struct Scratch {
 impl Mapping {
     /// A mapping to all items of the table, looked for in this way.
     pub fn new(items: &Arc<ItemTable>, search: ItemSearch, level: Level) -> Self {
-        let n_items = items.n_items();
-        let by_index = match search {
-            ItemSearch::Auto => n_items > EXACT_ITEMS,
-            ItemSearch::Exact => false,
-            ItemSearch::Approximate => true,
-        };
-        if !by_index {
-            return Self::to_chosen(items, (0..n_items as u32).map(ItemId).collect());
+        if !item_search::is_wanted(search, items.n_items(), EXACT_ITEMS) {
+            return Self::to_chosen(items, (0..items.n_items() as u32).map(ItemId).collect());
         }
         let index = item_search::index(items, level);
         let lists = || (0..index.n_lists()).map(|list| index.list(list));
@@ -155,7 +149,7 @@ impl Mapping {
         &self,
         level: Level,
         actions: &[f32],
-        block: std::ops::Range<usize>,
+        block: Range<usize>,
         scores: &mut [f32],
         mut each: impl FnMut(usize, f32, usize),
     ) {
