@@ -13,6 +13,7 @@
 //! | [`reproduce`] | the paper's tables and figures made anew: every method, equal budgets |
 //! | [`run_dir`] | what a run leaves on disk: metrics, TensorBoard events, report |
 //! | [`scaling`] | convergence against the number of actors: the study, and a model beyond this machine |
+//! | [`threads`] | threads beside the calling one |
 //! | [`train`] | the loop: single node, lockstep or async |
 //! | [`world`] | the world a run names, for training, validation and test users |
 //! | [`cli`] | the command line |
@@ -31,6 +32,7 @@ pub mod reproduce;
 pub mod run_dir;
 pub mod scaling;
 pub mod simulator;
+pub mod threads;
 pub mod train;
 pub mod weights;
 pub mod world;

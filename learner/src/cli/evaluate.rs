@@ -182,21 +182,21 @@ pub(super) fn load_policy(config: &Config, run_dir: &RunDir, items: &Arc<ItemTab
     Ok(Arc::new(policy))
 }
 
-/// The supervised reference: the run's own, trained the first time it is needed (a minute or two).
+/// The supervised reference: the run's own, trained the first time it is needed (half a minute on two cores).
 fn history_greedy(config: &Config, run_dir: &RunDir, world: &World) -> Result<HistoryGreedy> {
     let path = run_dir.history_greedy_path();
     if path.is_file() {
         return Ok(HistoryGreedy::load(&path, Arc::clone(world.items()))?);
     }
-    say("training history-greedy, the supervised policy to compare with (a minute or two, once a run)");
+    say("training history-greedy, the supervised policy to compare with (half a minute, once a run)");
     let mut environment = world.build(Users::Training, 256, config.environment.session_length)?;
     let bar = super::bar("history-greedy");
-    let policy =
-        history_greedy::train(&mut *environment, &history_greedy::Settings::default(), &mut |progress| {
-            bar.set_length(progress.n_fits as u64);
-            bar.set_position(progress.fits as u64);
-            ControlFlow::Continue(())
-        })?;
+    let settings = history_greedy::Settings { threads: threads(), ..history_greedy::Settings::default() };
+    let policy = history_greedy::train(&mut *environment, &settings, &mut |progress| {
+        bar.set_length(progress.n_fits as u64);
+        bar.set_position(progress.fits as u64);
+        ControlFlow::Continue(())
+    })?;
     bar.finish_and_clear();
     policy.save(&path)?;
     Ok(policy)

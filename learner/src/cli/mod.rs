@@ -95,7 +95,7 @@ enum Command {
     Operate(node::operate::Operate),
 }
 
-/// Threads for evaluations: all cores.
+/// Threads for evaluations and history-greedy: all cores.
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -7,7 +7,7 @@ use common::{Feedback, ItemId, SessionId, seed::Streams, transition::Ending};
 use sim::{Environment, Outcome};
 
 use super::{Error, HistoryGreedy, interactions::Interactions};
-use crate::baselines::explore::explore;
+use crate::{baselines::explore::explore, threads::Threads};
 
 /// What a collection came to.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,7 @@ pub(super) struct Collected {
 /// The rollouts of one training.
 pub(super) struct Collector<'a> {
     world: &'a mut dyn Environment,
+    threads: Option<&'a Threads>,
     explore: Streams,
     next_session: SessionId,
     actions: Vec<ItemId>,
@@ -30,7 +31,12 @@ pub(super) struct Collector<'a> {
 
 impl<'a> Collector<'a> {
     /// Begins a session in every slot.
-    pub(super) fn new(world: &'a mut dyn Environment, first_session: SessionId, seed: u64) -> Self {
+    pub(super) fn new(
+        world: &'a mut dyn Environment,
+        threads: Option<&'a Threads>,
+        first_session: SessionId,
+        seed: u64,
+    ) -> Self {
         let n_slots = world.n_slots();
         let mut collector = Self {
             explore: Streams::new(seed, "history-greedy/explore"),
@@ -39,6 +45,7 @@ impl<'a> Collector<'a> {
             outcomes: vec![Outcome { feedback: Feedback::Skip, ending: Ending::None }; n_slots],
             windows: Vec::new(),
             world,
+            threads,
         };
         (0..n_slots).for_each(|slot| collector.begin(slot));
         collector
@@ -60,7 +67,7 @@ impl<'a> Collector<'a> {
         let n_steps = n.div_ceil(n_slots);
         for _ in 0..n_steps {
             if let Some(policy) = &mut policy {
-                policy.choose_greedy(&*self.world, &mut self.actions)?;
+                policy.choose_greedy(&*self.world, self.threads, &mut self.actions)?;
             }
             for slot in 0..n_slots {
                 explore(&*self.world, &self.explore, (slot, epsilon), &mut self.actions[slot])

@@ -7,7 +7,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::{
     Error, HistoryGreedy, Tower,
-    tower::{NAMES, shapes},
+    tower::{MIX_BIAS, NAMES, shapes},
 };
 
 /// Names the kind of file in its metadata, with the version of the layout.
@@ -28,8 +28,8 @@ impl HistoryGreedy {
                 (name, view)
             })
             .collect();
-        let metadata =
-            [("format".to_owned(), FORMAT.to_owned()), ("width".to_owned(), tower.width.to_string())].into();
+        // One entry: their order in the file would be any.
+        let metadata = [("format".to_owned(), FORMAT.to_owned())].into();
         let name = path.display().to_string();
         let bytes = safetensors::serialize(views, Some(metadata))
             .map_err(|e| Error::Format { path: name.clone(), problem: e.to_string() })?;
@@ -47,13 +47,12 @@ impl HistoryGreedy {
         if entry("format").as_deref() != Some(FORMAT) {
             return Err(format(format!("metadata `format` is {:?}, expected {FORMAT}", entry("format"))));
         }
-        let width: usize = entry("width")
-            .and_then(|width| width.parse().ok())
-            .ok_or_else(|| format("metadata `width` is missing".into()))?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(|e| format(e.to_string()))?;
+        let tensor = |name: &str| tensors.tensor(name).map_err(|e| format(format!("tensor `{name}`: {e}")));
+        let width = tensor(NAMES[MIX_BIAS])?.shape().iter().product();
         let mut values: [Vec<f32>; NAMES.len()] = Default::default();
         for ((name, shape), values) in NAMES.iter().zip(shapes(items.n_dims(), width)).zip(&mut values) {
-            let tensor = tensors.tensor(name).map_err(|e| format(format!("tensor `{name}`: {e}")))?;
+            let tensor = tensor(name)?;
             if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
                 return Err(format(format!(
                     "tensor `{name}` is {:?} {:?}, expected F32 {shape:?}",

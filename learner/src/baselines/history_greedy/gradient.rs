@@ -1,153 +1,142 @@
 //! The Poisson loss of a tower on a minibatch, and its gradient, by hand.
 //!
-//! In: window means `[3, B, n]`, directions of the shown items `[B, n]`, rewards `[B]`; out: the mean loss, and its
-//! gradient in the order of [`super::tower::NAMES`]. The formulas are those of [`super::tower`]; buffers are kept from one
-//! minibatch to the next.
+//! In: the rows of a minibatch, chunk by chunk ([`super::chunk`]); out: the mean loss, and its gradient in the order of
+//! [`super::tower::NAMES`]. Two threads share first the chunks, then the parameters. Every sum goes over the rows in their
+//! order, whatever the chunks and the threads, which therefore show in no bit.
 
-use common::history::N_WINDOWS;
-use kernels::{Init, Level, RowMajor, RowMajorMut, Strided, gemm, transpose};
+use kernels::{Init, Level, RowMajor, RowMajorMut, Strided, gemm, reduce::add_column_sums};
 
-use super::tower::{GAIN, MIX_BIAS, N_TENSORS, PER_WINDOW, Tower, USER, product, relu};
+use super::{
+    chunk::{Chunk, Transposed},
+    tower::{GAIN, N_TENSORS, Tower},
+};
+use crate::threads::{Threads, both};
 
-/// Largest z whose exponential enters the loss: a predicted reward of 20, four orders at once.
-const LARGEST_LOG_REWARD: f32 = 3.0;
-
-/// What a minibatch is made of.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Minibatch<'a> {
-    /// `[3, B, n]`.
-    pub(super) means: &'a [f32],
-    /// `[B, n]`, unit vectors.
-    pub(super) directions: &'a [f32],
-    /// `[B]`.
-    pub(super) rewards: &'a [f32],
-}
+/// Rows of a chunk: so few that what is computed of them stays in the L2 cache.
+const CHUNK_ROWS: usize = 128;
 
 /// The gradient of the last minibatch, and what was computed on the way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gradient {
     /// In the order and the shapes of the tower's tensors.
     pub(super) tensors: [Vec<f32>; N_TENSORS],
-    /// h_k `[B, H]`.
-    hidden: [Vec<f32>; N_WINDOWS],
-    /// m `[B, H]`.
-    mixed: Vec<f32>,
-    /// user `[B, n]`, then the loss's gradient there.
-    user: Vec<f32>,
-    /// The gradient at m, before its ReLU `[B, H]`.
-    at_mixed: Vec<f32>,
-    /// The gradient at h_k, before its ReLU `[B, H]`.
-    at_hidden: Vec<f32>,
+    transposed: Transposed,
+    chunk_rows: usize,
+    /// As many as the largest minibatch had.
+    chunks: Vec<Chunk>,
 }
 
 impl Gradient {
-    /// Computes the gradient of the mean of `exp(z) - r z` over the rows, and returns that mean.
-    pub(super) fn compute(&mut self, tower: &Tower, batch: Minibatch<'_>) -> f64 {
-        let loss = self.forward(tower, batch);
-        self.backward(tower, batch);
+    /// Room for the gradient of `tower`.
+    pub(super) fn new(tower: &Tower) -> Self {
+        Self {
+            tensors: tower.tensors.each_ref().map(|tensor| vec![0.0; tensor.len()]),
+            transposed: Transposed::new(tower),
+            chunk_rows: CHUNK_ROWS,
+            chunks: Vec::new(),
+        }
+    }
+
+    /// Computes the gradient of the mean of `exp(z) - r z` over `rows`, and returns that mean. `gather` fills a chunk with its
+    /// share of the rows.
+    pub(super) fn compute(
+        &mut self,
+        tower: &Tower,
+        rows: &[usize],
+        gather: impl Fn(&mut Chunk, &[usize]) + Sync,
+        threads: Option<&Threads>,
+    ) -> f64 {
+        let Self { transposed, chunk_rows, chunks, .. } = self;
+        let n_chunks = rows.len().div_ceil(*chunk_rows);
+        if chunks.len() < n_chunks {
+            chunks.resize_with(n_chunks, Chunk::default);
+        }
+        transposed.update(tower);
+        let pass = |chunks: &mut [Chunk], of_chunks: &[usize]| {
+            for (chunk, of_chunk) in chunks.iter_mut().zip(of_chunks.chunks(*chunk_rows)) {
+                gather(chunk, of_chunk);
+                chunk.compute(tower, transposed, rows.len());
+            }
+        };
+        let n_first = n_chunks.div_ceil(2);
+        let (first, second) = chunks[..n_chunks].split_at_mut(n_first);
+        let (rows_first, rows_second) = rows.split_at(rows.len().min(n_first * *chunk_rows));
+        both(threads, || pass(first, rows_first), || pass(second, rows_second));
+        self.parameters(n_chunks, (tower.n_dims, tower.width), threads);
+        self.loss(n_chunks) / rows.len() as f64
+    }
+
+    /// Fills the gradients at weights and biases. At n = 50 and H = 64, both threads have as much to do.
+    fn parameters(&mut self, n_chunks: usize, (n, width): (usize, usize), threads: Option<&Threads>) {
+        let chunks = &self.chunks[..n_chunks];
+        let [w_0, b_0, v_0, w_1, b_1, v_1, w_2, b_2, v_2, b_mix, w_user, b_user, _, _] = &mut self.tensors;
+        let mixes_and_biases = || {
+            for (kind, v) in [v_0, v_1, v_2].into_iter().enumerate() {
+                weights(chunks, |chunk| (&chunk.hidden[kind], &chunk.at_mixed), (width, width), v);
+            }
+            for (kind, b) in [b_0, b_1, b_2].into_iter().enumerate() {
+                biases(chunks, |chunk| &chunk.at_hidden[kind], b);
+            }
+            biases(chunks, |chunk| &chunk.at_mixed, b_mix);
+            biases(chunks, |chunk| &chunk.at_user, b_user);
+        };
+        let inputs_and_outputs = || {
+            for (kind, w) in [w_0, w_1, w_2].into_iter().enumerate() {
+                weights(chunks, |chunk| (chunk.mean(kind), &chunk.at_hidden[kind]), (n, width), w);
+            }
+            weights(chunks, |chunk| (&chunk.mixed, &chunk.at_user), (width, n), w_user);
+        };
+        both(threads, mixes_and_biases, inputs_and_outputs);
+    }
+
+    /// Fills the gradients at gain and offset, and returns the sum of the losses.
+    fn loss(&mut self, n_chunks: usize) -> f64 {
+        let (mut loss, mut at_gain, mut at_offset) = (0.0_f64, 0.0, 0.0);
+        for row in self.chunks[..n_chunks].iter().flat_map(|chunk| &chunk.losses) {
+            loss += f64::from(row.loss);
+            at_gain += row.at_z * row.dot;
+            at_offset += row.at_z;
+        }
+        self.tensors[GAIN][0] = at_gain;
+        self.tensors[GAIN + 1][0] = at_offset;
         loss
     }
-
-    /// Leaves the loss's gradient at the user vectors, at the gain and at the offset.
-    fn forward(&mut self, tower: &Tower, batch: Minibatch<'_>) -> f64 {
-        let (n, width, rows) = (tower.n_dims, tower.width, batch.rewards.len());
-        self.mixed.clear();
-        for _ in 0..rows {
-            self.mixed.extend_from_slice(&tower.tensors[MIX_BIAS]);
-        }
-        for (kind, mean) in batch.means.chunks_exact(rows * n).enumerate() {
-            let [weight, bias, mix] = [0, 1, 2].map(|k| &tower.tensors[PER_WINDOW * kind + k]);
-            let hidden = &mut self.hidden[kind];
-            hidden.resize(rows * width, 0.0);
-            product(mean, weight, Init::Bias(bias), width, hidden);
-            relu(hidden);
-            product(hidden, mix, Init::Accumulate, width, &mut self.mixed);
-        }
-        relu(&mut self.mixed);
-        self.user.resize(rows * n, 0.0);
-        let user_bias = Init::Bias(&tower.tensors[USER + 1]);
-        product(&self.mixed, &tower.tensors[USER], user_bias, n, &mut self.user);
-
-        let (gain, offset) = (tower.tensors[GAIN][0], tower.tensors[GAIN + 1][0]);
-        let (mut loss, mut at_gain, mut at_offset) = (0.0_f64, 0.0, 0.0);
-        let of_user = self.user.chunks_exact_mut(n).zip(batch.directions.chunks_exact(n));
-        for ((user, direction), &reward) in of_user.zip(batch.rewards) {
-            let dot: f32 = user.iter().zip(direction).map(|(u, d)| u * d).sum();
-            let z = gain * dot + offset;
-            let expected = z.min(LARGEST_LOG_REWARD).exp();
-            loss += f64::from(expected - reward * z);
-            // Beyond the limit the exponential is a constant.
-            let slope = if z <= LARGEST_LOG_REWARD { expected } else { 0.0 };
-            let at_z = (slope - reward) / rows as f32;
-            at_gain += at_z * dot;
-            at_offset += at_z;
-            for (user, direction) in user.iter_mut().zip(direction) {
-                *user = at_z * gain * direction;
-            }
-        }
-        self.tensors[GAIN] = vec![at_gain];
-        self.tensors[GAIN + 1] = vec![at_offset];
-        loss / rows as f64
-    }
-
-    fn backward(&mut self, tower: &Tower, batch: Minibatch<'_>) {
-        let (n, width, rows) = (tower.n_dims, tower.width, batch.rewards.len());
-        weights(&self.mixed, &self.user, (width, n), &mut self.tensors[USER]);
-        column_sums(&self.user, n, &mut self.tensors[USER + 1]);
-        inputs(&self.user, &tower.tensors[USER], (width, n), &self.mixed, &mut self.at_mixed);
-        column_sums(&self.at_mixed, width, &mut self.tensors[MIX_BIAS]);
-        for (kind, mean) in batch.means.chunks_exact(rows * n).enumerate() {
-            let first = PER_WINDOW * kind;
-            let hidden = &self.hidden[kind];
-            weights(hidden, &self.at_mixed, (width, width), &mut self.tensors[first + 2]);
-            let mix = &tower.tensors[first + 2];
-            inputs(&self.at_mixed, mix, (width, width), hidden, &mut self.at_hidden);
-            column_sums(&self.at_hidden, width, &mut self.tensors[first + 1]);
-            weights(mean, &self.at_hidden, (n, width), &mut self.tensors[first]);
-        }
-    }
 }
 
-/// The gradient at a weight `[I, O]`: xᵀ g, of inputs x `[B, I]` and the gradient g `[B, O]` at the outputs.
-fn weights(x: &[f32], gradient: &[f32], (n_in, n_out): (usize, usize), out: &mut Vec<f32>) {
-    out.resize(n_in * n_out, 0.0);
-    let size = (n_in, n_out, x.len() / n_in);
-    let gradient = RowMajor { data: gradient, stride: n_out };
-    let out = RowMajorMut { data: out, stride: n_out };
-    gemm(Level::best(), size, Strided::transposed(x, n_in), gradient, out, Init::Zero);
-}
-
-/// The gradient at a layer's inputs `[B, I]`, before the ReLU they came out of: g Wᵀ where the input is positive.
-fn inputs(
-    gradient: &[f32],
-    weight: &[f32],
+/// The gradient at a weight `[I, O]`: xᵀ g, of inputs x `[C, I]` and the gradient g `[C, O]` at the outputs of every chunk.
+fn weights<'a>(
+    chunks: &'a [Chunk],
+    of: impl Fn(&'a Chunk) -> (&'a [f32], &'a [f32]),
     (n_in, n_out): (usize, usize),
-    activations: &[f32],
-    out: &mut Vec<f32>,
+    out: &mut [f32],
 ) {
-    out.resize(gradient.len() / n_out * n_in, 0.0);
-    product(gradient, &transpose(weight, n_out), Init::Zero, n_in, out);
-    for (gradient, &activation) in out.iter_mut().zip(activations) {
-        if activation <= 0.0 {
-            *gradient = 0.0;
-        }
+    out.fill(0.0);
+    for (x, gradient) in chunks.iter().map(of) {
+        let size = (n_in, n_out, x.len() / n_in);
+        let gradient = RowMajor { data: gradient, stride: n_out };
+        let out = RowMajorMut { data: out, stride: n_out };
+        gemm(Level::best(), size, Strided::transposed(x, n_in), gradient, out, Init::Accumulate);
     }
 }
 
-/// Sums over the rows: the gradient at a bias `[O]`.
-fn column_sums(gradient: &[f32], n_out: usize, out: &mut Vec<f32>) {
-    out.clear();
-    out.resize(n_out, 0.0);
-    for row in gradient.chunks_exact(n_out) {
-        out.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+/// Sums over the rows of every chunk: the gradient at a bias `[O]`.
+fn biases<'a>(chunks: &'a [Chunk], of: impl Fn(&'a Chunk) -> &'a [f32], out: &mut [f32]) {
+    out.fill(0.0);
+    for gradient in chunks.iter().map(of) {
+        let stride = out.len();
+        let size = (gradient.len() / stride, stride);
+        add_column_sums(Level::best(), size, RowMajor { data: gradient, stride }, out);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use common::seed::Streams;
+    use common::{history::N_WINDOWS, seed::Streams};
 
-    use super::*;
+    use super::{
+        super::tower::{MIX_BIAS, PER_WINDOW, USER},
+        *,
+    };
 
     const N: usize = 5;
     const ROWS: usize = 4;
@@ -169,8 +158,19 @@ mod tests {
             }
         }
 
-        fn batch(&self) -> Minibatch<'_> {
-            Minibatch { means: &self.means, directions: &self.directions, rewards: &self.rewards }
+        /// The loss and its gradient.
+        fn gradient(&self, chunk_rows: usize, threads: Option<&Threads>) -> (f64, Gradient) {
+            let mut gradient = Gradient { chunk_rows, ..Gradient::new(&self.tower) };
+            let gather = |chunk: &mut Chunk, rows: &[usize]| {
+                let (first, n_rows) = (rows[0], rows.len());
+                let of_kind = |means: &[f32]| means[first * N..][..n_rows * N].to_vec();
+                chunk.means = self.means.chunks_exact(ROWS * N).flat_map(of_kind).collect();
+                chunk.directions = self.directions[first * N..][..n_rows * N].to_vec();
+                chunk.rewards = self.rewards[first..][..n_rows].to_vec();
+            };
+            let rows: [usize; ROWS] = std::array::from_fn(|row| row);
+            let loss = gradient.compute(&self.tower, &rows, gather, threads);
+            (loss, gradient)
         }
 
         /// The loss as [`super::super::tower`] prints it, in f64, with one number of a tensor moved.
@@ -210,8 +210,7 @@ mod tests {
     #[test]
     fn the_gradient_is_that_of_the_printed_loss() {
         let case = Case::new();
-        let mut gradient = Gradient::default();
-        let loss = gradient.compute(&case.tower, case.batch());
+        let (loss, gradient) = case.gradient(CHUNK_ROWS, None);
         assert!((loss - case.loss((GAIN, 0), 0.0)).abs() < 1e-5);
         let step = 1e-6;
         for (tensor, values) in gradient.tensors.iter().enumerate() {
@@ -227,11 +226,24 @@ mod tests {
     }
 
     #[test]
+    fn neither_chunks_nor_threads_show_in_a_bit() {
+        let case = Case::new();
+        let (loss, gradient) = case.gradient(ROWS, None);
+        let threads = Threads::start(1).unwrap();
+        for chunk_rows in 1..=ROWS {
+            for threads in [None, Some(&threads)] {
+                let (found_loss, found) = case.gradient(chunk_rows, threads);
+                assert_eq!(found_loss.to_bits(), loss.to_bits(), "chunks of {chunk_rows}");
+                assert_eq!(found.tensors, gradient.tensors, "chunks of {chunk_rows}");
+            }
+        }
+    }
+
+    #[test]
     fn beyond_the_largest_reward_the_exponential_has_no_slope() {
         let mut case = Case::new();
         case.tower.tensors[GAIN + 1] = vec![50.0];
-        let mut gradient = Gradient::default();
-        gradient.compute(&case.tower, case.batch());
+        let (_, gradient) = case.gradient(CHUNK_ROWS, None);
         let rewards: f32 = case.rewards.iter().sum();
         assert!((gradient.tensors[GAIN + 1][0] + rewards / ROWS as f32).abs() < 1e-6);
     }

@@ -15,7 +15,8 @@
 //! | [`interactions`] | what was shown and what came of it, the last so many |
 //! | [`collect`] | rollouts that fill them |
 //! | [`fit`] | one supervised fit |
-//! | [`gradient`] | the loss of a minibatch and its gradient, by hand |
+//! | [`chunk`] | some rows of a minibatch, forward and backward, by hand |
+//! | [`gradient`] | the loss of a minibatch and its gradient, from its chunks |
 //! | [`adam`] | the optimiser |
 //! | [`mod@train`] | the rounds of collecting and fitting |
 //! | [`policy`] | the trained policy |
@@ -23,6 +24,7 @@
 //! | [`method`] | behind the seam of all methods |
 
 mod adam;
+mod chunk;
 mod collect;
 pub(in crate::baselines) mod features;
 mod file;

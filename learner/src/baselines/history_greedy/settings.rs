@@ -28,6 +28,8 @@ pub struct Settings {
     pub batch: usize,
     /// Adam's learning rate.
     pub learning_rate: f64,
+    /// Threads, at least 1; there is work for two. Changes no result.
+    pub threads: usize,
 }
 
 impl Default for Settings {
@@ -44,6 +46,7 @@ impl Default for Settings {
             epochs: 3,
             batch: 2048,
             learning_rate: 2e-3,
+            threads: 1,
         }
     }
 }
@@ -82,6 +85,7 @@ impl Settings {
             ("keep", self.keep),
             ("epochs", self.epochs),
             ("batch", self.batch),
+            ("threads", self.threads),
         ];
         for (key, value) in at_least_one {
             require(value >= 1, key, value.to_string(), "at least 1")?;

@@ -2,7 +2,7 @@
 //!
 //! In: a world and a budget; out: the trained policy. First random items and a fit; then, in each round, the policy
 //! collects with some random items among its own, and a fresh tower is fitted to the newest interactions. Owner thread:
-//! the caller's. Reproducible from the seed and the number of slots.
+//! the caller's, with one more beside it if the settings have two. Reproducible from the seed and the number of slots.
 
 use std::ops::ControlFlow;
 
@@ -12,6 +12,7 @@ use sim::Environment;
 use super::{
     Error, HistoryGreedy, Settings, Tower, collect::Collector, fit::fit, interactions::Interactions,
 };
+use crate::threads::Threads;
 
 /// Where a training stands, after a fit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,7 +42,9 @@ pub fn train(
     let items = world.items().clone();
     let initial = Streams::new(settings.seed, "history-greedy/initial");
     let mut data = Interactions::new(world.window(), settings.keep);
-    let mut collector = Collector::new(world, settings.first_session, settings.seed);
+    let threads = second_thread(settings);
+    let threads = threads.as_ref();
+    let mut collector = Collector::new(world, threads, settings.first_session, settings.seed);
     let mut policy: Option<HistoryGreedy> = None;
     let mut interactions = 0;
     let n_fits = settings.rounds + 1;
@@ -51,7 +54,7 @@ pub fn train(
         interactions += collected.interactions;
         // Always from fresh parameters: the data of early rounds leave no trace once they have fallen out.
         let mut tower = Tower::new(items.n_dims(), settings.width, &initial, round as u64);
-        let loss = fit(&mut tower, &items, &data, settings, round as u64);
+        let loss = fit(&mut tower, &items, &data, settings, round as u64, threads);
         match &mut policy {
             Some(policy) => policy.set_tower(tower),
             None => policy = Some(HistoryGreedy::new(tower, items.clone())),
@@ -70,6 +73,16 @@ pub fn train(
         }
     }
     Ok(policy.expect("there is at least one fit"))
+}
+
+/// A thread beside the caller's, if the settings have two.
+fn second_thread(settings: &Settings) -> Option<Threads> {
+    if settings.threads < 2 {
+        return None;
+    }
+    Threads::start(1)
+        .inspect_err(|error| tracing::warn!(%error, "no second thread for history-greedy: going on with one"))
+        .ok()
 }
 
 #[cfg(test)]
@@ -110,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_seeds_give_equal_parameters_and_a_callback_can_stop() {
+    fn equal_seeds_give_equal_parameters_on_one_thread_or_two_and_a_callback_can_stop() {
         let settings = |seed| Settings {
             random_interactions: 600,
             round_interactions: 600,
@@ -120,11 +133,14 @@ mod tests {
             ..short(seed)
         };
         let mut go_on = |_| ControlFlow::Continue(());
-        let mut trained =
-            |seed| train(&mut world(32, CANDIDATES), &settings(seed), &mut go_on).unwrap().tower().clone();
-        let tower = trained(1);
-        assert_eq!(tower, trained(1));
-        assert_ne!(tower, trained(2));
+        let mut trained = |seed, threads| {
+            let settings = Settings { threads, ..settings(seed) };
+            train(&mut world(32, CANDIDATES), &settings, &mut go_on).unwrap().tower().clone()
+        };
+        let tower = trained(1, 1);
+        assert_eq!(tower, trained(1, 1));
+        assert_eq!(tower, trained(1, 2));
+        assert_ne!(tower, trained(2, 1));
         let stopped = train(&mut world(32, CANDIDATES), &settings(1), &mut |_| ControlFlow::Break(()));
         assert!(matches!(stopped, Err(Error::Interrupted)));
     }

@@ -2,8 +2,8 @@
 //!
 //! Forward and backward passes are written by hand, chunk by chunk of a batch, so that a chunk's activations stay in the L2
 //! cache; docs/adr/0005-native-engine.md says why, and what it gains. An update allocates nothing but its metrics, and a box for
-//! each piece of work that the second thread gets, once the largest batch has come; it is bitwise reproducible on one CPU, with
-//! one thread or two: small levels of about as many rows take a thread each, else the rows of each level are shared out.
+//! each thread beside the updating one, once the largest batch has come; it is bitwise reproducible on one CPU, whatever the
+//! number of threads.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -14,9 +14,10 @@
 //! | [`encoder`], [`heads`] | Eqs 3 to 8, forward and backward |
 //! | [`affinity`] | how near actions are to the items of the windows, for critics (D30) |
 //! | [`mapping`] | Eq 9, for the targets |
-//! | [`level`], [`steps`], [`scratch`] | one DDPG pair: the steps of an update, what a part of a batch adds to them, its memory |
+//! | [`level`], [`update`] | one DDPG pair, and the phases of its update |
+//! | [`steps`], [`scratch`] | what a part of a batch adds to a phase, and its memory |
 //! | [`state`] | networks and optimisers by name, to and from plain memory |
-//! | [`threads`] | two threads, if there are |
+//! | [`schedule`] | which thread does which part when |
 
 pub mod affinity;
 pub mod batch;
@@ -26,10 +27,11 @@ pub mod level;
 pub mod mapping;
 pub mod network;
 pub mod plan;
+pub mod schedule;
 pub mod scratch;
 pub mod state;
 pub mod steps;
-pub mod threads;
+pub mod update;
 pub mod window;
 
 use std::sync::Arc;
@@ -45,13 +47,15 @@ use self::{
     batch::{Batch, NextGoals, Source},
     level::Level,
     mapping::Mapping,
-    threads::Threads,
-    window::{Windows, chunks},
+    schedule::Phases,
+    update::Update,
+    window::{MOST_PARTS, Windows},
 };
-use super::{Engine, Error, LevelMetrics, LowStates, UpdateMetrics, checks::Checks};
+use super::{Engine, Error, LowStates, UpdateMetrics, checks::Checks};
 use crate::{
     algorithm::settings::{LevelKind, Settings},
     checkpoint::{self, Tensors},
+    threads::Threads,
 };
 
 /// A level with what its update reads.
@@ -59,17 +63,16 @@ use crate::{
 pub struct Side {
     level: Level,
     batch: Batch,
-    actor_moves: bool,
 }
 
 impl Side {
     fn new(settings: &Settings, kind: LevelKind, streams: &Streams, level: kernels::Level) -> Self {
         let level = Level::new(settings, kind, streams, level);
-        Self { level, batch: Batch::default(), actor_moves: false }
+        Self { level, batch: Batch::default() }
     }
 
-    fn update(&mut self, mapping: Option<&Mapping>, parts: (usize, Option<&Threads>)) -> LevelMetrics {
-        self.level.update(&self.batch, mapping, self.actor_moves, parts)
+    fn update<'a>(&'a mut self, mapping: Option<&'a Mapping>, actor_moves: bool) -> Update<'a> {
+        self.level.update(&self.batch, mapping, actor_moves)
     }
 }
 
@@ -84,24 +87,16 @@ pub struct NativeEngine {
     mapping: Option<Mapping>,
     next_goals: NextGoals,
     updates: u64,
-    /// A second one, if there is.
+    /// Those beside the updating one, if there are.
     threads: Option<Threads>,
 }
 
-/// Parts of each level's batch, given the rows of both. A level a thread costs least in small batches, if both have about as
-/// much to do; else each level is shared out, if it has more than one chunk: both threads then end at the same time, whatever
-/// one level does more than the other.
-fn n_parts(rows: [usize; 2]) -> [usize; 2] {
-    let [fewer, more] = [rows[0].min(rows[1]), rows[0].max(rows[1])];
-    let by_level = 3 * fewer > 2 * more && chunks(more).nth(2).is_none();
-    rows.map(|rows| if by_level || chunks(rows).nth(1).is_none() { 1 } else { 2 })
-}
-
-/// Threads of an update: `train.learner_threads`, or if that is 0 two where the machine has two cores. Rollout threads of mode
-/// `async` wait for the learner most of the time, so that it may have their cores, too.
+/// Threads of an update: `train.learner_threads`, or if that is 0 half of the cores, from 2 to 4, where there are two. Rollout
+/// threads of mode `async` wait for the learner most of the time, so that it may have their cores, too.
 fn n_threads(config: &Config) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     match config.train.learner_threads {
-        0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().min(2)),
+        0 => (cores() / 2).clamp(2, MOST_PARTS).min(cores()),
         threads => threads,
     }
 }
@@ -133,8 +128,10 @@ impl NativeEngine {
         let mapped = settings.algorithm.target_action == TargetAction::Mapped;
         let has_high = settings.model.has_high_level();
         let threads = if n_threads > 1 {
-            Threads::start()
-                .inspect_err(|error| tracing::warn!(%error, "no second learner thread: going on with one"))
+            Threads::start(n_threads - 1)
+                .inspect_err(
+                    |error| tracing::warn!(%error, "no threads beside the learner's: going on with one"),
+                )
                 .ok()
         } else {
             None
@@ -197,34 +194,23 @@ impl Engine for NativeEngine {
         self.updates += 1;
         let Self { source, high: high_side, low: low_side, mapping, next_goals, updates, threads } = self;
         let actor_moves = updates.is_multiple_of(source.settings.algorithm.actor_delay);
-        let [parts_high, parts_low] = n_parts([high.len(), low.len()]);
         let mut mean_internal_reward = 0.0;
         if has_low {
             // Before the high level moves: its target actor sets the goals behind the low level's rows.
             let goals = (high_side.as_mut().map(|side| &mut side.level), next_goals);
-            let Side { level, batch, .. } = &mut *low_side;
+            let Side { level, batch } = &mut *low_side;
             mean_internal_reward = batch.low((low, ahead.as_ref()), source, level.plan(), *updates, goals);
-            low_side.actor_moves = actor_moves;
         }
         let mut high_side = high_side.as_mut().filter(|_| has_high);
-        if let Some(Side { level, batch, actor_moves: moves }) = &mut high_side {
+        if let Some(Side { level, batch }) = &mut high_side {
             batch.high(high, source, level.plan(), *updates);
-            *moves = actor_moves;
         }
-        let low_side = has_low.then_some(low_side);
-        let (mapping, threads) = (mapping.as_ref(), threads.as_ref());
-        let mut metrics = UpdateMetrics { update: *updates, high: None, low: None, mean_internal_reward };
-        if [parts_high, parts_low] == [1; 2] {
-            // The low level, which maps its targets, does not wait for the other thread to wake.
-            threads::both(
-                threads.filter(|_| has_high && has_low),
-                || metrics.low = low_side.map(|side| side.update(mapping, (1, None))),
-                || metrics.high = high_side.map(|side| side.update(None, (1, None))),
-            );
-        } else {
-            metrics.high = high_side.map(|side| side.update(None, (parts_high, threads)));
-            metrics.low = low_side.map(|side| side.update(mapping, (parts_low, threads)));
-        }
+        let high = high_side.map(|side| side.update(None, actor_moves));
+        let low = has_low.then(|| low_side.update(mapping.as_ref(), actor_moves));
+        let levels = [&low, &high].map(|level| level.as_ref().map(|level| level as &dyn Phases));
+        schedule::run(threads.as_ref(), levels);
+        let [high, low] = [high, low].map(|level| level.map(Update::metrics));
+        let metrics = UpdateMetrics { update: *updates, high, low, mean_internal_reward };
         metrics.check_finite()?;
         Ok(metrics)
     }

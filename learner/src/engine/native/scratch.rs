@@ -16,7 +16,7 @@ pub struct Scratch {
     pub chunks: Range<usize>,
     /// The part's rows of the batch.
     pub rows: Range<usize>,
-    /// What the part adds to the gradient of the network that is trained; zero between its steps.
+    /// What the part adds to the gradient of the network that moves.
     pub gradient: Vec<f32>,
     /// `[H]` what the part adds to the loss.
     pub loss: Vec<f64>,

@@ -40,7 +40,7 @@ pub struct Constants {
 pub fn targets(
     plan: &Plan,
     discount: f32,
-    (actor, critics): (&Trained, [Option<&Trained>; 2]),
+    (actor, critics): (&Trained, &[Trained]),
     batch: &Batch,
     mapping: Option<&Mapping>,
     scratch: &mut Scratch,
@@ -68,7 +68,7 @@ pub fn targets(
     heads::see(plan.critic_action, plan.n, &mut scratch.next_action);
     for (rows, windows) in scratch.chunks_of(batch.n_rows, &batch.next) {
         let features = plan.features(&batch.next_features, &rows);
-        for (number, critic) in critics.into_iter().flatten().enumerate() {
+        for (number, critic) in critics.iter().enumerate() {
             scratch.state(plan, critic.target(), windows, features, false);
             let Scratch { state, next_action, head: memory, q, slope, y, .. } = scratch;
             let action = &next_action[(rows.start - part.start) * actions..];
@@ -187,6 +187,9 @@ pub fn actor_gradient(
     scratch: &mut Scratch,
 ) {
     let (first, driven) = (scratch.rows.start, driven(plan.heads, by));
+    if step == 0 {
+        scratch.saturated = 0;
+    }
     for (rows, windows) in scratch.chunks_of(batch.n_rows, &batch.now) {
         scratch.state(plan, actor.network(), windows, plan.features(&batch.features, &rows), true);
         let acting = if step == 0 { 0..plan.heads } else { driven.clone() };

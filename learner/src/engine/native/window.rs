@@ -18,27 +18,22 @@ pub const CHUNK: usize = 48;
 /// Rows of a register tile.
 const TILE: usize = 6;
 
-/// The chunks of some rows: as few as [`CHUNK`] allows, all but the last alike.
-fn alike(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let n_chunks = rows.len().div_ceil(CHUNK).max(1);
-    let size = rows.len().div_ceil(n_chunks).next_multiple_of(TILE).max(1);
-    rows.clone().step_by(size).map(move |start| start..rows.end.min(start + size))
+/// Most parts of a batch.
+pub const MOST_PARTS: usize = 4;
+
+/// The chunks of a batch: as few as [`CHUNK`] allows, as alike as whole tiles can be.
+pub fn chunks(n_rows: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
+    let (n_chunks, n_tiles) = (n_rows.div_ceil(CHUNK), n_rows.div_ceil(TILE));
+    let start = move |chunk| n_rows.min(n_tiles * chunk / n_chunks * TILE);
+    (0..n_chunks).map(move |chunk| start(chunk)..start(chunk + 1))
 }
 
-/// Where the second half of a batch begins: its end, if the batch is one chunk.
-fn half(n_rows: usize) -> usize {
-    if n_rows <= CHUNK { n_rows } else { (n_rows / 2).next_multiple_of(TILE) }
-}
-
-/// The chunks of a batch: those of its first half, then those of its second one.
-pub fn chunks(n_rows: usize) -> impl Iterator<Item = Range<usize>> {
-    alike(0..half(n_rows)).chain(alike(half(n_rows)..n_rows))
-}
-
-/// The chunks of each part of a batch that is updated in one part, or in two halves.
-pub fn parts(n_rows: usize, n_parts: usize) -> impl Iterator<Item = Range<usize>> {
-    let (first, all) = (alike(0..half(n_rows)).count(), chunks(n_rows).count());
-    [0..if n_parts == 1 { all } else { first }, first..all].into_iter().take(n_parts)
+/// The chunks of each part of a batch, of which there are about as many in each. More parts let threads share a batch better,
+/// and each has a gradient that must be added to that of the others.
+pub fn parts(n_rows: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
+    let n_chunks = chunks(n_rows).len();
+    let n_parts = n_chunks.clamp(1, MOST_PARTS);
+    (0..n_parts).map(move |part| n_chunks * part / n_parts..n_chunks * (part + 1) / n_parts)
 }
 
 /// One window of a chunk. B rows.
@@ -112,7 +107,7 @@ impl Windows {
         let stride = N_WINDOWS * n;
         let n_rows = ids.len() / stride;
         self.n_kinds = kinds.len();
-        self.n_chunks = chunks(n_rows).count();
+        self.n_chunks = chunks(n_rows).len();
         let needed = self.n_chunks * self.n_kinds;
         if self.windows.len() < needed {
             self.windows.resize_with(needed, Window::default);
@@ -164,9 +159,10 @@ mod tests {
     #[test]
     fn chunks_are_alike_and_cover_the_batch() {
         assert!(chunks(40).eq(std::iter::once(0..40)));
-        assert_eq!(chunks(100).collect::<Vec<_>>(), [0..30, 30..54, 54..100]);
-        assert_eq!(parts(100, 2).collect::<Vec<_>>(), [0..2, 2..3]);
-        assert_eq!(chunks(0).count(), 0);
+        assert_eq!(chunks(100).collect::<Vec<_>>(), [0..30, 30..66, 66..100]);
+        assert_eq!(parts(100).collect::<Vec<_>>(), [0..1, 1..2, 2..3]);
+        assert_eq!(parts(512).collect::<Vec<_>>(), [0..2, 2..5, 5..8, 8..11]);
+        assert_eq!(chunks(0).len(), 0);
         for n_rows in 1..500 {
             let mut end = 0;
             for rows in chunks(n_rows) {
@@ -174,7 +170,12 @@ mod tests {
                 end = rows.end;
             }
             assert_eq!(end, n_rows);
-            assert!(parts(n_rows, 1).eq(std::iter::once(0..chunks(n_rows).count())));
+            let mut end = 0;
+            for of_part in parts(n_rows) {
+                assert!(of_part.start == end && !of_part.is_empty(), "{of_part:?} of {n_rows}");
+                end = of_part.end;
+            }
+            assert_eq!(end, chunks(n_rows).len());
         }
     }
 }
