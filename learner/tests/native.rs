@@ -271,15 +271,18 @@ fn a_checkpoint_of_one_engine_goes_on_under_the_other() {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    // Levels of one part, of some, and of all there are.
+    // Levels of one part, of some, of all there are, and of several chunks a part.
     for (sizes, conditioning) in [
         ([60, 80], GoalConditioning::Reward),
         ([110, 130], GoalConditioning::Reward),
         ([40, 40], GoalConditioning::Reward),
-        ([40, 160], GoalConditioning::State),
+        ([64, 300], GoalConditioning::State),
     ] {
         let run = |learner_threads| {
             let mut config = config();
+            config.algorithm.actor_delay = 2;
+            (config.algorithm.target_action, config.algorithm.encoder_update) =
+                (TargetAction::Mapped, EncoderUpdate::Sequential);
             config.train.learner_threads = learner_threads;
             (config.model.goal_conditioning, config.algorithm.twin_critics) = (conditioning, true);
             let mut engine = native(&config, Level::best());

@@ -30,8 +30,8 @@ pub use preset::Preset;
 pub use replay::{ReplayConfig, Sampling, Sync, TableConfig};
 pub use sections::{
     ActorConfig, AlgorithmConfig, Assignment, Batch, CriticLoss, EncoderUpdate, EngineKind,
-    EnvironmentConfig, ExplorationConfig, HighDiscount, LevelRates, Mode, PartialPeriods, TargetAction,
-    TrainConfig, WeightsForm,
+    EnvironmentConfig, ExplorationConfig, HighDiscount, LevelRates, MOST_LEARNER_THREADS, Mode,
+    PartialPeriods, TargetAction, TrainConfig, WeightsForm,
 };
 
 use crate::{PeriodLayout, transition::Shape};

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::{Error, require, within};
 use crate::Remainder;
 
+/// Most threads of an update (`train.learner_threads`).
+pub const MOST_LEARNER_THREADS: usize = 4;
+
 /// `[environment]`: the world the actors roll out in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -254,7 +257,7 @@ pub struct TrainConfig {
     pub device: String,
     /// What updates the parameters.
     pub engine: EngineKind,
-    /// Threads of an update of the native engine; 0 is half of the cores, from 2 to 4, where there are two.
+    /// Threads of an update of the native engine; 0 is half of the cores, from 2 to 4, or 1 of a single core.
     pub learner_threads: usize,
     /// Environment steps between evaluations.
     pub evaluate_every: u64,
@@ -353,7 +356,7 @@ impl TrainConfig {
         require(self.keep_checkpoints >= 1, "train.keep_checkpoints", self.keep_checkpoints, "at least 1")?;
         require(self.publish_every >= 1, "train.publish_every", self.publish_every, "at least 1")?;
         let threads = self.learner_threads;
-        require(threads <= 4, "train.learner_threads", threads, "a number from 0 to 4")?;
+        require(threads <= MOST_LEARNER_THREADS, "train.learner_threads", threads, "a number from 0 to 4")?;
         let cuda = self.device.strip_prefix("cuda:").is_some_and(|n| n.parse::<u8>().is_ok());
         require(
             cuda || matches!(self.device.as_str(), "auto" | "cpu"),

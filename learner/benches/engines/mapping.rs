@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use common::{ItemTable, config::ItemSearch, seed::Streams};
 use kernels::Level;
-use learner::engine::native::mapping::{Mapping, Scratch};
+use learner::engine::native::{
+    mapping::{Mapping, Scratch},
+    window::MOST_PARTS,
+};
 
 use crate::{
     clustered::{N, directions, items},
@@ -21,9 +24,9 @@ fn map(items: &Arc<ItemTable>, actions: &[f32], search: ItemSearch) -> (f64, Vec
     let (mut scratch, mut mapped) = (Scratch::default(), Vec::new());
     let mut once = || {
         mapped = actions.to_vec();
-        // In halves, as an update does.
-        let mut half = |actions: &mut [f32]| mapping.map(Level::best(), actions, &mut scratch);
-        1e3 * seconds(|| mapped.chunks_mut(ROWS / 2 * N).for_each(&mut half))
+        // In parts, as an update does.
+        let mut part = |actions: &mut [f32]| mapping.map(Level::best(), actions, &mut scratch);
+        1e3 * seconds(|| mapped.chunks_mut(ROWS / MOST_PARTS * N).for_each(&mut part))
     };
     // The first one grows the working memory.
     once();

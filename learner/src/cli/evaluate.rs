@@ -188,7 +188,9 @@ fn history_greedy(config: &Config, run_dir: &RunDir, world: &World) -> Result<Hi
     if path.is_file() {
         return Ok(HistoryGreedy::load(&path, Arc::clone(world.items()))?);
     }
-    say("training history-greedy, the supervised policy to compare with (half a minute, once a run)");
+    say(
+        "training history-greedy, the supervised policy to compare with (half a minute or a whole one, once a run)",
+    );
     let mut environment = world.build(Users::Training, 256, config.environment.session_length)?;
     let bar = super::bar("history-greedy");
     let settings = history_greedy::Settings { threads: threads(), ..history_greedy::Settings::default() };

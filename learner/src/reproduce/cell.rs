@@ -137,6 +137,8 @@ impl Cell {
         self.budget.apply(&mut config);
         config.train.mode = Mode::Lockstep;
         config.train.device = "cpu".to_owned();
+        // Cells share the cores.
+        config.train.learner_threads = 1;
         config.validate()?;
         Ok(config)
     }

@@ -50,6 +50,9 @@ impl HistoryGreedy {
         let tensors = SafeTensors::deserialize(&bytes).map_err(|e| format(e.to_string()))?;
         let tensor = |name: &str| tensors.tensor(name).map_err(|e| format(format!("tensor `{name}`: {e}")));
         let width = tensor(NAMES[MIX_BIAS])?.shape().iter().product();
+        if width == 0 {
+            return Err(format(format!("tensor `{}` is empty", NAMES[MIX_BIAS])));
+        }
         let mut values: [Vec<f32>; NAMES.len()] = Default::default();
         for ((name, shape), values) in NAMES.iter().zip(shapes(items.n_dims(), width)).zip(&mut values) {
             let tensor = tensor(name)?;

@@ -229,9 +229,9 @@ mod tests {
     fn neither_chunks_nor_threads_show_in_a_bit() {
         let case = Case::new();
         let (loss, gradient) = case.gradient(ROWS, None);
-        let threads = Threads::start(1).unwrap();
+        let threads = Threads::beside(2, "test");
         for chunk_rows in 1..=ROWS {
-            for threads in [None, Some(&threads)] {
+            for threads in [None, threads.as_ref()] {
                 let (found_loss, found) = case.gradient(chunk_rows, threads);
                 assert_eq!(found_loss.to_bits(), loss.to_bits(), "chunks of {chunk_rows}");
                 assert_eq!(found.tensors, gradient.tensors, "chunks of {chunk_rows}");

@@ -42,7 +42,7 @@ pub fn train(
     let items = world.items().clone();
     let initial = Streams::new(settings.seed, "history-greedy/initial");
     let mut data = Interactions::new(world.window(), settings.keep);
-    let threads = second_thread(settings);
+    let threads = Threads::beside(settings.threads.min(2), "history-greedy");
     let threads = threads.as_ref();
     let mut collector = Collector::new(world, threads, settings.first_session, settings.seed);
     let mut policy: Option<HistoryGreedy> = None;
@@ -73,16 +73,6 @@ pub fn train(
         }
     }
     Ok(policy.expect("there is at least one fit"))
-}
-
-/// A thread beside the caller's, if the settings have two.
-fn second_thread(settings: &Settings) -> Option<Threads> {
-    if settings.threads < 2 {
-        return None;
-    }
-    Threads::start(1)
-        .inspect_err(|error| tracing::warn!(%error, "no second thread for history-greedy: going on with one"))
-        .ok()
 }
 
 #[cfg(test)]
@@ -128,7 +118,7 @@ mod tests {
             random_interactions: 600,
             round_interactions: 600,
             epochs: 1,
-            batch: 128,
+            batch: 300,
             width: 8,
             ..short(seed)
         };

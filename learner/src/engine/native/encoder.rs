@@ -31,7 +31,7 @@ struct Tape {
     bias: Vec<f32>,
 }
 
-/// Working memory of an encoder; one a level.
+/// Working memory of an encoder; one a part.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     tapes: Vec<Tape>,

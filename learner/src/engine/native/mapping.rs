@@ -35,7 +35,7 @@ pub struct Mapping {
     index: Option<Arc<InvertedFile>>,
 }
 
-/// Working memory of a mapping; one a thread.
+/// Working memory of a mapping; one a part.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     /// `[CHUNK, BLOCK]`

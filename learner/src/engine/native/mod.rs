@@ -38,7 +38,7 @@ use std::sync::Arc;
 
 use common::{
     ItemId, ItemTable,
-    config::{Config, TargetAction},
+    config::{Config, MOST_LEARNER_THREADS, TargetAction},
     seed::Streams,
     transition::{HighBatch, LowBatch},
 };
@@ -49,7 +49,7 @@ use self::{
     mapping::Mapping,
     schedule::Phases,
     update::Update,
-    window::{MOST_PARTS, Windows},
+    window::Windows,
 };
 use super::{Engine, Error, LowStates, UpdateMetrics, checks::Checks};
 use crate::{
@@ -91,12 +91,12 @@ pub struct NativeEngine {
     threads: Option<Threads>,
 }
 
-/// Threads of an update: `train.learner_threads`, or if that is 0 half of the cores, from 2 to 4, where there are two. Rollout
+/// Threads of an update: `train.learner_threads`, or if that is 0 half of the cores, from 2 to 4, or 1 of a single core. Rollout
 /// threads of mode `async` wait for the learner most of the time, so that it may have their cores, too.
 fn n_threads(config: &Config) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     match config.train.learner_threads {
-        0 => (cores() / 2).clamp(2, MOST_PARTS).min(cores()),
+        0 => (cores() / 2).clamp(2, MOST_LEARNER_THREADS).min(cores()),
         threads => threads,
     }
 }
@@ -127,15 +127,6 @@ impl NativeEngine {
         let smoothing = Streams::new(seed, "learner/target-noise");
         let mapped = settings.algorithm.target_action == TargetAction::Mapped;
         let has_high = settings.model.has_high_level();
-        let threads = if n_threads > 1 {
-            Threads::start(n_threads - 1)
-                .inspect_err(
-                    |error| tracing::warn!(%error, "no threads beside the learner's: going on with one"),
-                )
-                .ok()
-        } else {
-            None
-        };
         Ok(Self {
             high: has_high.then(|| Side::new(&settings, LevelKind::High, &initial, level)),
             low: Side::new(&settings, LevelKind::Low, &initial, level),
@@ -143,7 +134,7 @@ impl NativeEngine {
             next_goals: NextGoals::default(),
             updates: 0,
             source: Source::new(settings, Arc::clone(items), smoothing),
-            threads,
+            threads: Threads::beside(n_threads, "update"),
         })
     }
 

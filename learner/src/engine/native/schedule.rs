@@ -2,7 +2,7 @@
 //!
 //! The parts of a phase share nothing and may run at the same time; behind the last of them one thread ends the phase, which
 //! opens the next one. Levels do not wait for each other: a thread that finds no part left of one takes one of the other, so
-//! that neither the end of a phase nor a thread that is kept from its core holds up the rest. What a phase consists of is
+//! that the end of a phase, or a thread that is kept from its core, holds up its own level only. What a phase consists of is
 //! decided by the sizes of the batches, never by the threads there are, so that any number of threads gives the same bits.
 
 use std::{
@@ -18,6 +18,8 @@ pub trait Phases: Sync {
     fn n_phases(&self) -> usize;
     /// Parts of each, at least one.
     fn n_parts(&self) -> usize;
+    /// Rows of a part.
+    fn n_rows(&self, part: usize) -> usize;
     /// Does a part of a phase.
     fn part(&self, phase: usize, part: usize);
     /// Ends a phase all of whose parts are done.
@@ -37,6 +39,8 @@ struct Progress {
     n_taken: usize,
     /// Parts of the phase that are done.
     n_done: usize,
+    /// Rows that nobody has taken, of all phases.
+    n_rows: usize,
 }
 
 impl Progress {
@@ -46,11 +50,6 @@ impl Progress {
 
     fn has_part(&self) -> bool {
         !self.is_over() && self.n_taken < self.n_parts
-    }
-
-    /// Parts to go, of all phases.
-    fn rest(&self) -> usize {
-        (self.n_phases - self.phase) * self.n_parts - self.n_taken
     }
 }
 
@@ -63,13 +62,10 @@ struct Board {
 }
 
 impl Board {
-    /// Takes a part of the level that has the most to go; of two alike the first.
-    fn take(&mut self) -> Option<(usize, Progress)> {
+    /// The level to take a part of: that with the most to go, of two alike the first.
+    fn next(&self) -> Option<usize> {
         let open = (0..N_LEVELS).rev().filter(|&level| self.levels[level].has_part());
-        let level = open.max_by_key(|&level| self.levels[level].rest())?;
-        let before = self.levels[level];
-        self.levels[level].n_taken += 1;
-        Some((level, before))
+        open.max_by_key(|&level| self.levels[level].n_rows)
     }
 
     fn is_over(&self) -> bool {
@@ -81,13 +77,17 @@ impl Board {
 pub fn run(threads: Option<&Threads>, levels: [Option<&dyn Phases>; N_LEVELS]) {
     let progress = |level: Option<&dyn Phases>| match level {
         Some(level) => {
-            Progress { n_phases: level.n_phases(), n_parts: level.n_parts(), ..Progress::default() }
+            let (n_phases, n_parts) = (level.n_phases(), level.n_parts());
+            let n_rows = n_phases * (0..n_parts).map(|part| level.n_rows(part)).sum::<usize>();
+            Progress { n_phases, n_parts, n_rows, ..Progress::default() }
         }
         None => Progress::default(),
     };
     let board = Board { levels: levels.map(progress), is_given_up: false };
     let schedule = Schedule { levels, board: Mutex::new(board), opened: Condvar::new() };
-    threads::all(threads, || schedule.work());
+    // More threads than parts would be woken for nothing.
+    let n_parts = levels.into_iter().flatten().map(Phases::n_parts).sum();
+    threads::all(threads, n_parts, || schedule.work());
 }
 
 struct Schedule<'a> {
@@ -106,12 +106,16 @@ impl Schedule<'_> {
         let _on_panic = GiveUp(self);
         let mut board = self.board();
         while !board.is_over() {
-            let Some((number, Progress { phase, n_taken: part, .. })) = board.take() else {
+            let Some(number) = board.next() else {
                 board = self.opened.wait(board).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            drop(board);
             let level = self.levels[number].expect("a level without work is over");
+            let progress = &mut board.levels[number];
+            let (phase, part) = (progress.phase, progress.n_taken);
+            progress.n_taken += 1;
+            progress.n_rows -= level.n_rows(part);
+            drop(board);
             level.part(phase, part);
             board = self.board();
             let progress = &mut board.levels[number];
@@ -144,7 +148,7 @@ impl Drop for GiveUp<'_> {
 mod tests {
     use std::{
         panic::{AssertUnwindSafe, catch_unwind},
-        sync::Barrier,
+        sync::{Barrier, mpsc},
         time::Duration,
     };
 
@@ -178,6 +182,10 @@ mod tests {
             self.n_parts
         }
 
+        fn n_rows(&self, part: usize) -> usize {
+            1 + part
+        }
+
         fn part(&self, phase: usize, part: usize) {
             // Parts take their time, so that threads that are woken find some.
             thread::sleep(Duration::from_micros(((phase * 7 + part * 3) % 5) as u64 * 50));
@@ -190,7 +198,19 @@ mod tests {
     }
 
     fn threads(n: usize) -> Option<Threads> {
-        (n > 1).then(|| Threads::start(n - 1).unwrap())
+        Threads::beside(n, "test")
+    }
+
+    /// What does not end is an error, too.
+    fn within_a_minute(work: impl FnOnce() + Send + 'static) {
+        let (ended, end) = mpsc::channel();
+        let worker = thread::spawn(move || {
+            work();
+            ended.send(()).unwrap();
+        });
+        let outcome = end.recv_timeout(Duration::from_secs(60));
+        assert!(outcome != Err(mpsc::RecvTimeoutError::Timeout), "threads wait for each other");
+        worker.join().unwrap();
     }
 
     #[test]
@@ -237,6 +257,10 @@ mod tests {
             2
         }
 
+        fn n_rows(&self, _: usize) -> usize {
+            1
+        }
+
         fn part(&self, _: usize, _: usize) {
             self.0.wait();
         }
@@ -246,7 +270,7 @@ mod tests {
 
     #[test]
     fn two_threads_work_at_the_same_time() {
-        run(threads(2).as_ref(), [None, Some(&Meeting(Barrier::new(2)))]);
+        within_a_minute(|| run(threads(2).as_ref(), [None, Some(&Meeting(Barrier::new(2)))]));
     }
 
     #[test]
@@ -255,9 +279,11 @@ mod tests {
             for at in [(1, 0), (1, 3), (2, 4)] {
                 let level = Noted { panics_at: Some(at), ..Noted::new(5, 4) };
                 let threads = threads(n);
-                let outcome = catch_unwind(AssertUnwindSafe(|| run(threads.as_ref(), [Some(&level), None])));
-                assert!(outcome.is_err(), "{n} threads, {at:?}");
-                assert!(level.done.lock().unwrap().iter().all(|(phase, _)| *phase <= at.0));
+                within_a_minute(move || {
+                    let run = || run(threads.as_ref(), [Some(&level), None]);
+                    assert!(catch_unwind(AssertUnwindSafe(run)).is_err(), "{n} threads, {at:?}");
+                    assert!(level.done.lock().unwrap().iter().all(|(phase, _)| *phase <= at.0));
+                });
             }
         }
     }

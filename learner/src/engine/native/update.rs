@@ -97,14 +97,14 @@ impl<'a> Update<'a> {
     }
 
     /// Adds the gradients of all parts to the first one's, one after the other.
-    fn add_up(&self, n_parameters: usize) -> Option<MutexGuard<'a, Scratch>> {
-        let (first, others) = self.parts.split_first()?;
+    fn add_up(&self, n_parameters: usize) -> MutexGuard<'a, Scratch> {
+        let (first, others) = self.parts.split_first().expect("a batch has at least one part");
         let mut first = lock(first);
         for other in others {
             let other = &lock(other).gradient[..n_parameters];
             first.gradient.iter_mut().zip(other).for_each(|(sum, x)| *sum += x);
         }
-        Some(first)
+        first
     }
 
     /// What is to be told behind the last phase.
@@ -144,6 +144,10 @@ impl Phases for Update<'_> {
         self.parts.len()
     }
 
+    fn n_rows(&self, part: usize) -> usize {
+        lock(&self.parts[part]).rows.len()
+    }
+
     fn part(&self, phase: usize, part: usize) {
         let Inputs { plan, constants, batch, mapping, .. } = self.inputs;
         let networks = self.networks.read().unwrap_or_else(PoisonError::into_inner);
@@ -155,9 +159,10 @@ impl Phases for Update<'_> {
             steps::targets(plan, constants.discount, (actor, critics), batch, mapping, scratch);
         }
         if part > 0 {
-            // That of the first part is zero behind the step it led to.
             scratch.gradient.fill(0.0);
         }
+        // The one that the others are added to is zero behind the step that it led to.
+        debug_assert!(scratch.gradient.iter().all(|x| *x == 0.0));
         if step == 0 {
             scratch.loss.fill(0.0);
         }
@@ -183,7 +188,7 @@ impl Phases for Update<'_> {
             Moved::Actor => &mut *networks.actor,
         };
         let n_parameters = network.network().layout().len();
-        let Some(mut summed) = self.add_up(n_parameters) else { return };
+        let mut summed = self.add_up(n_parameters);
         let gradient = &mut summed.gradient[..n_parameters];
         // Heads move once in an update, the encoder at every step: their targets follow at the last.
         let is_last = step + 1 == constants.steps.len();

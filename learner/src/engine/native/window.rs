@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use common::{
     ItemId, ItemTable,
+    config::MOST_LEARNER_THREADS,
     history::{self, Kind, N_WINDOWS},
 };
 
@@ -18,8 +19,8 @@ pub const CHUNK: usize = 48;
 /// Rows of a register tile.
 const TILE: usize = 6;
 
-/// Most parts of a batch.
-pub const MOST_PARTS: usize = 4;
+/// Most parts of a batch: one a thread.
+pub const MOST_PARTS: usize = MOST_LEARNER_THREADS;
 
 /// The chunks of a batch: as few as [`CHUNK`] allows, as alike as whole tiles can be.
 pub fn chunks(n_rows: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
@@ -28,12 +29,13 @@ pub fn chunks(n_rows: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
     (0..n_chunks).map(move |chunk| start(chunk)..start(chunk + 1))
 }
 
-/// The chunks of each part of a batch, of which there are about as many in each. More parts let threads share a batch better,
-/// and each has a gradient that must be added to that of the others.
+/// The chunks of each part of a batch, as alike as whole chunks can be, the larger ones first. More parts let threads share a
+/// batch better, and each has a gradient that must be added to that of the others.
 pub fn parts(n_rows: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
     let n_chunks = chunks(n_rows).len();
     let n_parts = n_chunks.clamp(1, MOST_PARTS);
-    (0..n_parts).map(move |part| n_chunks * part / n_parts..n_chunks * (part + 1) / n_parts)
+    let start = move |part: usize| part * (n_chunks / n_parts) + part.min(n_chunks % n_parts);
+    (0..n_parts).map(move |part| start(part)..start(part + 1))
 }
 
 /// One window of a chunk. B rows.
@@ -161,7 +163,7 @@ mod tests {
         assert!(chunks(40).eq(std::iter::once(0..40)));
         assert_eq!(chunks(100).collect::<Vec<_>>(), [0..30, 30..66, 66..100]);
         assert_eq!(parts(100).collect::<Vec<_>>(), [0..1, 1..2, 2..3]);
-        assert_eq!(parts(512).collect::<Vec<_>>(), [0..2, 2..5, 5..8, 8..11]);
+        assert_eq!(parts(512).collect::<Vec<_>>(), [0..3, 3..6, 6..9, 9..11]);
         assert_eq!(chunks(0).len(), 0);
         for n_rows in 1..500 {
             let mut end = 0;
