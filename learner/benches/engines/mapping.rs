@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use common::{ItemTable, config::ItemSearch, seed::Streams};
 use kernels::Level;
-use learner::engine::native::{
-    mapping::{Mapping, Scratch},
-    window::MOST_PARTS,
-};
+use learner::engine::native::mapping::{Mapping, Scratch};
 
 use crate::{
     clustered::{N, directions, items},
@@ -26,7 +23,7 @@ fn map(items: &Arc<ItemTable>, actions: &[f32], search: ItemSearch) -> (f64, Vec
         mapped = actions.to_vec();
         // In parts, as an update does.
         let mut part = |actions: &mut [f32]| mapping.map(Level::best(), actions, &mut scratch);
-        1e3 * seconds(|| mapped.chunks_mut(ROWS / MOST_PARTS * N).for_each(&mut part))
+        1e3 * seconds(|| mapped.chunks_mut(ROWS / mapping.most_parts() * N).for_each(&mut part))
     };
     // The first one grows the working memory.
     once();

@@ -12,7 +12,7 @@ use agent::item_search::{self, LEAST_COMPARED};
 use common::{ItemId, ItemTable, config::ItemSearch};
 use kernels::{Found, Init, InvertedFile, Level, RowMajor, RowMajorMut, Strided, gemm, search};
 
-use super::window::CHUNK;
+use super::window::{CHUNK, MOST_PARTS};
 
 /// Items that are compared at once: their products with a chunk of rows stay in the L1 cache.
 const BLOCK: usize = 256;
@@ -83,6 +83,11 @@ impl Mapping {
             }
         }
         Self { items: Arc::clone(items), chosen, directions, blocks, index: None }
+    }
+
+    /// Parts that a batch is best shared out in: actions that look into the same list of the index share what is read of it.
+    pub fn most_parts(&self) -> usize {
+        if self.index.is_some() { 2 } else { MOST_PARTS }
     }
 
     /// Puts the embedding of the item nearest in direction in the place of each action; ties go to the first item. An action
