@@ -344,6 +344,8 @@ mod tests {
     fn settings_of_a_variant_reach_the_run() {
         let variant = &experiment::variants(experiment::Experiment::Fig8, Scale::Quick, &[])[2];
         let cell = variant.cells("shopworld", &Budget::of(Scale::Quick)).remove(0);
-        assert_eq!(cell.config().unwrap().algorithm.internal_weight, 0.9);
+        let config = cell.config().unwrap();
+        assert_eq!(config.algorithm.internal_weight, 0.9);
+        assert_eq!(config.train.learner_threads, 1, "cells share the cores");
     }
 }
