@@ -14,10 +14,7 @@ use counting::allocations;
 use fixture::{config, high, items, low};
 use learner::engine::{
     Engine,
-    native::{
-        NativeEngine,
-        window::{MOST_PARTS, parts},
-    },
+    native::{NativeEngine, window::parts},
 };
 
 /// Loss of a critic and the actor, mean Q, target and reward, by head, of two levels.
@@ -46,8 +43,7 @@ fn a_warm_update_allocates_its_metrics_and_a_box_a_thread_only() {
             // The queue of the threads takes a block of memory once in some dozens of jobs, a thread its own when it first
             // wakes: the fewest of some updates are those of the update itself.
             let (fewest, metrics) = (0..5).map(|_| update(&mut engine)).min_by_key(|(n, _)| *n).unwrap();
-            let n_parts =
-                [high.len(), low.len()].map(|rows| parts(rows, MOST_PARTS).len()).iter().sum::<usize>();
+            let n_parts = [high.len(), low.len()].map(|rows| parts(rows).len()).iter().sum::<usize>();
             let handed_over = learner_threads.min(n_parts) - 1;
             assert_eq!(fewest, VECTORS_OF_METRICS + handed_over, "{learner_threads} threads, {metrics:?}");
         }

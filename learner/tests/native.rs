@@ -177,7 +177,7 @@ const SETTINGS: [(&str, Change); 32] = [
         (c.model.head_norm, c.model.critic_action) = (true, CriticAction::Raw);
     }),
     ("mapped targets", |c| c.algorithm.target_action = TargetAction::Mapped),
-    // Of so few items all are compared, list by list: what torch finds.
+    // Of so few items all are found: what torch compares.
     ("mapped targets by the index", |c| {
         (c.algorithm.target_action, c.model.item_search) = (TargetAction::Mapped, ItemSearch::Approximate);
     }),

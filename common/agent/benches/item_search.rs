@@ -55,7 +55,7 @@ fn main() {
     if sizes.is_empty() {
         sizes = vec![10_000, 100_000, 1_000_000];
     }
-    println!("at least {} items are compared", item_search::LEAST_COMPARED);
+    println!("{} items or so are looked at", item_search::LOOKED_AT);
     println!("             one, us          200 nearest, us   recall@1                     index");
     println!("items        exact   index    exact   index     towards items / anywhere     built in s, MB");
     for n_items in sizes {

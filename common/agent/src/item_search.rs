@@ -1,7 +1,8 @@
 //! The index of a large catalogue. In: an item table; out: its unit embeddings grouped by direction
 //! ([`InvertedFile`]), built when it is first needed and once a process for all threads that map into the table.
 //!
-//! A choice compares the items of the groups nearest to the virtual action and takes the best that is left of them. How
+//! A choice estimates the cosines of the items in the groups nearest to the virtual action, compares those with the largest
+//! exactly, and takes the best that is left of them. How
 //! often that is the best of all (recall@1) and what it costs: `cargo bench -p agent --bench item_search`.
 
 use std::{sync::Arc, time::Instant};
@@ -11,21 +12,21 @@ use kernels::{InvertedFile, Level};
 
 use crate::per_table::PerTable;
 
-/// Items up to which [`ItemSearch::Auto`] compares all with one direction.
+/// Items up to which [`ItemSearch::Auto`] compares all.
 const EXACT_ITEMS: usize = 100_000;
-/// Items that a choice compares at least, whatever the catalogue's size: the cost stays, recall falls slowly as it grows.
-pub const LEAST_COMPARED: usize = 65_536;
+/// Items that a choice looks at, or so, whatever the catalogue's size: the cost grows slowly with it, and recall falls slowly.
+pub const LOOKED_AT: usize = 131_072;
 
 /// Whether a choice among `n_candidates` of a catalogue looks into the index. Candidates that are not the whole catalogue
 /// are compared one by one: an index of all items would find few of them.
 pub(crate) fn is_approximate(search: ItemSearch, n_candidates: usize, n_items: usize) -> bool {
-    is_wanted(search, n_items, EXACT_ITEMS) && n_candidates == n_items
+    is_wanted(search, n_items) && n_candidates == n_items
 }
 
-/// Whether the index of a catalogue is asked for; [`ItemSearch::Auto`] compares up to `exact` items.
-pub fn is_wanted(search: ItemSearch, n_items: usize, exact: usize) -> bool {
+/// Whether a choice among all items of a catalogue looks into the index.
+pub fn is_wanted(search: ItemSearch, n_items: usize) -> bool {
     match search {
-        ItemSearch::Auto => n_items > exact,
+        ItemSearch::Auto => n_items > EXACT_ITEMS,
         ItemSearch::Exact => false,
         ItemSearch::Approximate => true,
     }

@@ -242,13 +242,13 @@ impl Mapping {
         contenders.extend(positions.iter().map(|&position| candidates[position as usize]));
     }
 
-    /// Looks up candidates near a direction: the contenders are those left that can be among the k nearest of them. False if
-    /// they are fewer than k.
+    /// Looks up candidates near a direction: the contenders are those left that are among the nearest by their estimates. False
+    /// if they are fewer than k.
     fn find(&self, direction: &[f32], recall: &RecallSet, k: usize, scratch: &mut MappingScratch) -> bool {
         let MappingScratch { found, contenders, index, .. } = scratch;
         let index = index.get_or_insert_with(|| item_search::index(&self.items, self.level));
         let n_shown = recall.candidates().len() - recall.n_left();
-        index.search(self.level, direction, (item_search::LEAST_COMPARED, k + n_shown), found);
+        index.search(self.level, direction, (item_search::LOOKED_AT, k + n_shown), found);
         contenders.clear();
         // The candidates are the whole catalogue: an item's position is its row.
         let left = found.ids.iter().copied().filter(|&id| !recall.is_shown(id as usize));

@@ -58,22 +58,11 @@ impl CodedTable {
     /// If the table is no `[R, n]`.
     pub fn new(table: &[f32], n: usize) -> Self {
         assert!(n > 0 && table.len().is_multiple_of(n), "a table is [R, {n}]");
-        let rows: Vec<u32> = (0..(table.len() / n) as u32).collect();
-        Self::of_rows(table, n, &rows)
-    }
-
-    /// Codes these rows of a table `[., n]`, which have the positions of their numbers in `rows` from then on.
-    ///
-    /// # Panics
-    /// If the table is no `[., n]`, or has no such row.
-    pub fn of_rows(table: &[f32], n: usize, rows: &[u32]) -> Self {
-        assert!(n > 0 && table.len().is_multiple_of(n), "a table is [., {n}]");
         let lines = Self::bytes(1, n) / LINE;
-        let mut codes = vec![Line([128; LINE]); rows.len() * lines];
+        let mut codes = vec![Line([128; LINE]); table.len() / n * lines];
         let scale = largest(table) / LARGEST;
         let (mut rest, mut length) = (0.0_f64, 0.0_f64);
-        for (&row, codes) in rows.iter().zip(codes.chunks_exact_mut(lines)) {
-            let row = &table[row as usize * n..][..n];
+        for (row, codes) in table.chunks_exact(n).zip(codes.chunks_exact_mut(lines)) {
             let (mut squares_of_rest, mut squares) = (0.0, 0.0);
             for (i, &u) in row.iter().enumerate() {
                 let c = code(u, scale);
@@ -196,7 +185,7 @@ impl ByteKernel for Contenders<'_> {
                 rest &= rest - 1;
             }
         }
-        let bound = kth_largest(products, k, groups);
+        let bound = kth_largest(products, k, i32::MIN, groups);
         // Above that of masked rows, whatever is left out.
         let least = ((f64::from(bound) - unlike).floor() as i32).max(i32::MIN + 1);
         for (block, products) in products.chunks(ROWS).enumerate() {
@@ -209,18 +198,19 @@ impl ByteKernel for Contenders<'_> {
 }
 
 /// The k-th largest product, or one that is seldom much smaller and never larger: the k-th largest of the largest of many
-/// groups. Neighbours are in different groups, as rows that are alike may stand together.
+/// groups. Neighbours are in different groups, as rows that are alike may stand together. `smallest` is what no product is
+/// below.
 #[inline(always)]
-fn kth_largest(products: &[i32], k: usize, groups: &mut Vec<i32>) -> i32 {
+pub(crate) fn kth_largest<T: Copy + Ord>(products: &[T], k: usize, smallest: T, groups: &mut Vec<T>) -> T {
     if k == 1 {
-        return products.iter().copied().max().unwrap_or(i32::MIN);
+        return products.iter().copied().max().unwrap_or(smallest);
     }
     let n_groups = k.saturating_mul(GROUPS).min(products.len());
     if n_groups < k {
-        return i32::MIN;
+        return smallest;
     }
     groups.clear();
-    groups.resize(n_groups, i32::MIN);
+    groups.resize(n_groups, smallest);
     for products in products.chunks(n_groups) {
         for (largest, &product) in groups.iter_mut().zip(products) {
             *largest = product.max(*largest);

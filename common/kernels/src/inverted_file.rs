@@ -1,11 +1,18 @@
 //! The rows of a large table that lie nearest in direction to a query, found without reading them all.
 //!
-//! In: unit rows `[R, n]`, then queries `[n]`; out: the few rows among which the best of some ten thousand are, among which the
-//! best of all almost always is. Rows are grouped by spherical k-means into lists (an inverted file, Sivic and Zisserman
-//! 2003; Jegou et al. 2011); a query compares the lists with the nearest centroids, row after row in memory and in 8-bit codes
-//! ([`CodedTable`]), until it has compared enough. No randomness: the same rows give the same lists on the same instructions.
+//! In: unit rows `[R, n]`, then queries `[n]`; out: a few hundred rows, the best of all almost always among them. Rows are
+//! grouped by spherical k-means into lists (an inverted file, Sivic and Zisserman 2003; Jegou et al. 2011); a query
+//! estimates the products of the rows in the lists with the nearest centroids, in 4-bit codes of what a row is beside its list's
+//! mean ([`ProductCodes`]), until it has looked at enough of them. No randomness: the same rows give the same lists on the same
+//! instructions.
 
-use crate::{CodedScratch, CodedTable, Init, Level, RowMajor, RowMajorMut, Strided, gemm, search, transpose};
+use crate::{
+    Init, Level, RowMajor, RowMajorMut, Strided, gemm,
+    product_codes::{EstimateScratch, ProductCodes, Span, Tables},
+    search,
+    simd::bytes::BLOCK as CODED,
+    transpose,
+};
 
 /// Lists for R rows: this many times the square root of R.
 const LISTS: f64 = 3.2;
@@ -15,21 +22,30 @@ const SAMPLED: usize = 32;
 const ROUNDS: usize = 8;
 /// Rows assigned together.
 const BLOCK: usize = 256;
+/// Rows whose differences from their lists' means the codes are made for, at most.
+const MOST_DIFFERENCES: usize = 32_768;
+/// Rows that are returned, at least: by estimates the best is among so many.
+const FEWEST: usize = 256;
+/// And this many for each that is asked for, so that most of many are among them.
+const EACH: usize = 8;
 
 /// A table's rows, list after list.
 #[derive(Debug)]
 pub struct InvertedFile {
     n: usize,
+    n_rows: usize,
     /// `[L, n]` unit rows.
     centroids: Vec<f32>,
-    /// `[L + 1]` where each list begins.
-    starts: Vec<usize>,
-    /// `[R]` row numbers, ascending within a list.
+    /// `[L]` how long the mean of a list's rows is along its centroid.
+    lengths: Vec<f32>,
+    /// `[L]` the first block of each list, and how many rows it has.
+    lists: Vec<(usize, usize)>,
+    /// `[blocks, 32]` row numbers, ascending within a list; 0 where its last block has no row.
     ids: Vec<u32>,
-    /// `[R, n]` the rows in this order.
-    rows: CodedTable,
+    /// Rows less their lists' means, in this order.
+    codes: ProductCodes,
     /// `0..L`: all centroids.
-    lists: Vec<u32>,
+    all: Vec<u32>,
 }
 
 /// Working memory of a thread. It grows to the largest search seen and stays.
@@ -37,15 +53,15 @@ pub struct InvertedFile {
 pub struct Found {
     /// Row numbers, ascending.
     pub ids: Vec<u32>,
-    /// `[L]`
-    scores: Vec<f32>,
-    /// Lists, the nearest first, see [`search::key`].
+    /// `[L]` products with the centroids, then with the means.
+    products: Vec<f32>,
+    /// Lists, see [`search::key`].
     keys: Vec<u64>,
-    /// Rows to compare, by their places in the lists.
-    places: Vec<u32>,
-    /// Zeros: no row is masked.
-    unmasked: Vec<u64>,
-    coded: CodedScratch,
+    /// The nearest lists.
+    lists: Vec<usize>,
+    spans: Vec<Span>,
+    tables: Tables,
+    estimates: EstimateScratch,
 }
 
 impl InvertedFile {
@@ -78,99 +94,98 @@ impl InvertedFile {
 
     fn in_lists(table: &[f32], nearest: &[u32], n: usize, centroids: Vec<f32>) -> Self {
         let n_lists = centroids.len() / n;
-        let mut starts = vec![0; n_lists + 1];
-        nearest.iter().for_each(|&list| starts[list as usize + 1] += 1);
-        (0..n_lists).for_each(|list| starts[list + 1] += starts[list]);
-        let (mut next, mut ids) = (starts.clone(), vec![0; nearest.len()]);
-        for (row, &list) in nearest.iter().enumerate() {
-            ids[next[list as usize]] = row as u32;
-            next[list as usize] += 1;
+        let of_list = |list: u32| &centroids[list as usize * n..][..n];
+        let row = |row: usize| &table[row * n..][..n];
+        let (mut sizes, mut lengths) = (vec![0_usize; n_lists], vec![0.0_f64; n_lists]);
+        for (row, &list) in table.chunks_exact(n).zip(nearest) {
+            sizes[list as usize] += 1;
+            lengths[list as usize] +=
+                row.iter().zip(of_list(list)).map(|(x, c)| f64::from(x * c)).sum::<f64>();
         }
-        let rows = CodedTable::of_rows(table, n, &ids);
-        Self { n, centroids, starts, ids, rows, lists: (0..n_lists as u32).collect() }
-    }
+        let mean = |(length, &size): (f64, &usize)| (length / size.max(1) as f64) as f32;
+        let lengths: Vec<f32> = lengths.into_iter().zip(&sizes).map(mean).collect();
+        let difference = |at: usize, to: &mut Vec<f32>| {
+            let list = nearest[at];
+            to.extend(row(at).iter().zip(of_list(list)).map(|(x, c)| x - lengths[list as usize] * c));
+        };
 
-    /// Number of rows, R.
-    pub fn n_rows(&self) -> usize {
-        self.ids.len()
-    }
+        let mut differences = Vec::new();
+        let step = nearest.len().div_ceil(MOST_DIFFERENCES);
+        (0..nearest.len()).step_by(step).for_each(|at| difference(at, &mut differences));
+        let mut codes = ProductCodes::for_rows_like(&differences, n);
 
-    /// Number of lists, L.
-    pub fn n_lists(&self) -> usize {
-        self.lists.len()
-    }
-
-    /// Numbers of the rows of a list, ascending.
-    pub fn list(&self, list: usize) -> &[u32] {
-        &self.ids[self.starts[list]..self.starts[list + 1]]
-    }
-
-    /// The lists nearest to a query that hold `least` rows together, the nearest first; all lists if they hold fewer.
-    ///
-    /// # Panics
-    /// If the query is not `[n]`.
-    pub fn nearest_lists<'a>(
-        &'a self,
-        level: Level,
-        query: &[f32],
-        least: usize,
-        found: &'a mut Found,
-    ) -> impl Iterator<Item = usize> + use<'a> {
-        assert_eq!(query.len(), self.n, "a query is [n]");
-        let Found { scores, keys, .. } = found;
-        scores.resize(self.lists.len(), 0.0);
-        search::dot_rows(level, &self.centroids, &self.lists, query, scores);
-        keys.clear();
-        keys.extend(scores.iter().enumerate().map(|(list, &score)| search::key(score, list)));
-        let least = least.min(self.n_rows());
-        // Only those that are needed are put in order: half as many again as would do if all were alike, then as many more.
-        let step = 1 + 3 * least * self.n_lists() / (2 * self.n_rows());
-        let (mut n_sorted, mut n_rows) = (0, 0);
-        (0..keys.len()).map_while(move |at| {
-            if n_rows >= least {
-                return None;
+        let (mut rows, mut ids, mut lists) = (vec![Vec::new(); n_lists], Vec::new(), Vec::new());
+        (0_u32..).zip(nearest).for_each(|(row, &list)| rows[list as usize].push(row));
+        for rows in rows {
+            lists.push((ids.len() / CODED, rows.len()));
+            for rows in rows.chunks(CODED) {
+                differences.clear();
+                rows.iter().for_each(|&row| difference(row as usize, &mut differences));
+                codes.push_block(&differences);
+                ids.extend(rows);
+                ids.resize(ids.len().next_multiple_of(CODED), 0);
             }
-            if at == n_sorted {
-                let rest = &mut keys[n_sorted..];
-                let size = step.min(rest.len());
-                if size < rest.len() {
-                    rest.select_nth_unstable(size);
-                }
-                rest[..size].sort_unstable();
-                n_sorted += size;
-            }
-            let list = search::position(keys[at]);
-            n_rows += self.starts[list + 1] - self.starts[list];
-            Some(list)
-        })
+        }
+        let all = (0..n_lists as u32).collect();
+        Self { n, n_rows: nearest.len(), centroids, lengths, lists, ids, codes, all }
     }
 
     /// Bytes it holds.
     pub fn bytes(&self) -> usize {
-        4 * (self.centroids.len() + self.ids.len() + self.lists.len())
-            + 8 * self.starts.len()
-            + CodedTable::bytes(self.ids.len(), self.n)
+        4 * (self.centroids.len() + self.lengths.len() + self.ids.len() + self.all.len())
+            + size_of_val(&self.lists[..])
+            + self.codes.bytes()
     }
 
-    /// Fills `found.ids` with the rows among which those with the k largest products with the query, as
-    /// [`search::dot_rows`] computes them, certainly are: of all rows in the nearest lists that hold `least` rows together, or
-    /// of all if there are fewer.
+    /// Fills `found.ids` with some 256 rows, or eight for each of k where they are more: those whose products with the query
+    /// are the largest by their estimates, of the rows in the nearest lists, which hold about `looked_at` together (all, where
+    /// there are no more).
     ///
     /// # Panics
     /// If the query is not `[n]`, or k is 0.
-    pub fn search(&self, level: Level, query: &[f32], (least, k): (usize, usize), found: &mut Found) {
-        let mut places = std::mem::take(&mut found.places);
-        places.clear();
-        for list in self.nearest_lists(level, query, least, found) {
-            places.extend(self.starts[list] as u32..self.starts[list + 1] as u32);
+    pub fn search(&self, level: Level, query: &[f32], (looked_at, k): (usize, usize), found: &mut Found) {
+        self.nearest_lists(level, query, looked_at, found);
+        let Found { ids, products, lists, spans, tables, estimates, .. } = found;
+        let (mut smallest, mut largest) = (f32::INFINITY, f32::NEG_INFINITY);
+        for &list in &*lists {
+            products[list] *= self.lengths[list];
+            (smallest, largest) = (smallest.min(products[list]), largest.max(products[list]));
         }
-        found.places = places;
-        let Found { ids, places, unmasked, coded, .. } = found;
-        unmasked.resize(places.len().div_ceil(64), 0);
-        let nearest = self.rows.contenders(level, (places, unmasked), query, k, coded);
+        self.codes.look_up(query, (smallest, largest), tables);
+        spans.clear();
+        spans.extend(lists.iter().map(|&list| {
+            let (start, n_rows) = self.lists[list];
+            Span { start, n_rows, more: tables.whole(products[list], smallest) }
+        }));
+        let wanted = FEWEST.max(k.saturating_mul(EACH));
+        let mut positions = self.codes.largest(level, (spans, tables), wanted, estimates).iter().peekable();
         ids.clear();
-        ids.extend(nearest.iter().map(|&position| self.ids[places[position as usize] as usize]));
+        let mut passed = 0;
+        for span in &*spans {
+            let blocks = span.blocks();
+            let (begin, end) = (passed, passed + blocks.len() * CODED);
+            while let Some(&position) = positions.next_if(|&&position| (position as usize) < end) {
+                ids.push(self.ids[blocks.start * CODED + position as usize - begin]);
+            }
+            passed = end;
+        }
         ids.sort_unstable();
+    }
+
+    /// Fills `found.lists` with the lists nearest to a query, as many as hold `n_rows` on average, in no order.
+    fn nearest_lists(&self, level: Level, query: &[f32], n_rows: usize, found: &mut Found) {
+        assert_eq!(query.len(), self.n, "a query is [n]");
+        let Found { products, keys, lists, .. } = found;
+        products.resize(self.all.len(), 0.0);
+        search::dot_rows(level, &self.centroids, &self.all, query, products);
+        keys.clear();
+        keys.extend(products.iter().enumerate().map(|(list, &product)| search::key(product, list)));
+        let wanted = (n_rows.min(self.n_rows) * self.all.len()).div_ceil(self.n_rows);
+        if wanted < keys.len() {
+            keys.select_nth_unstable(wanted);
+        }
+        lists.clear();
+        lists.extend(keys[..wanted].iter().map(|&key| search::position(key)));
     }
 }
 
@@ -219,31 +234,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_lists_are_those_of_a_full_sort_until_they_hold_enough() {
+    fn the_nearest_lists_are_the_first_of_a_full_sort() {
         const N: usize = 3;
         // No randomness needed: rows in all directions, lists of 0 to 60 rows.
         let rows: Vec<f32> = (0..900).map(|k| (k as f32 * 0.7).sin()).collect();
         let centroids: Vec<f32> = (0..40 * N).map(|k| (k as f32 * 1.3).cos()).collect();
         let list_of: Vec<u32> = (0..300).map(|row| if row < 60 { 7 } else { row % 39 }).collect();
         let file = InvertedFile::in_lists(&rows, &list_of, N, centroids.clone());
-        assert_eq!((file.n_lists(), file.list(39).len()), (40, 0));
-        for (query, least) in [0, 1, 37, 150, 300, usize::MAX].into_iter().enumerate() {
-            let query = &rows[query * N..][..N];
+        assert_eq!((file.lists.len(), file.lists[39].1), (40, 0));
+        let mut found = Found::default();
+        for (n_rows, n_lists) in [(0, 0), (1, 1), (37, 5), (150, 20), (299, 40), (usize::MAX, 40)] {
+            let query = &rows[n_lists * N..][..N];
             let score = |list: usize| -> f32 { (0..N).map(|k| centroids[list * N + k] * query[k]).sum() };
-            let mut order: Vec<usize> = (0..40).collect();
-            order.sort_by(|&a, &b| score(b).total_cmp(&score(a)));
-            let mut held = 0;
-            let expected: Vec<usize> = order
-                .into_iter()
-                .take_while(|&list| {
-                    let wanted = held < least.min(300);
-                    held += file.list(list).len();
-                    wanted
-                })
-                .collect();
-            let found: Vec<usize> =
-                file.nearest_lists(Level::best(), query, least, &mut Found::default()).collect();
-            assert_eq!(found, expected, "{least}");
+            let mut expected: Vec<usize> = (0..40).collect();
+            expected.sort_by(|&a, &b| score(b).total_cmp(&score(a)));
+            expected.truncate(n_lists);
+            expected.sort_unstable();
+            file.nearest_lists(Level::best(), query, n_rows, &mut found);
+            found.lists.sort_unstable();
+            assert_eq!(found.lists, expected, "{n_rows}");
         }
     }
 }

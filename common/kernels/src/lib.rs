@@ -12,6 +12,7 @@
 //! | [`adam`](mod@adam) | Adam and the soft update behind it, in one pass |
 //! | [`search`] | dot products with chosen rows of a table, argmax over what is not masked |
 //! | [`coded`] | which rows can have the largest product at all, from 8-bit codes |
+//! | [`product_codes`] | estimates of many products, from 4-bit codes |
 //! | [`inverted_file`] | the nearest rows of a large table without reading all of them |
 //!
 //! Every kernel is written once, generic over the vector type (`simd`), and compiled once a level (`dispatch`).
@@ -30,6 +31,7 @@ pub mod gru;
 pub mod inverted_file;
 pub mod level;
 pub mod math;
+pub mod product_codes;
 pub mod reduce;
 pub mod search;
 mod simd;

@@ -98,11 +98,11 @@ impl History {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ItemSearch {
-    /// Approximate above 100,000 items, or 250,000 where targets are mapped; exact up to there.
+    /// Approximate above 100,000 items, exact up to there.
     Auto,
     /// Every candidate is compared (Eq 9).
     Exact,
-    /// The candidates of the nearest groups are compared.
+    /// Those that seem to be the best in the nearest groups are compared.
     Approximate,
 }
 

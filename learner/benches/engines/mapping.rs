@@ -21,9 +21,7 @@ fn map(items: &Arc<ItemTable>, actions: &[f32], search: ItemSearch) -> (f64, Vec
     let (mut scratch, mut mapped) = (Scratch::default(), Vec::new());
     let mut once = || {
         mapped = actions.to_vec();
-        // In parts, as an update does.
-        let mut part = |actions: &mut [f32]| mapping.map(Level::best(), actions, &mut scratch);
-        1e3 * seconds(|| mapped.chunks_mut(ROWS / mapping.most_parts() * N).for_each(&mut part))
+        1e3 * seconds(|| mapping.map(Level::best(), &mut mapped, &mut scratch))
     };
     // The first one grows the working memory.
     once();

@@ -15,7 +15,7 @@ use super::{
     scratch::Scratch,
     steps::Constants,
     update::{Inputs, Update},
-    window::{MOST_PARTS, Windows, chunks, parts},
+    window::{Windows, chunks, parts},
 };
 use crate::algorithm::{
     groups, initial,
@@ -104,7 +104,7 @@ impl Level {
         actor_moves: bool,
     ) -> Update<'a> {
         let Self { plan, constants, actor, critics, scratch, y, first_q } = self;
-        let parts = parts(batch.n_rows, mapping.map_or(MOST_PARTS, Mapping::most_parts));
+        let parts = parts(batch.n_rows);
         let n_parts = parts.len();
         if scratch.len() < n_parts {
             let n_parameters = n_parameters(actor, critics);

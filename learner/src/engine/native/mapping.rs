@@ -2,176 +2,130 @@
 //! `[B, n]`, in their place.
 //!
 //! Products with the directions of a block of items, and the largest of each row as it goes. As in the torch engine a
-//! target is mapped into the whole catalogue or into one set given for all (D9). In a large catalogue the blocks are the lists
-//! of the index that rollouts look into, and a row is compared with those nearest to it (D28): all rows of a part that look
-//! into a list do so together, so that it is read once.
+//! target is mapped into the whole catalogue or into one set given for all (D9). A large catalogue is looked up in the index that
+//! rollouts use (D28), one row after the other.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
-use agent::item_search::{self, LEAST_COMPARED};
+use agent::item_search::{self, LOOKED_AT};
 use common::{ItemId, ItemTable, config::ItemSearch};
 use kernels::{Found, Init, InvertedFile, Level, RowMajor, RowMajorMut, Strided, gemm, search};
 
-use super::window::{CHUNK, MOST_PARTS};
+use super::window::CHUNK;
 
 /// Items that are compared at once: their products with a chunk of rows stay in the L1 cache.
 const BLOCK: usize = 256;
-
-/// Items up to which [`ItemSearch::Auto`] compares all: as matrix products that costs less than looking lists up, for longer
-/// than where one action is mapped at a time.
-const EXACT_ITEMS: usize = 250_000;
 
 /// The items that targets are mapped to.
 #[derive(Clone, Debug)]
 pub struct Mapping {
     items: Arc<ItemTable>,
-    /// `[K]` block after block.
-    chosen: Vec<ItemId>,
-    /// `[K, n]` directions, of each block `[n, width]`.
-    directions: Vec<f32>,
-    /// Items from the start of each block to the next, in `chosen`.
-    blocks: Vec<Range<usize>>,
-    /// Where the blocks are its lists.
-    index: Option<Arc<InvertedFile>>,
+    among: Among,
+}
+
+#[derive(Clone, Debug)]
+enum Among {
+    /// The items `[K]`, and their directions `[K, n]`: of each [`BLOCK`] of them `[n, width]`.
+    Chosen(Vec<ItemId>, Vec<f32>),
+    /// All, by their index.
+    Index(Arc<InvertedFile>),
 }
 
 /// Working memory of a mapping; one a part.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
-    /// `[CHUNK, BLOCK]`
+    /// `[CHUNK, BLOCK]`, or of the items found.
     scores: Vec<f32>,
-    /// `[B]` the largest product of each row so far, and whose it is in `chosen`.
+    /// `[CHUNK]` the largest product of each row so far, and whose it is of those chosen.
     best: Vec<(f32, usize)>,
     found: Found,
-    /// (list, row) where a row looks into a list.
-    looks: Vec<(u32, u32)>,
-    /// `[CHUNK, n]` actions that look into the same list.
-    actions: Vec<f32>,
+    /// Zeros: no item is masked.
+    unmasked: Vec<u64>,
 }
 
 impl Mapping {
     /// A mapping to all items of the table, looked for in this way.
     pub fn new(items: &Arc<ItemTable>, search: ItemSearch, level: Level) -> Self {
-        if !item_search::is_wanted(search, items.n_items(), EXACT_ITEMS) {
-            return Self::to_chosen(items, (0..items.n_items() as u32).map(ItemId).collect());
+        if item_search::is_wanted(search, items.n_items()) {
+            Self { items: Arc::clone(items), among: Among::Index(item_search::index(items, level)) }
+        } else {
+            Self::to_chosen(items, (0..items.n_items() as u32).map(ItemId).collect())
         }
-        let index = item_search::index(items, level);
-        let lists = || (0..index.n_lists()).map(|list| index.list(list));
-        let chosen = lists().flatten().map(|&id| ItemId(id)).collect();
-        let sizes = lists().map(<[_]>::len).collect();
-        Self { index: Some(Arc::clone(&index)), ..Self::in_blocks(items, chosen, sizes) }
     }
 
     /// A mapping to these items of the table, all of which are compared.
     pub fn to_chosen(items: &Arc<ItemTable>, chosen: Vec<ItemId>) -> Self {
-        let sizes = chosen.chunks(BLOCK).map(<[_]>::len).collect();
-        Self::in_blocks(items, chosen, sizes)
-    }
-
-    fn in_blocks(items: &Arc<ItemTable>, chosen: Vec<ItemId>, sizes: Vec<usize>) -> Self {
-        let mut end = 0;
-        let block = |size| {
-            end += size;
-            end - size..end
-        };
-        let blocks: Vec<_> = sizes.into_iter().map(block).collect();
         let mut directions = Vec::with_capacity(chosen.len() * items.n_dims());
-        for block in &blocks {
+        for block in chosen.chunks(BLOCK) {
             for component in 0..items.n_dims() {
-                let of_block = chosen[block.clone()].iter();
-                directions.extend(of_block.map(|&item| items.unit_embedding(item)[component]));
+                directions.extend(block.iter().map(|&item| items.unit_embedding(item)[component]));
             }
         }
-        Self { items: Arc::clone(items), chosen, directions, blocks, index: None }
-    }
-
-    /// Parts that a batch is best shared out in: actions that look into the same list of the index share what is read of it.
-    pub fn most_parts(&self) -> usize {
-        if self.index.is_some() { 2 } else { MOST_PARTS }
+        Self { items: Arc::clone(items), among: Among::Chosen(chosen, directions) }
     }
 
     /// Puts the embedding of the item nearest in direction in the place of each action; ties go to the first item. An action
     /// with a NaN is near to none, and stays.
     pub fn map(&self, level: Level, actions: &mut [f32], scratch: &mut Scratch) {
         let n = self.items.n_dims();
-        scratch.scores.resize(CHUNK * BLOCK, 0.0);
-        scratch.best.clear();
-        scratch.best.resize(actions.len() / n, (f32::NEG_INFINITY, 0));
-        match &self.index {
-            Some(index) => self.compare_near(index, level, actions, scratch),
-            None => self.compare_all(level, actions, scratch),
-        }
-        for (action, &(score, at)) in actions.chunks_exact_mut(n).zip(&scratch.best) {
-            if score > f32::NEG_INFINITY {
-                action.copy_from_slice(self.items.embedding(self.chosen[at]));
-            }
-        }
-    }
-
-    fn compare_all(&self, level: Level, actions: &[f32], scratch: &mut Scratch) {
-        let Scratch { scores, best, .. } = scratch;
-        let n = self.items.n_dims();
-        for (actions, best) in actions.chunks(CHUNK * n).zip(best.chunks_mut(CHUNK)) {
-            for block in &self.blocks {
-                self.compare(level, actions, block.clone(), scores, |row, score, at| {
-                    if score > best[row].0 {
-                        best[row] = (score, at);
+        match &self.among {
+            Among::Chosen(chosen, directions) => {
+                for actions in actions.chunks_mut(CHUNK * n) {
+                    compare_all(level, directions, actions, n, scratch);
+                    for (action, &(score, at)) in actions.chunks_exact_mut(n).zip(&scratch.best) {
+                        if score > f32::NEG_INFINITY {
+                            action.copy_from_slice(self.items.embedding(chosen[at]));
+                        }
                     }
-                });
+                }
             }
-        }
-    }
-
-    fn compare_near(&self, index: &InvertedFile, level: Level, actions: &[f32], scratch: &mut Scratch) {
-        let Scratch { scores, best, found, looks, actions: together } = scratch;
-        let n = self.items.n_dims();
-        looks.clear();
-        for (row, action) in (0..).zip(actions.chunks_exact(n)) {
-            let lists = index.nearest_lists(level, action, LEAST_COMPARED, found);
-            looks.extend(lists.map(|list| (list as u32, row)));
-        }
-        looks.sort_unstable();
-        for looks in looks.chunk_by(|a, b| a.0 == b.0) {
-            let block = &self.blocks[looks[0].0 as usize];
-            for looks in looks.chunks(CHUNK) {
-                let of_rows = looks.iter().flat_map(|look| &actions[look.1 as usize * n..][..n]);
-                together.clear();
-                together.extend(of_rows);
-                self.compare(level, together, block.clone(), scores, |row, score, at| {
-                    let best = &mut best[looks[row].1 as usize];
-                    // Lists come in no order of ids.
-                    if score > best.0 || (score == best.0 && self.chosen[at] < self.chosen[best.1]) {
-                        *best = (score, at);
+            Among::Index(index) => {
+                for action in actions.chunks_exact_mut(n) {
+                    if let Some(item) = self.look_up(level, index, action, scratch) {
+                        action.copy_from_slice(self.items.embedding(item));
                     }
-                });
+                }
             }
         }
     }
 
-    /// Compares at most [`CHUNK`] actions with the items of a block: tells `each` (row, product, place in `chosen`) of the
-    /// largest in every [`BLOCK`] of them.
-    fn compare(
+    /// The item nearest to an action by the index.
+    fn look_up(
         &self,
         level: Level,
-        actions: &[f32],
-        block: Range<usize>,
-        scores: &mut [f32],
-        mut each: impl FnMut(usize, f32, usize),
-    ) {
-        let n = self.items.n_dims();
-        let (n_rows, stride) = (actions.len() / n, block.len());
-        let directions = &self.directions[block.start * n..block.end * n];
-        for start in (0..block.len()).step_by(BLOCK) {
-            let width = BLOCK.min(block.len() - start);
-            let b = RowMajor { data: &directions[start..], stride };
-            let c = RowMajorMut { data: scores, stride: width };
-            // Eq 9: argmax cos(a^, a_i); the length of a^ changes no order within a row.
-            gemm(level, (n_rows, width, n), Strided::rows(actions, n), b, c, Init::Zero);
-            let unmasked = &[0; BLOCK / 64][..width.div_ceil(64)];
-            for (row, scores) in scores.chunks_exact_mut(width).take(n_rows).enumerate() {
-                if let Some(i) = search::argmax_masked(level, scores, unmasked) {
-                    each(row, scores[i], block.start + start + i);
-                }
+        index: &InvertedFile,
+        action: &[f32],
+        scratch: &mut Scratch,
+    ) -> Option<ItemId> {
+        let Scratch { scores, found, unmasked, .. } = scratch;
+        index.search(level, action, (LOOKED_AT, 1), found);
+        scores.resize(found.ids.len(), 0.0);
+        unmasked.resize(found.ids.len().div_ceil(64), 0);
+        search::dot_rows(level, self.items.unit_embeddings(), &found.ids, action, scores);
+        search::argmax_masked(level, scores, unmasked).map(|at| ItemId(found.ids[at]))
+    }
+}
+
+/// Finds for each of at most [`CHUNK`] actions the largest product with the directions, [`BLOCK`] after block.
+fn compare_all(level: Level, directions: &[f32], actions: &[f32], n: usize, scratch: &mut Scratch) {
+    let Scratch { scores, best, unmasked, .. } = scratch;
+    let n_rows = actions.len() / n;
+    best.clear();
+    best.resize(n_rows, (f32::NEG_INFINITY, 0));
+    scores.resize(CHUNK * BLOCK, 0.0);
+    unmasked.resize(BLOCK / 64, 0);
+    for (block, directions) in directions.chunks(BLOCK * n).enumerate() {
+        let width = directions.len() / n;
+        let b = RowMajor { data: directions, stride: width };
+        let c = RowMajorMut { data: scores, stride: width };
+        // Eq 9: argmax cos(a^, a_i); the length of a^ changes no order within a row.
+        gemm(level, (n_rows, width, n), Strided::rows(actions, n), b, c, Init::Zero);
+        let unmasked = &unmasked[..width.div_ceil(64)];
+        for (best, scores) in best.iter_mut().zip(scores.chunks_exact_mut(width)) {
+            if let Some(i) = search::argmax_masked(level, scores, unmasked)
+                && scores[i] > best.0
+            {
+                *best = (scores[i], block * BLOCK + i);
             }
         }
     }
@@ -229,7 +183,7 @@ mod tests {
         let mut random = |n: usize| -> Vec<f32> {
             (0..n * N).map(|_| rand::RngExt::random_range(&mut rng, -1.0..1.0)).collect()
         };
-        let (items, actions) = (table(N, random(3 * LEAST_COMPARED)), random(200));
+        let (items, actions) = (table(N, random(3 * LOOKED_AT)), random(200));
         let [exact, near] = SEARCHES.map(|search| mapped(&items, &actions, search));
         let [first, rest] = [&actions[..70 * N], &actions[70 * N..]];
         let alone = [first, rest].map(|actions| mapped(&items, actions, ItemSearch::Approximate)).concat();

@@ -29,11 +29,11 @@ pub fn chunks(n_rows: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
     (0..n_chunks).map(move |chunk| start(chunk)..start(chunk + 1))
 }
 
-/// The chunks of each of at most so many parts of a batch, as alike as whole chunks can be, the larger ones first. More parts let
+/// The chunks of each of at most [`MOST_PARTS`] parts of a batch, as alike as whole chunks can be, the larger ones first. More parts let
 /// threads share a batch better, and each has a gradient that must be added to that of the others.
-pub fn parts(n_rows: usize, most: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
+pub fn parts(n_rows: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
     let n_chunks = chunks(n_rows).len();
-    let n_parts = n_chunks.clamp(1, most);
+    let n_parts = n_chunks.clamp(1, MOST_PARTS);
     let start = move |part: usize| part * (n_chunks / n_parts) + part.min(n_chunks % n_parts);
     (0..n_parts).map(move |part| start(part)..start(part + 1))
 }
@@ -162,9 +162,8 @@ mod tests {
     fn chunks_are_alike_and_cover_the_batch() {
         assert!(chunks(40).eq(std::iter::once(0..40)));
         assert_eq!(chunks(100).collect::<Vec<_>>(), [0..30, 30..66, 66..100]);
-        assert_eq!(parts(100, MOST_PARTS).collect::<Vec<_>>(), [0..1, 1..2, 2..3]);
-        assert_eq!(parts(512, MOST_PARTS).collect::<Vec<_>>(), [0..3, 3..6, 6..9, 9..11]);
-        assert_eq!(parts(512, 2).collect::<Vec<_>>(), [0..6, 6..11]);
+        assert_eq!(parts(100).collect::<Vec<_>>(), [0..1, 1..2, 2..3]);
+        assert_eq!(parts(512).collect::<Vec<_>>(), [0..3, 3..6, 6..9, 9..11]);
         assert_eq!(chunks(0).len(), 0);
         for n_rows in 1..500 {
             let mut end = 0;
@@ -174,7 +173,7 @@ mod tests {
             }
             assert_eq!(end, n_rows);
             let mut end = 0;
-            for of_part in parts(n_rows, MOST_PARTS) {
+            for of_part in parts(n_rows) {
                 assert!(of_part.start == end && !of_part.is_empty(), "{of_part:?} of {n_rows}");
                 end = of_part.end;
             }
