@@ -1,13 +1,14 @@
 //! Estimates from 4-bit codes, at every level of this CPU: the rows they find, and that all levels find the same.
 
-mod support;
+#[path = "support/numbers.rs"]
+mod numbers;
 
 use kernels::{
     Level,
     product_codes::{EstimateScratch, ProductCodes, Span, Tables},
 };
+use numbers::numbers;
 use proptest::{collection::vec, prelude::*};
-use support::numbers;
 
 const BLOCK: usize = 32;
 
