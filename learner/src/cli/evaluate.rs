@@ -186,14 +186,18 @@ pub(super) fn load_policy(config: &Config, run_dir: &RunDir, items: &Arc<ItemTab
 fn history_greedy(config: &Config, run_dir: &RunDir, world: &World) -> Result<HistoryGreedy> {
     let path = run_dir.history_greedy_path();
     if path.is_file() {
-        return Ok(HistoryGreedy::load(&path, Arc::clone(world.items()))?);
+        return Ok(HistoryGreedy::load(&path, Arc::clone(world.items()), config.model.item_search)?);
     }
     say(
         "training history-greedy, the supervised policy to compare with (half a minute or a whole one, once a run)",
     );
     let mut environment = world.build(Users::Training, 256, config.environment.session_length)?;
     let bar = super::bar("history-greedy");
-    let settings = history_greedy::Settings { threads: threads(), ..history_greedy::Settings::default() };
+    let settings = history_greedy::Settings {
+        item_search: config.model.item_search,
+        threads: threads(),
+        ..history_greedy::Settings::default()
+    };
     let policy = history_greedy::train(&mut *environment, &settings, &mut |progress| {
         bar.set_length(progress.n_fits as u64);
         bar.set_position(progress.fits as u64);

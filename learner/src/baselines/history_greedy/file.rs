@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use common::{ItemTable, files};
+use common::{ItemTable, config::ItemSearch, files};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::{
@@ -37,8 +37,8 @@ impl HistoryGreedy {
         files::write_whole(path, &bytes).map_err(file_error)
     }
 
-    /// Reads what [`Self::save`] wrote, for a catalogue of the same embedding size.
-    pub fn load(path: &Path, items: Arc<ItemTable>) -> Result<Self, Error> {
+    /// Reads what [`Self::save`] wrote, for a catalogue of the same embedding size in which items are looked for in this way.
+    pub fn load(path: &Path, items: Arc<ItemTable>, search: ItemSearch) -> Result<Self, Error> {
         let name = path.display().to_string();
         let bytes = std::fs::read(path).map_err(|source| Error::File { path: name.clone(), source })?;
         let format = |problem: String| Error::Format { path: name.clone(), problem };
@@ -68,7 +68,7 @@ impl HistoryGreedy {
                 return Err(format(format!("tensor `{name}` holds a number that is not finite")));
             }
         }
-        Ok(Self::new(Tower { n_dims: items.n_dims(), width, tensors: values }, items))
+        Ok(Self::new(Tower { n_dims: items.n_dims(), width, tensors: values }, items, search))
     }
 }
 
@@ -78,6 +78,8 @@ mod tests {
 
     use super::*;
 
+    const AUTO: ItemSearch = ItemSearch::Auto;
+
     fn catalogue(n_dims: usize) -> Arc<ItemTable> {
         Arc::new(ItemTable::new(n_dims, 1.94, vec![1.0; 2 * n_dims], vec![0; 2], vec![0.0; 2]).unwrap())
     }
@@ -86,10 +88,10 @@ mod tests {
     fn a_saved_policy_loads_equal_and_another_catalogue_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history-greedy.safetensors");
-        let policy = HistoryGreedy::new(Tower::new(4, 6, &Streams::new(0, "test"), 0), catalogue(4));
+        let policy = HistoryGreedy::new(Tower::new(4, 6, &Streams::new(0, "test"), 0), catalogue(4), AUTO);
         policy.save(&path).unwrap();
-        assert_eq!(HistoryGreedy::load(&path, catalogue(4)).unwrap().tower(), policy.tower());
-        let error = HistoryGreedy::load(&path, catalogue(5)).unwrap_err().to_string();
+        assert_eq!(HistoryGreedy::load(&path, catalogue(4), AUTO).unwrap().tower(), policy.tower());
+        let error = HistoryGreedy::load(&path, catalogue(5), AUTO).unwrap_err().to_string();
         assert!(error.contains("`skipped.weight` is F32 [4, 6], expected F32 [5, 6]"), "{error}");
     }
 
@@ -98,7 +100,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("items.safetensors");
         catalogue(3).save(&path).unwrap();
-        let error = HistoryGreedy::load(&path, catalogue(3)).unwrap_err().to_string();
+        let error = HistoryGreedy::load(&path, catalogue(3), AUTO).unwrap_err().to_string();
         assert!(error.contains("items.safetensors") && error.contains("`format` is None"), "{error}");
     }
 }

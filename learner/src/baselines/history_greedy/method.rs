@@ -59,7 +59,7 @@ impl Method for HistoryGreedyMethod {
     }
 
     fn load(&self, path: &Path, items: &Arc<ItemTable>) -> Result<Box<dyn Fitted>, baselines::Error> {
-        Ok(Box::new(HistoryGreedy::load(path, Arc::clone(items))?))
+        Ok(Box::new(HistoryGreedy::load(path, Arc::clone(items), self.settings.item_search)?))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use agent::{Mapping, MappingScratch};
-use common::{ItemId, ItemTable, RecallSet, SessionId, history::N_WINDOWS};
+use common::{ItemId, ItemTable, RecallSet, SessionId, config::ItemSearch, history::N_WINDOWS};
 use sim::Environment;
 
 use super::{Error, Tower, features::window_means};
@@ -39,10 +39,11 @@ struct Scratch {
 }
 
 impl HistoryGreedy {
-    /// A policy over a catalogue of the tower's embedding size.
-    pub(super) fn new(tower: Tower, items: Arc<ItemTable>) -> Self {
+    /// A policy over a catalogue of the tower's embedding size that looks for items in this way.
+    pub(super) fn new(tower: Tower, items: Arc<ItemTable>, search: ItemSearch) -> Self {
         assert_eq!(tower.n_dims, items.n_dims(), "tower and catalogue have one embedding size");
-        Self { mapping: Mapping::new(items.clone()), tower, items, scratch: Default::default() }
+        let mapping = Mapping::new(items.clone()).with_search(search);
+        Self { mapping, tower, items, scratch: Default::default() }
     }
 
     /// The parameters.

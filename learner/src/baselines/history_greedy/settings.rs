@@ -1,5 +1,7 @@
 //! How much history-greedy collects and how it is fitted.
 
+use common::config::ItemSearch;
+
 use super::Error;
 
 /// Budget and hyperparameters. [`Settings::default`] is the reference of the tables; [`Settings::quick`] is for a first
@@ -28,6 +30,8 @@ pub struct Settings {
     pub batch: usize,
     /// Adam's learning rate.
     pub learning_rate: f64,
+    /// How the best item is looked for where the candidates are the whole catalogue, as by the agents it is compared with (D28).
+    pub item_search: ItemSearch,
     /// Threads, at least 1; there is work for two. Changes no result.
     pub threads: usize,
 }
@@ -46,6 +50,7 @@ impl Default for Settings {
             epochs: 3,
             batch: 2048,
             learning_rate: 2e-3,
+            item_search: ItemSearch::Auto,
             threads: 1,
         }
     }

@@ -57,7 +57,7 @@ pub fn train(
         let loss = fit(&mut tower, &items, &data, settings, round as u64, threads);
         match &mut policy {
             Some(policy) => policy.set_tower(tower),
-            None => policy = Some(HistoryGreedy::new(tower, items.clone())),
+            None => policy = Some(HistoryGreedy::new(tower, items.clone(), settings.item_search)),
         }
         let report = Progress {
             fits: round + 1,
