@@ -77,15 +77,23 @@ impl WeightedDraw {
         for (weight, score) in self.weights.iter_mut().zip(scores) {
             *weight = exp(score - largest);
         }
-        if recall.n_left() < self.weights.len() {
-            for (position, weight) in self.weights.iter_mut().enumerate() {
-                if recall.is_shown(position) {
-                    *weight = 0.0;
-                }
-            }
-        }
         self.blocks.clear();
         self.blocks.extend(self.weights.chunks(BLOCK).map(sum));
+        self.remove_shown(recall);
+    }
+
+    /// Takes out what has been shown since, of the session that these weights are of.
+    pub(crate) fn remove_shown(&mut self, recall: &RecallSet) {
+        for (block, &word) in recall.shown_words().iter().enumerate().filter(|(_, word)| **word != 0) {
+            let end = self.weights.len().min((block + 1) * BLOCK);
+            let weights = &mut self.weights[block * BLOCK..end];
+            let mut rest = word;
+            while rest != 0 {
+                weights[rest.trailing_zeros() as usize] = 0.0;
+                rest &= rest - 1;
+            }
+            self.blocks[block] = sum(weights);
+        }
     }
 
     /// Position of a candidate, drawn by weight with one uniform `u` in [0, 1); `None` when none is left.

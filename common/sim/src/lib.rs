@@ -9,10 +9,12 @@
 //! | [`mod@open`] | worlds by their names in the settings |
 //! | `slots` | what every world keeps of its sessions |
 //! | `draw` | candidates, weighted draws |
+//! | `kept` | what a scripted policy keeps of a session |
 //! | `numbers` | exp, sigmoid, tanh |
 
 mod draw;
 pub mod environment;
+mod kept;
 pub mod learned;
 mod numbers;
 pub mod open;

@@ -12,7 +12,10 @@ use common::{
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::{Environment, Error, Truth, draw::WeightedDraw, shopworld::Belief};
+use crate::{Environment, Error, Truth, draw::WeightedDraw, kept::Kept, shopworld::Belief};
+
+/// Candidates that [`Reference::Popularity`] puts in order at the start of a session: as a rule more than it has steps.
+const LEADERS: usize = 128;
 
 /// The value of an order on top of its click.
 pub(crate) const ORDER_EXTRA: f32 = 4.0;
@@ -101,6 +104,12 @@ impl Reference {
     }
 }
 
+impl Reference {
+    fn unknown(self) -> Error {
+        Error::Reference { reference: self.name() }
+    }
+}
+
 impl std::fmt::Display for Reference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
@@ -117,7 +126,12 @@ pub struct ReferencePolicy {
     p_click: Vec<f32>,
     p_order: Vec<f32>,
     scores: Vec<f32>,
-    draw: WeightedDraw,
+    /// Of [`Reference::Logging`].
+    draws: Kept<WeightedDraw>,
+    /// Of [`Reference::Popularity`]: positions of the most popular candidates, the best first.
+    leaders: Kept<Vec<u32>>,
+    /// Positions of all candidates.
+    order: Vec<u32>,
     /// `[E]` of [`Reference::Belief`].
     acquaintances: Vec<Option<Acquaintance>>,
 }
@@ -141,7 +155,9 @@ impl ReferencePolicy {
             p_click: Vec::new(),
             p_order: Vec::new(),
             scores: Vec::new(),
-            draw: WeightedDraw::default(),
+            draws: Kept::default(),
+            leaders: Kept::default(),
+            order: Vec::new(),
             acquaintances: Vec::new(),
         }
     }
@@ -167,6 +183,7 @@ impl ReferencePolicy {
             let position = match self.reference {
                 Reference::Random => self.random(environment, slot),
                 Reference::Logging => self.logging(environment, slot)?,
+                Reference::Popularity => self.popularity(environment, slot)?,
                 _ => {
                     self.score(environment, slot)?;
                     best_left(recall, &self.scores)
@@ -190,12 +207,39 @@ impl ReferencePolicy {
     }
 
     fn logging(&mut self, environment: &dyn Environment, slot: usize) -> Result<Option<usize>, Error> {
-        if !self.truth(environment)?.logging_scores(slot, &mut self.scores) {
-            return Err(self.unknown());
-        }
-        self.draw.reset(&environment.recall()[slot], &self.scores);
+        let truth = self.truth(environment)?;
+        let (recall, scores, reference) = (&environment.recall()[slot], &mut self.scores, self.reference);
+        let draw = self.draws.of(environment, slot, |draw| {
+            if !truth.logging_scores(slot, scores) {
+                return Err(reference.unknown());
+            }
+            draw.reset(recall, scores);
+            Ok(())
+        })?;
+        draw.remove_shown(recall);
         let mut rng = self.streams.at(environment.session(slot), environment.step_number(slot));
-        Ok(self.draw.draw(rng.random()))
+        Ok(draw.draw(rng.random()))
+    }
+
+    fn popularity(&mut self, environment: &dyn Environment, slot: usize) -> Result<Option<usize>, Error> {
+        let truth = self.truth(environment)?;
+        let Self { scores, order, reference, .. } = self;
+        let recall = &environment.recall()[slot];
+        let score = |scores: &mut Vec<f32>| match truth.popularity(slot, scores) {
+            true => Ok(()),
+            false => Err(reference.unknown()),
+        };
+        let leaders = self.leaders.of(environment, slot, |leaders| {
+            score(scores)?;
+            lead(scores, order, leaders);
+            Ok(())
+        })?;
+        let mut leaders = leaders.iter().map(|&leader| leader as usize);
+        if let Some(leader) = leaders.find(|&leader| !recall.is_shown(leader)) {
+            return Ok(Some(leader));
+        }
+        score(scores)?;
+        Ok(best_left(recall, scores))
     }
 
     /// Fills `scores` for the policies that take the best.
@@ -204,16 +248,8 @@ impl ReferencePolicy {
             return self.believe(environment, slot);
         }
         let truth = self.truth(environment)?;
-        let known = match self.reference {
-            Reference::Popularity => truth.popularity(slot, &mut self.scores),
-            Reference::Lookahead => truth.lookahead_bonus(slot, &mut self.scores),
-            _ => true,
-        };
-        if !known {
-            return Err(self.unknown());
-        }
-        if self.reference == Reference::Popularity {
-            return Ok(());
+        if self.reference == Reference::Lookahead && !truth.lookahead_bonus(slot, &mut self.scores) {
+            return Err(self.reference.unknown());
         }
         truth.probabilities(slot, &mut self.p_click, &mut self.p_order);
         self.scores.resize(self.p_click.len(), 0.0);
@@ -245,7 +281,8 @@ impl ReferencePolicy {
             }
             None => {
                 let rng = self.streams.at(session, step);
-                let mut belief = self.truth(environment)?.belief(rng).ok_or_else(|| self.unknown())?;
+                let mut belief =
+                    self.truth(environment)?.belief(rng).ok_or_else(|| self.reference.unknown())?;
                 belief.observe_windows(windows);
                 belief
             }
@@ -256,11 +293,7 @@ impl ReferencePolicy {
     }
 
     fn truth<'a>(&self, environment: &'a dyn Environment) -> Result<&'a dyn Truth, Error> {
-        environment.truth().ok_or_else(|| self.unknown())
-    }
-
-    fn unknown(&self) -> Error {
-        Error::Reference { reference: self.reference.name() }
+        environment.truth().ok_or_else(|| self.reference.unknown())
     }
 }
 
@@ -272,6 +305,21 @@ fn feedback_of(shown: ItemId, windows: &[ItemId]) -> Feedback {
         (true, false) => Feedback::Click,
         (false, false) => Feedback::Skip,
     }
+}
+
+/// Fills `leaders` with the positions of the [`LEADERS`] best candidates, the best first, of equals the first.
+fn lead(scores: &[f32], order: &mut Vec<u32>, leaders: &mut Vec<u32>) {
+    // -0 becomes 0, its equal.
+    let score = |position: u32| scores[position as usize] + 0.0;
+    let better = |a: &u32, b: &u32| score(*b).total_cmp(&score(*a)).then(a.cmp(b));
+    order.clear();
+    order.extend(0..scores.len() as u32);
+    if LEADERS < order.len() {
+        order.select_nth_unstable_by(LEADERS, better);
+        order.truncate(LEADERS);
+    }
+    order.sort_unstable_by(better);
+    leaders.clone_from(order);
 }
 
 /// Position of the best candidate that is left; the first of equals.
@@ -288,6 +336,20 @@ fn best_left(recall: &RecallSet, scores: &[f32]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn leaders_are_the_first_of_a_full_sort() {
+        let scores: Vec<f32> =
+            (0..300).map(|i| [0.0, -0.0, 3.0, 1.0, 2.0][i * 7 % 5] - (i % 11) as f32).collect();
+        let mut expected: Vec<u32> = (0..300).collect();
+        // A stable sort: of equals the first.
+        expected.sort_by(|&a, &b| scores[b as usize].partial_cmp(&scores[a as usize]).unwrap());
+        let (mut order, mut leaders) = (Vec::new(), vec![9; 400]);
+        lead(&scores, &mut order, &mut leaders);
+        assert_eq!(leaders, expected[..LEADERS]);
+        lead(&scores[..3], &mut order, &mut leaders);
+        assert_eq!(leaders.len(), 3);
+    }
 
     #[test]
     fn the_best_that_is_left_wins_and_ties_go_to_the_lowest_id() {

@@ -311,3 +311,24 @@ fn feedback_has_the_frequencies_the_truth_says_in(variant: Variant) {
     assert!(clicks.abs() < 4.0 * f64::sqrt(click_variance), "{clicks} too many clicks");
     assert!(orders.abs() < 4.0 * f64::sqrt(order_variance), "{orders} too many orders");
 }
+
+#[test]
+fn a_reference_that_was_asked_before_chooses_as_one_that_was_not() {
+    // More steps than popularity has leaders; then the same sessions again, after others.
+    let settings = ShopWorldSettings { session_length: 150, ..small() };
+    let mut world = world(settings);
+    let (mut actions, mut fresh) = (vec![ItemId::PADDING; 4], vec![ItemId::PADDING; 4]);
+    let mut outcomes = vec![NOTHING; 4];
+    for reference in [Reference::Popularity, Reference::Logging] {
+        let mut policy = ReferencePolicy::new(reference, 1);
+        for first_session in [0, 4, 0] {
+            (0..4).for_each(|slot| world.begin(slot, first_session + slot as u64));
+            for step in 0..150 {
+                policy.choose(&world, &mut actions).unwrap();
+                ReferencePolicy::new(reference, 1).choose(&world, &mut fresh).unwrap();
+                assert_eq!(actions, fresh, "{reference}, step {step} of the sessions from {first_session}");
+                world.step(&actions, &mut outcomes).unwrap();
+            }
+        }
+    }
+}

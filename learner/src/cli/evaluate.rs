@@ -41,6 +41,9 @@ pub(super) struct Args {
 
 const DEFAULT_SESSIONS: usize = 2000;
 
+/// Most candidates among which oracles are played: a learned simulator tells the probabilities of so many in a millisecond.
+const ORACLE_CANDIDATES: usize = 10_000;
+
 /// What is compared.
 pub(super) struct Scope {
     sessions: usize,
@@ -127,8 +130,13 @@ pub(super) fn compare(config: &Config, run_dir: &RunDir, scope: &Scope) -> Resul
     let reference = |reference| -> Box<dyn EvaluatedPolicy> { Box::new(ReferencePolicy::new(reference, 0)) };
     // Slow ones are for `learner reproduce`.
     let references = world.references()?.into_iter().filter(|reference| !reference.is_slow());
-    let (oracles, plain): (Vec<Reference>, Vec<Reference>) =
+    let (mut oracles, plain): (Vec<Reference>, Vec<Reference>) =
         references.partition(|reference| reference.is_oracle());
+    let mut caveats = world.caveats().to_vec();
+    if let Some(note) = no_oracles(config.environment.candidates.min(world.items().n_items())) {
+        oracles.clear();
+        caveats.push(note);
+    }
     let mut policies: Vec<Box<dyn EvaluatedPolicy>> = plain.into_iter().map(reference).collect();
     policies.push(Box::new(history_greedy(config, run_dir, &world)?));
     policies.push(Box::new(agent));
@@ -144,7 +152,7 @@ pub(super) fn compare(config: &Config, run_dir: &RunDir, scope: &Scope) -> Resul
     }
     let anchors = Anchors { subject: Some(config.method().to_owned()), ..Anchors::of(&results) };
     let comparison = Comparison::new(world.name(), &settings, results, anchors)?;
-    Ok(Comparison { caveats: world.caveats().to_vec(), ..comparison })
+    Ok(Comparison { caveats, ..comparison })
 }
 
 /// Prints the table and what it says.
@@ -163,6 +171,15 @@ pub(super) fn show(comparison: &Comparison) {
         text = text + "\nNote: " + caveat;
     }
     super::print_lines(&text);
+}
+
+/// That oracles are not played among so many candidates, if so.
+fn no_oracles(n_candidates: usize) -> Option<String> {
+    (n_candidates > ORACLE_CANDIDATES).then(|| {
+        format!(
+            "no oracle was played: each looks at all {n_candidates} candidates at every step, which takes too long above {ORACLE_CANDIDATES}"
+        )
+    })
 }
 
 fn load_agent(config: &Config, run_dir: &RunDir, world: &World) -> Result<AgentPolicy> {
@@ -206,4 +223,16 @@ fn history_greedy(config: &Config, run_dir: &RunDir, world: &World) -> Result<Hi
     bar.finish_and_clear();
     policy.save(&path)?;
     Ok(policy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn oracles_are_left_out_of_large_catalogues_and_that_is_said() {
+        assert_eq!(no_oracles(10_000), None);
+        let note = no_oracles(1_000_000).unwrap();
+        assert!(note.contains("all 1000000 candidates"), "{note}");
+    }
 }
