@@ -206,7 +206,7 @@ fn history_greedy(config: &Config, run_dir: &RunDir, world: &World) -> Result<Hi
         return Ok(HistoryGreedy::load(&path, Arc::clone(world.items()), config.model.item_search)?);
     }
     say(
-        "training history-greedy, the supervised policy to compare with (half a minute or a whole one, once a run)",
+        "training history-greedy, the supervised policy to compare with (half a minute or a whole one, among a million items three; once a run)",
     );
     let mut environment = world.build(Users::Training, 256, config.environment.session_length)?;
     let bar = super::bar("history-greedy");
