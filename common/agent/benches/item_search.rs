@@ -1,6 +1,6 @@
 //! What a choice among a whole catalogue costs, and how often the index finds the best item (D28).
 //!
-//! `cargo bench -p agent --bench item_search [-- ITEMS ...]`; n = 50, one thread, 10,000, 100,000 and 1,000,000 items. Half
+//! `cargo bench -p agent --bench item_search [-- ITEMS ...]`; n = 50, one thread, 10,000 to 1,000,000 items. Half
 //! of the directions lie 50 degrees off an item, which is what a trained actor asks for, the others anywhere.
 
 #[path = "../tests/clustered/mod.rs"]
@@ -53,7 +53,7 @@ fn main() {
     }
     let mut sizes: Vec<usize> = args.iter().filter_map(|arg| arg.parse().ok()).collect();
     if sizes.is_empty() {
-        sizes = vec![10_000, 100_000, 1_000_000];
+        sizes = vec![10_000, 100_000, 250_000, 1_000_000];
     }
     println!("{} items or so are looked at", item_search::LOOKED_AT);
     println!("             one, us          200 nearest, us   recall@1                     index");

@@ -178,7 +178,9 @@ impl Mapping {
         assert_eq!(direction.len(), self.items.n_dims(), "a direction is [n]");
         let mut first = None;
         if direction.iter().all(|x| x.is_finite()) {
-            let approximate = is_approximate(self.search, recall.candidates().len(), self.items.n_items());
+            // Nothing is near to no direction.
+            let approximate = is_approximate(self.search, recall.candidates().len(), self.items.n_items())
+                && direction.iter().any(|x| *x != 0.0);
             // Fewer than k left among those found: then all are compared.
             let mut scored = if approximate && self.find(direction, recall, k, scratch) {
                 self.contenders(direction, scratch)

@@ -11,9 +11,10 @@ use common::{ItemId, RecallSet, config::ItemSearch, seed::Streams};
 use kernels::{Found, InvertedFile, Level};
 
 #[test]
-fn the_nearest_of_a_hundred_thousand_items_is_found_19_times_in_20() {
+fn the_nearest_of_many_items_is_found_19_times_in_20() {
     let mut rng = Streams::new(3, "test").sequential();
-    let items = items(100_000, &mut rng);
+    // More than a choice looks at.
+    let items = items(250_000, &mut rng);
     let recall = whole(&items);
     let (exact, mut scratch) = (Mapping::new(items.clone()), MappingScratch::default());
     let approximate = Mapping::new(items.clone()).with_search(ItemSearch::Approximate);
@@ -64,6 +65,18 @@ fn items_far_away_are_shown_when_the_near_ones_are_used_up() {
     assert_eq!(mapping.choose_one(&direction, &recall, &mut scratch), Some(last));
     assert!(recall.show(last));
     assert_eq!(mapping.choose_one(&direction, &recall, &mut scratch), None);
+}
+
+#[test]
+fn without_a_direction_the_lowest_id_that_is_left_is_shown() {
+    let mut rng = Streams::new(8, "test").sequential();
+    let items = items(150_000, &mut rng);
+    let mapping = Mapping::new(items.clone()).with_search(ItemSearch::Approximate);
+    let (mut scratch, mut recall) = (MappingScratch::default(), whole(&items));
+    for item in 0..3 {
+        assert_eq!(mapping.choose_one(&[0.0; N], &recall, &mut scratch), Some(ItemId(item)));
+        assert!(recall.show(ItemId(item)));
+    }
 }
 
 #[test]

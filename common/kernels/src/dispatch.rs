@@ -2,7 +2,8 @@
 //!
 //! The functions here are the only ones that enable target features. Kernels and everything they call are
 //! `#[inline(always)]`, so that their bodies, and the intrinsics in them, are compiled inside these functions. A
-//! kernel must not hide vector operations in closures: those would be compiled without the features.
+//! kernel must not hide vector operations in closures: those would be compiled without the features (those of a function with
+//! `target_feature` have its).
 
 use crate::{
     level::{Kind, Level},

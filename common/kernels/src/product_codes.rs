@@ -146,7 +146,8 @@ impl ProductCodes {
             products.push(of_part);
         }
         let largest = LARGEST.min(LARGEST_SUM / self.points.len()) as f32;
-        *scale = (largest / widest).min(LARGEST_SUM as f32 / (most - least));
+        // Finite, so that products that are all 0 stay 0.
+        *scale = (largest / widest).min(LARGEST_SUM as f32 / (most - least)).min(f32::MAX);
         tables.clear();
         tables.resize(self.registers, Register([0; BLOCK]));
         for (part, products) in products.iter().enumerate() {
@@ -181,7 +182,8 @@ impl ProductCodes {
         positions.reserve(estimates.len());
         let kernel =
             Largest { codes: &self.codes, tables: &tables.tables, spans, k, estimates, groups, positions };
-        // SAFETY: the blocks exist, with as many registers as there are tables, and there is an estimate for each of their rows.
+        // SAFETY: the blocks exist, with as many registers as there are tables, and there is an estimate for each of their rows;
+        // `look_up` and `whole` keep numbers and sums within their bounds.
         unsafe { dispatch_bytes(level, kernel) };
         positions
     }
@@ -220,10 +222,10 @@ impl ByteKernel for Largest<'_> {
             let out;
             (out, rest) = rest.split_at_mut(span.blocks().len());
             for (block, out) in of_blocks(span.blocks()).chunks_exact(registers).zip(&mut *out) {
-                // SAFETY: block and tables have the same length.
+                // SAFETY: block and tables have the same length; the rest is the caller's promise.
                 unsafe {
                     if let Some(later) = next.next() {
-                        B::ask_for(later);
+                        B::prefetch(later);
                     }
                     *out = B::sum_picked(block, tables, span.more);
                 }
@@ -253,8 +255,11 @@ fn two(xy: &[f32]) -> [f32; 2] {
 
 /// Sixteen points near which these are.
 fn k_means(parts: &[[f32; 2]]) -> Points {
-    // Evenly spread rows are as good a start as random ones.
-    let start = |i: usize| parts[i * parts.len() / POINTS];
+    // From points that differ, as two that are the same stay the same; evenly spread.
+    let mut distinct = parts.to_vec();
+    distinct.sort_unstable_by(|a, b| a[0].total_cmp(&b[0]).then(a[1].total_cmp(&b[1])));
+    distinct.dedup();
+    let start = |i: usize| distinct[i * distinct.len() / POINTS];
     let mut points = [0, 1].map(|axis| std::array::from_fn(|i| start(i)[axis]));
     for _ in 0..ROUNDS {
         let (mut sums, mut counts) = ([[0.0_f64; POINTS]; 2], [0.0_f64; POINTS]);

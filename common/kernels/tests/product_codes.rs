@@ -51,14 +51,15 @@ proptest! {
 
     #[test]
     fn all_levels_find_the_same_rows_and_k_at_least(
-        n in 1usize..140, sizes in vec(0usize..100, 1..6), more in vec(1u16..400, 6), k in 1usize..60, seed: u64,
+        n in 1usize..140, sizes in vec(0usize..100, 1..6), more in vec(1u16..400, 6), k in 1usize..60, size in -130i32..127, seed: u64,
     ) {
         let n_rows = sizes.iter().sum::<usize>().max(1);
-        let (rows, query) = (numbers(seed, n_rows * n), numbers(seed ^ 1, n));
+        let rows = numbers(seed, n_rows * n);
+        let query: Vec<f32> = numbers(seed ^ 1, n).iter().map(|x| x * 2.0_f32.powi(size)).collect();
         let (codes, mut spans) = coded(&rows, n, &sizes);
         spans.iter_mut().zip(more).for_each(|(span, more)| span.more = more);
         let (mut tables, mut scratch) = (Tables::default(), EstimateScratch::default());
-        codes.look_up(&query, (0.0, 1.0), &mut tables);
+        codes.look_up(&query, (0.0, 0.0), &mut tables);
         let mut all = Vec::new();
         for level in Level::available() {
             let positions = codes.largest(level, (&spans, &tables), k, &mut scratch);
@@ -116,7 +117,14 @@ fn rows_that_are_all_alike_are_all_found_whatever_is_asked_for() {
     let rows = [0.5, -0.25, 1.0].repeat(70);
     let (codes, spans) = coded(&rows, 3, &[70]);
     let (mut tables, mut scratch) = (Tables::default(), EstimateScratch::default());
-    for query in [[1.0, 2.0, 3.0], [0.0; 3], [f32::MAX; 3], [f32::NAN, 1.0, 1.0], [f32::INFINITY, 1.0, 1.0]] {
+    for query in [
+        [1.0, 2.0, 3.0],
+        [0.0; 3],
+        [1e-38; 3],
+        [f32::MAX; 3],
+        [f32::NAN, 1.0, 1.0],
+        [f32::INFINITY, 1.0, 1.0],
+    ] {
         codes.look_up(&query, (0.0, 0.0), &mut tables);
         let found = codes.largest(Level::best(), (&spans, &tables), 1, &mut scratch);
         assert_eq!(rows_at(found, &spans), (0..70).collect::<Vec<_>>(), "{query:?}");

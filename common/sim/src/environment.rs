@@ -133,7 +133,7 @@ pub trait Truth {
         None
     }
 
-    /// For each candidate, how popular it is, whoever looks. False where unknown.
+    /// For each candidate, how popular it is, whoever looks; constant during a session. False where unknown.
     fn popularity(&self, _slot: usize, _scores: &mut Vec<f32>) -> bool {
         false
     }

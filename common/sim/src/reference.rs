@@ -102,9 +102,7 @@ impl Reference {
             Self::Lookahead => knows(|truth, scores| truth.lookahead_bonus(0, scores), &mut scores),
         }
     }
-}
 
-impl Reference {
     fn unknown(self) -> Error {
         Error::Reference { reference: self.name() }
     }

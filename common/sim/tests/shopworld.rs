@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use common::{Feedback, ItemId, history, transition::Ending};
+use common::{Feedback, ItemId, RecallSet, history, transition::Ending};
 use sim::{
     Catalogue, Environment, Error, Outcome, Reference, ReferencePolicy, ShopWorld, ShopWorldSettings, Variant,
 };
@@ -312,6 +312,18 @@ fn feedback_has_the_frequencies_the_truth_says_in(variant: Variant) {
     assert!(orders.abs() < 4.0 * f64::sqrt(order_variance), "{orders} too many orders");
 }
 
+/// The most popular candidate left of each slot, the first of equals.
+fn most_popular(world: &ShopWorld) -> Vec<ItemId> {
+    let of_slot = |(slot, recall): (usize, &RecallSet)| {
+        let mut scores = Vec::new();
+        assert!(world.truth().unwrap().popularity(slot, &mut scores));
+        let left = (0..scores.len()).filter(|&position| !recall.is_shown(position));
+        let best = left.rev().max_by(|&a, &b| scores[a].total_cmp(&scores[b]));
+        recall.candidates()[best.unwrap()]
+    };
+    world.recall().iter().enumerate().map(of_slot).collect()
+}
+
 #[test]
 fn a_reference_that_was_asked_before_chooses_as_one_that_was_not() {
     // More steps than popularity has leaders; then the same sessions again, after others.
@@ -321,14 +333,35 @@ fn a_reference_that_was_asked_before_chooses_as_one_that_was_not() {
     let mut outcomes = vec![NOTHING; 4];
     for reference in [Reference::Popularity, Reference::Logging] {
         let mut policy = ReferencePolicy::new(reference, 1);
+        let mut chooses_alike = |world: &ShopWorld, actions: &mut [ItemId]| {
+            policy.choose(world, actions).unwrap();
+            ReferencePolicy::new(reference, 1).choose(world, &mut fresh).unwrap();
+            assert_eq!(
+                actions,
+                fresh,
+                "{reference}, step {} of session {}",
+                world.step_number(0),
+                world.session(0)
+            );
+            if reference == Reference::Popularity {
+                assert_eq!(actions, most_popular(world));
+            }
+        };
         for first_session in [0, 4, 0] {
             (0..4).for_each(|slot| world.begin(slot, first_session + slot as u64));
-            for step in 0..150 {
-                policy.choose(&world, &mut actions).unwrap();
-                ReferencePolicy::new(reference, 1).choose(&world, &mut fresh).unwrap();
-                assert_eq!(actions, fresh, "{reference}, step {step} of the sessions from {first_session}");
+            for _ in 0..150 {
+                chooses_alike(&world, &mut actions);
                 world.step(&actions, &mut outcomes).unwrap();
             }
         }
+        // Asked twice, not asked, asked about another course of the same session and its next step.
+        (0..4).for_each(|slot| world.begin(slot, slot as u64));
+        chooses_alike(&world, &mut actions);
+        chooses_alike(&world, &mut actions);
+        play(&mut world, 3);
+        chooses_alike(&world, &mut actions);
+        (0..4).for_each(|slot| world.begin(slot, slot as u64));
+        play(&mut world, 4);
+        chooses_alike(&world, &mut actions);
     }
 }

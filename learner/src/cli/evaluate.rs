@@ -116,12 +116,13 @@ pub(super) fn keep(config: &Config, run_dir: &RunDir, comparison: &Comparison) -
 /// Plays every policy on the same test users: what the world knows, history-greedy, the run's policy.
 pub(super) fn compare(config: &Config, run_dir: &RunDir, scope: &Scope) -> Result<Comparison> {
     let world = World::open(config)?;
+    let n_candidates = config.environment.candidates.min(world.items().n_items());
     let settings = EvaluationSettings {
         users: Users::Test,
         sessions: scope.sessions,
         length: scope.length,
         seed: 0,
-        slots: 64,
+        slots: slots(n_candidates),
         threads: threads(),
     };
     // Before history-greedy is trained.
@@ -133,7 +134,7 @@ pub(super) fn compare(config: &Config, run_dir: &RunDir, scope: &Scope) -> Resul
     let (mut oracles, plain): (Vec<Reference>, Vec<Reference>) =
         references.partition(|reference| reference.is_oracle());
     let mut caveats = world.caveats().to_vec();
-    if let Some(note) = no_oracles(config.environment.candidates.min(world.items().n_items())) {
+    if let Some(note) = no_oracles(n_candidates) {
         oracles.clear();
         caveats.push(note);
     }
@@ -147,8 +148,8 @@ pub(super) fn compare(config: &Config, run_dir: &RunDir, scope: &Scope) -> Resul
         "playing {} test sessions of {} steps with each of {count} policies",
         scope.sessions, scope.length
     ));
-    for policy in &mut policies {
-        results.push(evaluate(&mut **policy, &world.for_evaluation(), &settings)?);
+    for mut policy in policies {
+        results.push(evaluate(&mut *policy, &world.for_evaluation(), &settings)?);
     }
     let anchors = Anchors { subject: Some(config.method().to_owned()), ..Anchors::of(&results) };
     let comparison = Comparison::new(world.name(), &settings, results, anchors)?;
@@ -171,6 +172,12 @@ pub(super) fn show(comparison: &Comparison) {
         text = text + "\nNote: " + caveat;
     }
     super::print_lines(&text);
+}
+
+/// Sessions side by side in a thread, which change no result: the logging policy keeps a weight of every candidate for each.
+fn slots(n_candidates: usize) -> usize {
+    const MOST_WEIGHTS: usize = 16_000_000;
+    (MOST_WEIGHTS / n_candidates.max(1)).clamp(1, 64)
 }
 
 /// That oracles are not played among so many candidates, if so.
@@ -199,14 +206,14 @@ pub(super) fn load_policy(config: &Config, run_dir: &RunDir, items: &Arc<ItemTab
     Ok(Arc::new(policy))
 }
 
-/// The supervised reference: the run's own, trained the first time it is needed (half a minute on two cores).
+/// The supervised reference: the run's own, trained the first time it is needed.
 fn history_greedy(config: &Config, run_dir: &RunDir, world: &World) -> Result<HistoryGreedy> {
     let path = run_dir.history_greedy_path();
     if path.is_file() {
         return Ok(HistoryGreedy::load(&path, Arc::clone(world.items()), config.model.item_search)?);
     }
     say(
-        "training history-greedy, the supervised policy to compare with (half a minute or a whole one, among a million items three; once a run)",
+        "training history-greedy, the supervised policy to compare with (half a minute or a whole one, among a million items two; once a run)",
     );
     let mut environment = world.build(Users::Training, 256, config.environment.session_length)?;
     let bar = super::bar("history-greedy");
@@ -228,6 +235,11 @@ fn history_greedy(config: &Config, run_dir: &RunDir, world: &World) -> Result<Hi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sessions_side_by_side_are_fewer_the_more_candidates_they_have() {
+        assert_eq!([0, 1_000, 250_000, 1_000_000, 100_000_000].map(slots), [64, 64, 64, 16, 1]);
+    }
 
     #[test]
     fn oracles_are_left_out_of_large_catalogues_and_that_is_said() {

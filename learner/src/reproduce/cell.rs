@@ -230,7 +230,10 @@ impl Cell {
     fn baseline(&self) -> Result<Box<dyn baselines::Method>> {
         // Those that act while they learn do so within the steps of a run.
         if self.method == history_greedy::NAME {
-            let settings = history_greedy::Settings::default().of_interactions(self.budget.steps as usize);
+            let settings = history_greedy::Settings {
+                item_search: self.config()?.model.item_search,
+                ..history_greedy::Settings::default().of_interactions(self.budget.steps as usize)
+            };
             return Ok(Box::new(history_greedy::HistoryGreedyMethod::with(settings)));
         }
         #[cfg(feature = "torch")]

@@ -34,11 +34,11 @@ pub(crate) trait Bytes: Copy {
     /// a table is above 63, and sums fit a u16.
     unsafe fn sum_picked(block: &[Register], tables: &[Register], more: u16) -> [u16; BLOCK];
 
-    /// Asks for the codes of a block, which will be read soon.
+    /// Asks for the codes of a block that will be read soon.
     ///
     /// # Safety
     /// The CPU has the instructions of the implementing type.
-    unsafe fn ask_for(block: &[Register]);
+    unsafe fn prefetch(block: &[Register]);
 
     /// A bit for each of these numbers, set where it is not below `least`.
     ///
@@ -78,7 +78,7 @@ impl Bytes for super::Portable {
     }
 
     #[inline(always)]
-    unsafe fn ask_for(_: &[Register]) {}
+    unsafe fn prefetch(_: &[Register]) {}
 
     #[inline(always)]
     unsafe fn at_least(numbers: &[u16; BLOCK], least: u16) -> u32 {
@@ -181,7 +181,7 @@ mod x86 {
 
         #[inline]
         #[target_feature(enable = "avx2,fma")]
-        unsafe fn ask_for(block: &[Register]) {
+        unsafe fn prefetch(block: &[Register]) {
             // Two of them are a line of the cache.
             for codes in block.iter().step_by(2) {
                 _mm_prefetch::<_MM_HINT_T0>(codes.0.as_ptr().cast());
@@ -256,9 +256,9 @@ mod x86 {
 
         #[inline]
         #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma")]
-        unsafe fn ask_for(block: &[Register]) {
+        unsafe fn prefetch(block: &[Register]) {
             // SAFETY: as above.
-            unsafe { Avx2::ask_for(block) }
+            unsafe { Avx2::prefetch(block) }
         }
 
         #[inline]

@@ -89,7 +89,7 @@ impl Mapping {
         }
     }
 
-    /// The item nearest to an action by the index.
+    /// The item nearest to an action by the index; the first for one without direction, as where all are compared.
     fn look_up(
         &self,
         level: Level,
@@ -98,6 +98,9 @@ impl Mapping {
         scratch: &mut Scratch,
     ) -> Option<ItemId> {
         let Scratch { scores, found, unmasked, .. } = scratch;
+        if action.iter().all(|x| *x == 0.0) {
+            return Some(ItemId(0));
+        }
         index.search(level, action, (LOOKED_AT, 1), found);
         scores.resize(found.ids.len(), 0.0);
         unmasked.resize(found.ids.len().div_ceil(64), 0);
@@ -157,6 +160,7 @@ mod tests {
             assert_eq!(mapped(&table(2, items.clone()), &actions, search), items);
             let lost = mapped(&table(2, items.clone()), &[f32::NAN, 1.0, 0.0, 2.0], search);
             assert!(lost[0].is_nan() && lost[1..] == [1.0, 0.0, 1.5], "{lost:?}");
+            assert_eq!(mapped(&table(2, items.clone()), &[0.0, 0.0], search), [0.1, 0.1], "no direction");
             let below = table(2, vec![-1.0, -1.0, -1.0, 0.0]);
             assert_eq!(mapped(&below, &[0.1, 1.0], search), [-1.0, 0.0], "cosines below 0");
         }

@@ -20,7 +20,7 @@ pub const CHUNK: usize = 48;
 const TILE: usize = 6;
 
 /// Most parts of a batch: one a thread.
-pub const MOST_PARTS: usize = MOST_LEARNER_THREADS;
+const MOST_PARTS: usize = MOST_LEARNER_THREADS;
 
 /// The chunks of a batch: as few as [`CHUNK`] allows, as alike as whole tiles can be.
 pub fn chunks(n_rows: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
