@@ -129,15 +129,8 @@ pub(super) fn compare(config: &Config, run_dir: &RunDir, scope: &Scope) -> Resul
     settings.validate()?;
     let agent = load_agent(config, run_dir, &world)?;
     let reference = |reference| -> Box<dyn EvaluatedPolicy> { Box::new(ReferencePolicy::new(reference, 0)) };
-    // Slow ones are for `learner reproduce`.
-    let references = world.references()?.into_iter().filter(|reference| !reference.is_slow());
-    let (mut oracles, plain): (Vec<Reference>, Vec<Reference>) =
-        references.partition(|reference| reference.is_oracle());
-    let mut caveats = world.caveats().to_vec();
-    if let Some(note) = no_oracles(n_candidates) {
-        oracles.clear();
-        caveats.push(note);
-    }
+    let (plain, oracles, left_out) = references(world.references()?, n_candidates);
+    let caveats = world.caveats().iter().cloned().chain(left_out).collect();
     let mut policies: Vec<Box<dyn EvaluatedPolicy>> = plain.into_iter().map(reference).collect();
     policies.push(Box::new(history_greedy(config, run_dir, &world)?));
     policies.push(Box::new(agent));
@@ -180,13 +173,23 @@ fn slots(n_candidates: usize) -> usize {
     (MOST_WEIGHTS / n_candidates.max(1)).clamp(1, 64)
 }
 
-/// That oracles are not played among so many candidates, if so.
-fn no_oracles(n_candidates: usize) -> Option<String> {
-    (n_candidates > ORACLE_CANDIDATES).then(|| {
-        format!(
-            "no oracle was played: each looks at all {n_candidates} candidates at every step, which takes too long above {ORACLE_CANDIDATES}"
-        )
-    })
+/// The references of the table, oracles apart, and a note where these are left out because the candidates are too many.
+fn references(
+    known: Vec<Reference>,
+    n_candidates: usize,
+) -> (Vec<Reference>, Vec<Reference>, Option<String>) {
+    // Slow ones are for `learner reproduce`.
+    let (oracles, plain): (Vec<_>, Vec<_>) = known
+        .into_iter()
+        .filter(|reference| !reference.is_slow())
+        .partition(|reference| reference.is_oracle());
+    if n_candidates <= ORACLE_CANDIDATES || oracles.is_empty() {
+        return (plain, oracles, None);
+    }
+    let note = format!(
+        "no oracle was played: each looks at all {n_candidates} candidates at every step, which takes too long above {ORACLE_CANDIDATES}"
+    );
+    (plain, Vec::new(), Some(note))
 }
 
 fn load_agent(config: &Config, run_dir: &RunDir, world: &World) -> Result<AgentPolicy> {
@@ -243,8 +246,13 @@ mod tests {
 
     #[test]
     fn oracles_are_left_out_of_large_catalogues_and_that_is_said() {
-        assert_eq!(no_oracles(10_000), None);
-        let note = no_oracles(1_000_000).unwrap();
-        assert!(note.contains("all 1000000 candidates"), "{note}");
+        use Reference::{Belief, Logging, Lookahead, Myopic, Random};
+        let known = || vec![Random, Logging, Myopic, Belief, Lookahead];
+        let played = (vec![Random, Logging], vec![Myopic, Lookahead], None);
+        assert_eq!(references(known(), ORACLE_CANDIDATES), played);
+        let (plain, oracles, note) = references(known(), 1_000_000);
+        assert_eq!((plain, oracles), (vec![Random, Logging], vec![]));
+        assert!(note.unwrap().contains("all 1000000 candidates"));
+        assert_eq!(references(vec![Random], 1_000_000), (vec![Random], vec![], None));
     }
 }
