@@ -58,7 +58,7 @@ fn main() {
     if sizes.is_empty() {
         sizes = vec![10_000, 100_000, 250_000, 1_000_000];
     }
-    println!("{} items or so are looked at", item_search::LOOKED_AT);
+    println!("{} items or somewhat more are looked at", item_search::LOOKED_AT);
     println!("             one, us          200 nearest, us   recall@1         recall@200       index built");
     println!("items        exact   index    exact   index     near / anywhere  near / anywhere  in s, MB");
     for n_items in sizes {

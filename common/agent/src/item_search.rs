@@ -2,8 +2,8 @@
 //! ([`InvertedFile`]), built when it is first needed and once a process for all threads that map into the table.
 //!
 //! A choice estimates the cosines of the items in the groups nearest to the virtual action, compares those with the largest
-//! exactly, and takes the best that is left of them. How
-//! often that is the best of all (recall@1) and what it costs: `cargo bench -p agent --bench item_search`.
+//! exactly, and takes the best that is left of them. How often that is the best of all (recall@1) and what it costs:
+//! `cargo bench -p agent --bench item_search`.
 
 use std::{sync::Arc, time::Instant};
 
@@ -14,7 +14,8 @@ use crate::per_table::PerTable;
 
 /// Items up to which [`ItemSearch::Auto`] compares all.
 const EXACT_ITEMS: usize = 100_000;
-/// Items that a choice looks at, or so, whatever the catalogue's size: the cost grows slowly with it, and recall falls slowly.
+/// Items that a choice looks at, or somewhat more, whatever the catalogue's size: with it the cost grows slowly, and recall
+/// falls slowly.
 pub const LOOKED_AT: usize = 131_072;
 
 /// Whether a choice among `n_candidates` of a catalogue looks into the index. Candidates that are not the whole catalogue
