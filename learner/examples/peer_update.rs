@@ -2,10 +2,13 @@
 //!
 //! In: a line `update ENGINE BATCH SECONDS`, ENGINE one of those that `engines` lists; out: a line `ms=NUMBER`, or `error ...`
 //! (scripts/peers/protocol.py). Preset `paper` with virtual target actions and one loss over all heads, full windows: what
-//! scripts/peers/update.py does. `literal ENGINE BATCH SECONDS`: the preset as it is (mapped, a step for each head).
+//! scripts/peers/update.py does. `product`: GFLOP/s of our matrix product.
+//! `literal ENGINE BATCH SECONDS`: the preset as it is (mapped, a step for each head).
 
 #[path = "../benches/engines/batches.rs"]
 mod batches;
+#[path = "../benches/engines/product.rs"]
+mod product;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -16,7 +19,7 @@ use std::{
 use anyhow::Result;
 use common::{
     ItemTable,
-    config::{Config, EncoderUpdate, EngineKind, Preset, TargetAction},
+    config::{Config, EncoderUpdate, EngineKind, Precision, Preset, TargetAction},
     seed::Streams,
     transition::{HighBatch, LowBatch},
 };
@@ -34,9 +37,10 @@ impl Case {
     fn new(engine: &str, batch: usize, literal: bool) -> Result<Self> {
         let mut config = Config::preset(Preset::Paper);
         config.train.device = "cpu".into();
-        config.train.engine = match engine {
-            "native" => EngineKind::Native,
-            "torch" => EngineKind::Torch,
+        (config.train.engine, config.train.precision) = match engine {
+            "native" => (EngineKind::Native, Precision::F32),
+            "native-bf16" => (EngineKind::Native, Precision::Bf16),
+            "torch" => (EngineKind::Torch, Precision::F32),
             other => anyhow::bail!("no engine `{other}`"),
         };
         config.train.learner_threads = 1;
@@ -69,13 +73,23 @@ impl Case {
     }
 }
 
-/// On one thread each.
-const ENGINES: &[&str] = if cfg!(feature = "torch") { &["native", "torch"] } else { &["native"] };
+/// On one thread each; bf16 where the CPU has instructions for it.
+fn engines() -> Vec<&'static str> {
+    let all = [
+        ("native", true),
+        ("native-bf16", kernels::halves::is_native(kernels::Level::best())),
+        ("torch", cfg!(feature = "torch")),
+    ];
+    all.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect()
+}
 
 fn answer(line: &str, cases: &mut HashMap<String, Case>) -> Result<String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     if words == ["engines"] {
-        return Ok(ENGINES.iter().map(|name| format!("{name}=1")).collect::<Vec<_>>().join(" "));
+        return Ok(engines().iter().map(|name| format!("{name}=1")).collect::<Vec<_>>().join(" "));
+    }
+    if words == ["product"] {
+        return Ok(format!("gflops={}", product::gflops()));
     }
     let [kind, engine, batch, seconds] = words[..] else { anyhow::bail!("not understood: {line}") };
     let case = match cases.entry(format!("{kind} {engine} {batch}")) {

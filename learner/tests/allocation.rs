@@ -9,7 +9,7 @@
 mod counting;
 mod fixture;
 
-use common::config::{GoalConditioning, TargetAction};
+use common::config::{GoalConditioning, Precision, TargetAction};
 use counting::allocations;
 use fixture::{config, high, items, low};
 use learner::engine::{
@@ -22,9 +22,15 @@ const VECTORS_OF_METRICS: usize = 2 * 5;
 
 #[test]
 fn a_warm_update_allocates_its_metrics_and_a_box_a_thread_only() {
-    for learner_threads in [1, 2, 4] {
+    for (learner_threads, precision) in [
+        (1, Precision::F32),
+        (2, Precision::F32),
+        (4, Precision::F32),
+        (1, Precision::Bf16),
+        (2, Precision::Bf16),
+    ] {
         let mut config = config();
-        config.train.learner_threads = learner_threads;
+        (config.train.learner_threads, config.train.precision) = (learner_threads, precision);
         config.model.goal_conditioning = GoalConditioning::Both;
         (config.algorithm.twin_critics, config.algorithm.target_noise) = (true, 0.1);
         config.algorithm.target_action = TargetAction::Mapped;

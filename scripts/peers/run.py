@@ -141,22 +141,34 @@ def main():
     groups = []
 
     floors = Group("Floors of this machine", "GB/s or GFLOP/s", None)
-    names = [("copy, GB/s", ours, "copy"), ("loopback, GB/s", services, "loopback"), ("product, GFLOP/s", torch, "gemm")]
+    names = [
+        ("copy, GB/s", ours, "copy"),
+        ("loopback, GB/s", services, "loopback"),
+        ("product of PyTorch, GFLOP/s", torch, "gemm"),
+        ("product of our kernels, GFLOP/s", engine, "product"),
+    ]
     for _ in range(ROUNDS):
         for name, program, line in names:
             reply = program.ask(line)
             if not isinstance(reply, str):
                 floors.add(name, {"value": next(iter(reply.values()))})
     groups.append(floors)
+    # PyTorch's does not use all that every CPU has.
+    products = [floors.median(name) for name, _, _ in names if name.startswith("product") and floors.values(name)]
+    gflops = max(products, default=float("nan"))
 
     engines = engine.ask("engines") if wanted("learner") else []
     for batch in (40, 256, 1024) if wanted("learner") else ():
         group = Group(f"Learner: an update of both levels, batch {batch} + {batch}", "ms", "ms", smaller=True)
         forms = ("naive", "tuned", "stacked", "compiled")
         entrants = [(f"PyTorch {form}", torch, f"update {form} {batch} {SECONDS}") for form in forms]
-        entrants += [(f"ours, {name}", engine, f"update {name} {batch} {SECONDS}") for name in engines]
+        # Not the same work, so none of ours in the comparison.
+        label = {"native-bf16": "the same in bf16: ours, native"}
+        entrants += [
+            (label.get(name, f"ours, {name}"), engine, f"update {name} {batch} {SECONDS}") for name in engines
+        ]
         measure(group, entrants)
-        group.floor = ("product", update_gflop(batch) / floors.median("product, GFLOP/s") * 1e3)
+        group.floor = ("product", update_gflop(batch) / gflops * 1e3)
         groups.append(group)
 
     for sessions in (256, 1) if wanted("actor") else ():
@@ -165,7 +177,7 @@ def main():
         measure(group, [("PyTorch tuned", acting, line), ("ours", ours, line)])
         # Two windows of ten through the hidden product, merge, head, 1,000 candidates.
         flop = 2 * sessions * (2 * 10 * 64 * 192 + 128 * 64 + 64 * 50 + 1000 * 50)
-        group.floor = ("product", 1e-3 * flop / floors.median("product, GFLOP/s"))
+        group.floor = ("product", 1e-3 * flop / gflops)
         groups.append(group)
 
     if wanted("actor"):

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::{config::ModelConfig, seed::Streams};
+use kernels::halves;
 use rand::RngExt;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
@@ -143,7 +144,9 @@ pub fn to_bf16(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let mut rounded = BTreeMap::new();
     for (name, tensor) in file.iter() {
         let (dtype, data) = match tensor.dtype() {
-            Dtype::F32 => (Dtype::BF16, f32s(tensor.data()).flat_map(|x| bf16(x).to_le_bytes()).collect()),
+            Dtype::F32 => {
+                (Dtype::BF16, f32s(tensor.data()).flat_map(|x| halves::rounded(x).to_le_bytes()).collect())
+            }
             other => (other, tensor.data().to_vec()),
         };
         rounded.insert(name.to_owned(), (dtype, tensor.shape().to_vec(), data));
@@ -153,16 +156,6 @@ pub fn to_bf16(bytes: &[u8]) -> Result<Vec<u8>, Error> {
         (name, TensorView::new(*dtype, shape.clone(), data).expect("as many numbers as before"))
     });
     safetensors::serialize(views, None).map_err(|e| Error::File(e.to_string()))
-}
-
-/// The upper half of the nearest f32 whose lower half is 0, ties to even; NaN stays NaN.
-fn bf16(x: f32) -> u16 {
-    let bits = x.to_bits();
-    if x.is_nan() {
-        return (bits >> 16) as u16 | 1 << 6;
-    }
-    let tie_to_even = (bits >> 16) & 1;
-    (bits.wrapping_add(0x7fff + tie_to_even) >> 16) as u16
 }
 
 /// The tensors of one network, checked.
@@ -237,16 +230,6 @@ mod tests {
         let bytes = safetensors::serialize([("low/actor/heads.0.bias", half)], None).unwrap();
         let error = Weights::from_safetensors(&bytes).unwrap_err().to_string();
         assert_eq!(error, "tensor `low/actor/heads.0.bias` holds F16, expected F32");
-    }
-
-    #[test]
-    fn bf16_is_the_nearest_with_ties_to_even() {
-        // 1 + k/256 lies half way between neighbours of 7-bit fractions where k is odd.
-        for (x, expected) in [(1.0, 1.0), (1.0 + 1.0 / 256.0, 1.0), (1.0 + 3.0 / 256.0, 1.0 + 4.0 / 256.0)] {
-            assert_eq!(f32::from_bits(u32::from(bf16(x)) << 16), expected, "{x}");
-        }
-        assert_eq!(bf16(f32::NEG_INFINITY), 0xff80);
-        assert!(f32::from_bits(u32::from(bf16(f32::NAN)) << 16).is_nan());
     }
 
     #[test]

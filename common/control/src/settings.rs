@@ -17,6 +17,7 @@ const MAY_DIFFER: &[&str] = &[
     "train.device",
     "train.engine",
     "train.learner_threads",
+    "train.precision",
     "train.steps",
     "train.evaluate_every",
     "train.evaluation_sessions",

@@ -4,7 +4,7 @@
 
 use crate::{
     dispatch::{Kernel, dispatch},
-    gemm::{RowMajor, RowMajorMut},
+    gemm::{RowMajor, RowMajorMut, assert_fits},
     level::Level,
     simd::{Simd, load, store},
 };
@@ -12,18 +12,12 @@ use crate::{
 /// Rows whose sums are formed together.
 const ROWS: usize = 8;
 
-fn check((m, k): (usize, usize), len: usize, stride: usize) {
-    assert!(stride >= k, "rows of {k} are {stride} apart");
-    let needed = if m == 0 { 0 } else { (m - 1) * stride + k };
-    assert!(needed <= len, "[{m}, {k}] does not fit in {len} floats");
-}
-
 /// `hidden = max(hidden, 0)` in place, `out[i] = dot(hidden[i], weights)`.
 ///
 /// # Panics
 /// If `hidden` `[m, k]` does not fit its slice, `weights` is not `[k]` or `out` not `[m]`.
 pub fn output(level: Level, hidden: RowMajorMut<'_>, weights: &[f32], out: &mut [f32]) {
-    check((out.len(), weights.len()), hidden.data.len(), hidden.stride);
+    assert_fits("hidden: ", (out.len(), weights.len()), (hidden.data.len(), hidden.stride));
     let (hidden, stride) = (hidden.data.as_mut_ptr(), hidden.stride);
     // SAFETY: checked above.
     unsafe { dispatch(level, Output { hidden, stride, weights, out }) }
@@ -81,7 +75,7 @@ pub fn output_backward(
     weights: &[f32],
     d_weights: Option<&mut [f32]>,
 ) {
-    check((d_out.len(), weights.len()), hidden.data.len(), hidden.stride);
+    assert_fits("hidden: ", (d_out.len(), weights.len()), (hidden.data.len(), hidden.stride));
     let d_weights = d_weights.map(|d_weights| {
         assert_eq!(d_weights.len(), weights.len(), "one gradient a weight");
         d_weights.as_mut_ptr()
@@ -152,7 +146,7 @@ pub fn normalise(
     hidden: RowMajorMut<'_>,
     inverse_deviation: &mut [f32],
 ) {
-    check((inverse_deviation.len(), k), hidden.data.len(), hidden.stride);
+    assert_fits("hidden: ", (inverse_deviation.len(), k), (hidden.data.len(), hidden.stride));
     let (hidden, stride) = (hidden.data.as_mut_ptr(), hidden.stride);
     // SAFETY: checked above.
     unsafe { dispatch(level, Normalise { k, epsilon, hidden, stride, inverse_deviation }) }
@@ -227,8 +221,8 @@ pub fn normalise_backward(
     inverse_deviation: &[f32],
     gradient: RowMajorMut<'_>,
 ) {
-    check((inverse_deviation.len(), k), normalised.data.len(), normalised.stride);
-    check((inverse_deviation.len(), k), gradient.data.len(), gradient.stride);
+    assert_fits("normalised: ", (inverse_deviation.len(), k), (normalised.data.len(), normalised.stride));
+    assert_fits("gradient: ", (inverse_deviation.len(), k), (gradient.data.len(), gradient.stride));
     let (gradient, stride) = (gradient.data.as_mut_ptr(), gradient.stride);
     // SAFETY: checked above.
     unsafe { dispatch(level, NormaliseBackward { k, normalised, inverse_deviation, gradient, stride }) }

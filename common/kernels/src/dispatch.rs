@@ -7,7 +7,11 @@
 
 use crate::{
     level::{Kind, Level},
-    simd::{Portable, Simd, bytes::Bytes},
+    simd::{
+        Portable, Simd,
+        bytes::Bytes,
+        halves::{Emulated, Halves},
+    },
 };
 
 /// Work written once for every vector type.
@@ -100,4 +104,63 @@ unsafe fn avx2_bytes<K: ByteKernel>(kernel: K) -> K::Output {
 unsafe fn vnni<K: ByteKernel>(kernel: K) -> K::Output {
     // SAFETY: the features of this function are those of `Vnni`; the rest is the caller's promise.
     unsafe { kernel.run::<crate::simd::bytes::Vnni>() }
+}
+
+/// Work on pairs of 16 bits, written once for every way to multiply them.
+pub(crate) trait HalfKernel {
+    /// Does the work. Must be `#[inline(always)]`.
+    ///
+    /// # Safety
+    /// The CPU has the instructions of `S` and `H`; the kernel's own pointers are valid.
+    unsafe fn run<S: Simd, H: Halves<S>>(self);
+}
+
+/// A kernel on pairs by instructions that every level has.
+pub(crate) struct ByEmulation<K>(pub(crate) K);
+
+impl<K: HalfKernel> Kernel for ByEmulation<K> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: emulation needs no other instructions than those of `S`; the rest is the caller's promise.
+        unsafe { self.0.run::<S, Emulated>() }
+    }
+}
+
+/// Whether a level has instructions for pairs of 16 bits on this CPU.
+#[inline]
+pub(crate) fn has_bf16(level: Level) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return level.0 == Kind::Avx512
+        && is_x86_feature_detected!("avx512bf16")
+        && is_x86_feature_detected!("avx512bw");
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = level;
+        false
+    }
+}
+
+/// Runs a kernel on pairs of 16 bits at a level, by the instructions for them if there are any.
+///
+/// # Safety
+/// As [`dispatch`].
+#[inline]
+pub(crate) unsafe fn dispatch_halves<K: HalfKernel>(level: Level, kernel: K) {
+    // SAFETY: as in `dispatch`; the instructions for pairs are asked for.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        if has_bf16(level) {
+            return bf16(kernel);
+        }
+        dispatch(level, ByEmulation(kernel));
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16,avx2,fma")]
+unsafe fn bf16<K: HalfKernel>(kernel: K) {
+    // SAFETY: the features of this function are those of `Avx512` and `Bf16`; the rest is the caller's promise.
+    unsafe { kernel.run::<crate::simd::Avx512, crate::simd::Bf16>() }
 }

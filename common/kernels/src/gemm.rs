@@ -1,13 +1,16 @@
 //! Matrix product. In: A `[m, k]` by strides, B `[k, n]` row-major; out: C `[m, n]` row-major, C = init + A B.
 //!
-//! Every element of C is summed over k in ascending order in one accumulator that starts at its initial value, so its
-//! bits depend neither on m nor on where the element lies in a tile. Register tiles of up to 6 rows; the last vector
+//! Every element of C is summed over k in ascending order (of pairs of 16 bits in that of the pairs) in one accumulator that
+//! starts at its initial value, so its bits depend neither on m nor on where the element lies in a tile. Register tiles of up to 6 rows; the last vector
 //! of a row is masked. No packing: meant for weights that fit the L2 cache.
 
 use crate::{
     dispatch::{Kernel, dispatch},
     level::Level,
-    simd::Simd,
+    simd::{
+        Simd,
+        halves::{Product, Whole},
+    },
 };
 
 /// Rows of a register tile.
@@ -15,34 +18,42 @@ const TILE_ROWS: usize = 6;
 
 /// A matrix whose element (i, j) is `data[i * row_stride + j * column_stride]`.
 #[derive(Clone, Copy, Debug)]
-pub struct Strided<'a> {
+pub struct Strided<'a, T = f32> {
     /// The elements and what lies between.
-    pub data: &'a [f32],
+    pub data: &'a [T],
     /// From a row to the next.
     pub row_stride: usize,
     /// From a column to the next.
     pub column_stride: usize,
 }
 
-impl<'a> Strided<'a> {
+impl<'a, T> Strided<'a, T> {
     /// A row-major matrix with rows `stride` apart.
-    pub fn rows(data: &'a [f32], stride: usize) -> Self {
+    pub fn rows(data: &'a [T], stride: usize) -> Self {
         Self { data, row_stride: stride, column_stride: 1 }
     }
 
     /// The transpose of a row-major matrix with rows `stride` apart.
-    pub fn transposed(data: &'a [f32], stride: usize) -> Self {
+    pub fn transposed(data: &'a [T], stride: usize) -> Self {
         Self { data, row_stride: 1, column_stride: stride }
     }
 }
 
 /// A matrix whose rows are contiguous and `stride` apart.
 #[derive(Clone, Copy, Debug)]
-pub struct RowMajor<'a> {
+pub struct RowMajor<'a, T = f32> {
     /// The elements and what lies between the rows.
-    pub data: &'a [f32],
+    pub data: &'a [T],
     /// From a row to the next, at least the number of columns.
     pub stride: usize,
+}
+
+/// Distance, in numbers of 4 bytes, of the rows of a matrix that products read column by column: an odd number of cache lines, so that the rows
+/// of a panel do not share a few sets of the cache.
+pub fn row_stride(columns: usize) -> usize {
+    const LINE: usize = 16;
+    let lines = columns.div_ceil(LINE);
+    LINE * (lines + usize::from(lines.is_multiple_of(2)))
 }
 
 /// A [`RowMajor`] matrix to write to. What lies between its rows is not touched.
@@ -52,6 +63,31 @@ pub struct RowMajorMut<'a> {
     pub data: &'a mut [f32],
     /// From a row to the next, at least the number of columns.
     pub stride: usize,
+}
+
+impl<'a, T> RowMajor<'a, T> {
+    /// What begins at a row and a column of it.
+    ///
+    /// # Panics
+    /// If that lies outside.
+    pub fn from(self, row: usize, column: usize) -> Self {
+        Self { data: &self.data[row * self.stride + column..], stride: self.stride }
+    }
+}
+
+/// Refuses a row-major matrix whose rows overlap, or do not fit in so many numbers so far apart.
+#[inline]
+pub(crate) fn assert_fits(name: &str, (rows, columns): (usize, usize), (len, stride): (usize, usize)) {
+    assert!(stride >= columns, "{name}rows of {columns} are {stride} apart");
+    let needed = if rows == 0 { Some(0) } else { end((rows - 1, stride), (columns, 1)) };
+    let fits = needed.is_some_and(|needed| needed <= len);
+    assert!(fits, "{name}[{rows}, {columns}] does not fit in {len} numbers");
+}
+
+/// The sum of two products, if there is such a number.
+#[inline]
+fn end(a: (usize, usize), b: (usize, usize)) -> Option<usize> {
+    a.0.checked_mul(a.1)?.checked_add(b.0.checked_mul(b.1)?)
 }
 
 /// `[rows, columns]` to `[columns, rows]`: from PyTorch's layout of a weight to the one products read row by row.
@@ -89,43 +125,69 @@ pub fn gemm(
     c: RowMajorMut<'_>,
     init: Init<'_>,
 ) {
-    if m == 0 || n == 0 {
-        return;
-    }
-    if k > 0 {
-        let a_end = (m - 1) * a.row_stride + (k - 1) * a.column_stride;
-        assert!(a_end < a.data.len(), "A: [{m}, {k}] does not fit in {} floats", a.data.len());
-        assert!(b.stride >= n, "B: rows of {n} are {} apart", b.stride);
-        let b_len = b.data.len();
-        assert!((k - 1) * b.stride + n <= b_len, "B: [{k}, {n}] does not fit in {b_len} floats");
-    }
-    assert!(c.stride >= n, "C: rows of {n} are {} apart", c.stride);
-    let c_len = c.data.len();
-    assert!((m - 1) * c.stride + n <= c_len, "C: [{m}, {n}] does not fit in {c_len} floats");
-    if let Init::Bias(bias) = init {
-        assert_eq!(bias.len(), n, "the bias is a row of C");
-    }
-    let kernel = Gemm { m, n, k, a, b, c: c.data.as_mut_ptr(), c_stride: c.stride, init };
-    // SAFETY: the assertions above keep every element of A, B, C and the bias inside its slice.
+    let Some(kernel) = Gemm::checked((m, n, k), a, b, c, init) else { return };
+    // SAFETY: a checked product keeps inside its slices.
     unsafe { dispatch(level, kernel) }
 }
 
-struct Gemm<'a> {
+/// A product whose operands are in their slices.
+pub(crate) struct Gemm<'a, T> {
     m: usize,
     n: usize,
     k: usize,
-    a: Strided<'a>,
-    b: RowMajor<'a>,
+    a: Strided<'a, T>,
+    b: RowMajor<'a, T>,
     c: *mut f32,
     c_stride: usize,
     init: Init<'a>,
 }
 
-impl Kernel for Gemm<'_> {
+impl<'a, T> Gemm<'a, T> {
+    /// Nothing where C has no elements. A T is as large as an f32.
+    ///
+    /// # Panics
+    /// As [`gemm`](fn@gemm).
+    #[inline]
+    pub(crate) fn checked(
+        (m, n, k): (usize, usize, usize),
+        a: Strided<'a, T>,
+        b: RowMajor<'a, T>,
+        c: RowMajorMut<'a>,
+        init: Init<'a>,
+    ) -> Option<Self> {
+        const { assert!(size_of::<T>() == size_of::<f32>() && align_of::<T>() == align_of::<f32>()) };
+        if m == 0 || n == 0 {
+            return None;
+        }
+        if k > 0 {
+            let last = end((m - 1, a.row_stride), (k - 1, a.column_stride));
+            let fits = last.is_some_and(|last| last < a.data.len());
+            assert!(fits, "A: [{m}, {k}] does not fit in {} numbers", a.data.len());
+            assert_fits("B: ", (k, n), (b.data.len(), b.stride));
+        }
+        assert_fits("C: ", (m, n), (c.data.len(), c.stride));
+        if let Init::Bias(bias) = init {
+            assert_eq!(bias.len(), n, "the bias is a row of C");
+        }
+        Some(Self { m, n, k, a, b, c: c.data.as_mut_ptr(), c_stride: c.stride, init })
+    }
+}
+
+impl Kernel for Gemm<'_, f32> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.multiply::<S, Whole>() }
+    }
+}
+
+impl<T> Gemm<'_, T> {
+    /// # Safety
+    /// The CPU has the instructions of `S` and `P`.
+    #[inline(always)]
+    pub(crate) unsafe fn multiply<S: Simd, P: Product<S>>(self) {
         let mut column = 0;
         while column < self.n {
             let vectors = (self.n - column).div_ceil(S::LANES).min(S::TILE_VECTORS);
@@ -133,33 +195,40 @@ impl Kernel for Gemm<'_> {
             // SAFETY: the panel is `width` columns from `column`, all inside C.
             unsafe {
                 if width == vectors * S::LANES {
-                    self.panel::<S, false>(column, vectors, S::LANES);
+                    self.panel::<S, P, false>(column, vectors, S::LANES);
                 } else {
-                    self.panel::<S, true>(column, vectors, width - (vectors - 1) * S::LANES);
+                    self.panel::<S, P, true>(column, vectors, width - (vectors - 1) * S::LANES);
                 }
             }
             column += width;
         }
     }
-}
 
-impl Gemm<'_> {
     /// Columns from `column`, `vectors` vectors wide, of which the last has `tail` lanes.
     #[inline(always)]
-    unsafe fn panel<S: Simd, const MASKED: bool>(&self, column: usize, vectors: usize, tail: usize) {
+    unsafe fn panel<S: Simd, P: Product<S>, const MASKED: bool>(
+        &self,
+        column: usize,
+        vectors: usize,
+        tail: usize,
+    ) {
         // SAFETY: the caller's panel lies inside C. A branch that is taken has `vectors <= TILE_VECTORS`.
         unsafe {
             match vectors {
-                1 => self.rows::<S, 1, MASKED>(column, tail),
-                2 => self.rows::<S, 2, MASKED>(column, tail),
-                3 => self.rows::<S, 3, MASKED>(column, tail),
-                _ => self.rows::<S, 4, MASKED>(column, tail),
+                1 => self.rows::<S, P, 1, MASKED>(column, tail),
+                2 => self.rows::<S, P, 2, MASKED>(column, tail),
+                3 => self.rows::<S, P, 3, MASKED>(column, tail),
+                _ => self.rows::<S, P, 4, MASKED>(column, tail),
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn rows<S: Simd, const VECTORS: usize, const MASKED: bool>(&self, column: usize, tail: usize) {
+    unsafe fn rows<S: Simd, P: Product<S>, const VECTORS: usize, const MASKED: bool>(
+        &self,
+        column: usize,
+        tail: usize,
+    ) {
         // Known at compile time: no code for tiles that would not fit the registers.
         if VECTORS > S::TILE_VECTORS {
             return;
@@ -168,15 +237,15 @@ impl Gemm<'_> {
         unsafe {
             let mut row = 0;
             while row + TILE_ROWS <= self.m {
-                self.tile::<S, TILE_ROWS, VECTORS, MASKED>(row, column, tail);
+                self.tile::<S, P, TILE_ROWS, VECTORS, MASKED>(row, column, tail);
                 row += TILE_ROWS;
             }
             match self.m - row {
-                1 => self.tile::<S, 1, VECTORS, MASKED>(row, column, tail),
-                2 => self.tile::<S, 2, VECTORS, MASKED>(row, column, tail),
-                3 => self.tile::<S, 3, VECTORS, MASKED>(row, column, tail),
-                4 => self.tile::<S, 4, VECTORS, MASKED>(row, column, tail),
-                5 => self.tile::<S, 5, VECTORS, MASKED>(row, column, tail),
+                1 => self.tile::<S, P, 1, VECTORS, MASKED>(row, column, tail),
+                2 => self.tile::<S, P, 2, VECTORS, MASKED>(row, column, tail),
+                3 => self.tile::<S, P, 3, VECTORS, MASKED>(row, column, tail),
+                4 => self.tile::<S, P, 4, VECTORS, MASKED>(row, column, tail),
+                5 => self.tile::<S, P, 5, VECTORS, MASKED>(row, column, tail),
                 _ => {}
             }
         }
@@ -184,7 +253,7 @@ impl Gemm<'_> {
 
     /// `ROWS` rows by `VECTORS` vectors of C, kept in registers over all of k.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const MASKED: bool>(
+    unsafe fn tile<S: Simd, P: Product<S>, const ROWS: usize, const VECTORS: usize, const MASKED: bool>(
         &self,
         row: usize,
         column: usize,
@@ -208,14 +277,14 @@ impl Gemm<'_> {
                 }
             }
             // Wrapping: after the last step these may point behind their slices, but are not read there.
-            let mut a = self.a.data.as_ptr().wrapping_add(row * self.a.row_stride);
-            let mut b = self.b.data.as_ptr().wrapping_add(column);
+            let mut a = self.a.data.as_ptr().cast::<f32>().wrapping_add(row * self.a.row_stride);
+            let mut b = self.b.data.as_ptr().cast::<f32>().wrapping_add(column);
             for _ in 0..self.k {
                 let b_row = load_row::<S, VECTORS, MASKED>(b, mask);
                 for r in 0..ROWS {
                     let factor = S::splat(*a.add(r * self.a.row_stride));
                     for v in 0..VECTORS {
-                        sums[r][v] = S::mul_add(factor, b_row[v], sums[r][v]);
+                        sums[r][v] = P::add_product(factor, b_row[v], sums[r][v]);
                     }
                 }
                 a = a.wrapping_add(self.a.column_stride);

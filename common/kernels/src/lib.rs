@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`level`] | which instructions to use: AVX-512, AVX2 with FMA, or portable code; picked once at run time |
 //! | [`gemm`](mod@gemm) | C = init + A B for any sizes |
+//! | [`halves`] | the same of numbers rounded to 16 bits (bf16), summed in f32 |
 //! | [`math`] | sigmoid, tanh and decaying exponentials with bounded error |
 //! | [`gru`] | a GRU layer over ragged sequences of table rows |
 //! | [`gru::training`] | its step for training, forward and backward |
@@ -28,6 +29,7 @@ pub mod critic;
 mod dispatch;
 pub mod gemm;
 pub mod gru;
+pub mod halves;
 pub mod inverted_file;
 pub mod level;
 pub mod math;
@@ -38,7 +40,9 @@ mod simd;
 
 pub use adam::{AdamState, AdamStep, adam};
 pub use coded::{CodedScratch, CodedTable};
-pub use gemm::{Init, RowMajor, RowMajorMut, Strided, gemm, transpose};
+pub use gemm::{Init, RowMajor, RowMajorMut, Strided, gemm, row_stride, transpose};
 pub use gru::{Gru, GruParameters, GruScratch, Inputs, Sequences};
+pub use halves::{Pair, Pairs};
 pub use inverted_file::{Found, InvertedFile};
 pub use level::Level;
+pub use simd::prefetch;

@@ -2,7 +2,7 @@
 
 use crate::{
     dispatch::{Kernel, dispatch},
-    gemm::{RowMajor, RowMajorMut},
+    gemm::{RowMajor, RowMajorMut, assert_fits},
     level::Level,
     simd::{Simd, load, store},
 };
@@ -16,8 +16,7 @@ pub fn add_column_sums(level: Level, (m, n): (usize, usize), a: RowMajor<'_>, ou
     if m == 0 || n == 0 {
         return;
     }
-    assert!(a.stride >= n, "A: rows of {n} are {} apart", a.stride);
-    assert!((m - 1) * a.stride + n <= a.data.len(), "A: [{m}, {n}] does not fit in {} floats", a.data.len());
+    assert_fits("A: ", (m, n), (a.data.len(), a.stride));
     // SAFETY: checked above.
     unsafe { dispatch(level, ColumnSums { m, n, a, out: out.as_mut_ptr() }) }
 }
@@ -163,9 +162,8 @@ pub fn tanh_backward(level: Level, (m, n): (usize, usize), bound: f32, t: RowMaj
     if m == 0 || n == 0 {
         return;
     }
-    assert!(t.stride >= n && x.stride >= n, "rows of {n} are {} and {} apart", t.stride, x.stride);
-    assert!((m - 1) * t.stride + n <= t.data.len(), "t: [{m}, {n}] does not fit in {}", t.data.len());
-    assert!((m - 1) * x.stride + n <= x.data.len(), "x: [{m}, {n}] does not fit in {}", x.data.len());
+    assert_fits("t: ", (m, n), (t.data.len(), t.stride));
+    assert_fits("x: ", (m, n), (x.data.len(), x.stride));
     let (x, x_stride) = (x.data.as_mut_ptr(), x.stride);
     // SAFETY: checked above.
     unsafe { dispatch(level, TanhBackward { m, n, bound, t, x, x_stride }) }

@@ -255,7 +255,7 @@ fn an_item_outside_the_table_is_refused() {
 }
 
 #[test]
-#[should_panic(expected = "B: [3, 5] does not fit in 14 floats")]
+#[should_panic(expected = "B: [3, 5] does not fit in 14 numbers")]
 fn a_matrix_that_is_too_short_is_refused() {
     let (a, b, mut c) = (vec![0.0; 6], vec![0.0; 14], vec![0.0; 10]);
     let out = RowMajorMut { data: &mut c, stride: 5 };

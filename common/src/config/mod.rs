@@ -31,7 +31,7 @@ pub use replay::{ReplayConfig, Sampling, Sync, TableConfig};
 pub use sections::{
     ActorConfig, AlgorithmConfig, Assignment, Batch, CriticLoss, EncoderUpdate, EngineKind,
     EnvironmentConfig, ExplorationConfig, HighDiscount, LevelRates, MOST_LEARNER_THREADS, Mode,
-    PartialPeriods, TargetAction, TrainConfig, WeightsForm,
+    PartialPeriods, Precision, TargetAction, TrainConfig, WeightsForm,
 };
 
 use crate::{PeriodLayout, transition::Shape};

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     ActorConfig, AlgorithmConfig, Assignment, Batch, ClusterConfig, Config, CriticAction, CriticLoss,
     CriticOutput, EncoderUpdate, EngineKind, EnvironmentConfig, ExplorationConfig, GoalConditioning,
-    HighDiscount, History, ItemSearch, LevelRates, Mode, ModelConfig, PartialPeriods, ReplayConfig, Sampling,
-    Sync, TableConfig, TargetAction, TrainConfig, WeightsForm,
+    HighDiscount, History, ItemSearch, LevelRates, Mode, ModelConfig, PartialPeriods, Precision,
+    ReplayConfig, Sampling, Sync, TableConfig, TargetAction, TrainConfig, WeightsForm,
 };
 use crate::Remainder;
 
@@ -186,6 +186,7 @@ fn paper() -> Config {
             device: "auto".into(),
             engine: EngineKind::Auto,
             learner_threads: 0,
+            precision: Precision::F32,
             evaluate_every: 10_000,
             evaluation_sessions: 500,
             checkpoint_every: 10_000,

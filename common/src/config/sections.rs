@@ -241,6 +241,16 @@ impl EngineKind {
     }
 }
 
+/// Numbers that the matrix products of the encoders' GRUs multiply in the native engine (D31).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// Of 32 bits.
+    F32,
+    /// Of 16 bits, bfloat16; sums are of 32.
+    Bf16,
+}
+
 /// `[train]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -259,6 +269,8 @@ pub struct TrainConfig {
     pub engine: EngineKind,
     /// Threads of an update of the native engine; 0 is half of the cores, from 2 to 4, or 1 of a single core.
     pub learner_threads: usize,
+    /// What the GRUs' products of the native engine multiply.
+    pub precision: Precision,
     /// Environment steps between evaluations.
     pub evaluate_every: u64,
     /// Sessions of an evaluation during training.
@@ -369,6 +381,12 @@ impl TrainConfig {
             "train.engine",
             "native",
             "`auto` or `torch` with train.device = \"cuda:N\"",
+        )?;
+        require(
+            self.precision == Precision::F32 || (!cuda && self.engine != EngineKind::Torch),
+            "train.precision",
+            "bf16",
+            "`f32` with train.engine = \"torch\" or train.device = \"cuda:N\": the native engine alone multiplies bf16",
         )
     }
 }

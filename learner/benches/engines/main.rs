@@ -1,5 +1,5 @@
-//! An update of the torch engine beside one of the native engine, on one thread and two, and beside what a plain matrix
-//! product of the same arithmetic would take on this machine.
+//! An update of the torch engine beside one of the native engine, on one thread and two, with products of 16 bits
+//! (`train.precision = bf16`), and beside what a plain matrix product of the same arithmetic would take on this machine in f32.
 //!
 //! Behind it the mapping of the targets' actions (Eq 9) by itself, in catalogues of up to a million items (D28).
 //!
@@ -16,16 +16,17 @@ mod clustered;
 #[path = "../training_loop/machine.rs"]
 mod machine;
 mod mapping;
+mod product;
 
-use std::{hint::black_box, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
 use common::{
     ItemTable,
-    config::{Config, EncoderUpdate, Preset, TargetAction},
+    config::{Config, EncoderUpdate, Precision, Preset, TargetAction},
     seed::Streams,
 };
-use kernels::{Init, Level, RowMajor, RowMajorMut, Strided, gemm};
+use kernels::Level;
 use learner::engine::{Engine, native::NativeEngine, torch::TorchEngine};
 use machine::{median, seconds};
 use rand::RngExt;
@@ -64,20 +65,6 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// GFLOP/s of our own matrix product where it is at its best: long sums, operands in the L2 cache.
-fn own_gflops() -> f64 {
-    let (m, n, k) = (192, 64, 512);
-    let (a, b, mut c) = (vec![0.5_f32; m * k], vec![0.5_f32; k * n], vec![0.0_f32; m * n]);
-    let mut product = || {
-        let (b, c) = (RowMajor { data: &b, stride: n }, RowMajorMut { data: &mut c, stride: n });
-        gemm(Level::best(), (m, n, k), Strided::rows(black_box(&a), k), b, c, Init::Zero);
-    };
-    let rounds = 50;
-    let mut once = || seconds(|| (0..rounds).for_each(|_| product()));
-    let best = (0..10).map(|_| once()).fold(f64::INFINITY, f64::min);
-    2.0 * (m * n * k * rounds) as f64 / best / 1e9
-}
-
 /// The number behind `--seconds`: time a case.
 fn budget(args: &[String]) -> Result<f64> {
     let Some(at) = args.iter().position(|arg| arg == "--seconds") else { return Ok(20.0) };
@@ -92,18 +79,23 @@ fn spread(mut values: Vec<f64>) -> String {
     format!("{:.2} ({:.2} to {:.2})", at(0.5), at(0.25), at(0.75))
 }
 
-/// Milliseconds of the updates of each engine, turn by turn: torch, native on one thread, native on two.
-fn measure(case: &Case, items: &Arc<ItemTable>, budget: f64) -> Result<([Vec<f64>; 3], f64)> {
+/// Milliseconds of the updates of each engine, turn by turn: torch, native on one thread, native on two, native on one
+/// with bf16.
+fn measure(case: &Case, items: &Arc<ItemTable>, budget: f64) -> Result<([Vec<f64>; 4], f64)> {
     let mut rng = Streams::new(1, "bench/engines").sequential();
     let (high, low) = batches::draw(&case.config, case.rows, case.full, &mut rng);
-    let native = |threads| {
+    let native = |threads, precision| {
         let mut config = case.config.clone();
-        config.train.learner_threads = threads;
+        (config.train.learner_threads, config.train.precision) = (threads, precision);
         NativeEngine::new(&config, items)
     };
-    let mut engines: [Box<dyn Engine>; 3] =
-        [Box::new(TorchEngine::new(&case.config, items)?), Box::new(native(1)?), Box::new(native(2)?)];
-    let mut times: [Vec<f64>; 3] = Default::default();
+    let mut engines: [Box<dyn Engine>; 4] = [
+        Box::new(TorchEngine::new(&case.config, items)?),
+        Box::new(native(1, Precision::F32)?),
+        Box::new(native(2, Precision::F32)?),
+        Box::new(native(1, Precision::Bf16)?),
+    ];
+    let mut times: [Vec<f64>; 4] = Default::default();
     for engine in &mut engines {
         engine.update(&high, &low)?;
     }
@@ -131,10 +123,11 @@ fn main() -> Result<()> {
     let n = batches::N_ITEMS as usize;
     let embeddings = (0..n * 50).map(|_| rng.random_range(-1.9..1.9)).collect();
     let items = Arc::new(ItemTable::new(50, 1.94, embeddings, vec![0; n], vec![0.0; n])?);
-    let (torch, own) = (machine::measure().gflops, own_gflops());
+    let (torch, own) = (machine::measure().gflops, product::gflops());
     println!(
-        "one thread, {}: matrix product of torch {torch:.0} GFLOP/s, of our kernels {own:.0}",
-        Level::best()
+        "one thread, {}{}: matrix product of torch {torch:.0} GFLOP/s, of our kernels {own:.0}",
+        Level::best(),
+        if kernels::halves::is_native(Level::best()) { "" } else { ", bf16 emulated" }
     );
     let floor = torch.max(own);
     let mut table = comfy_table::Table::new();
@@ -148,23 +141,29 @@ fn main() -> Result<()> {
         "of the floor",
         "two threads ms",
         "one / two",
+        "bf16 ms",
+        "f32 / bf16",
+        "of the f32 floor",
     ]);
     for case in cases() {
         let (times, gflop) = measure(&case, &items, budget(&args)?)?;
         let ratios = |a: &[f64], b: &[f64]| spread(a.iter().zip(b).map(|(a, b)| a / b).collect());
-        let [torch, one, two] = &times;
-        let best = one.iter().copied().fold(f64::INFINITY, f64::min);
-        let speed = gflop / (best / 1e3);
+        let [torch, one, two, bf16] = &times;
+        let speed = |times: &[f64]| gflop / (times.iter().copied().fold(f64::INFINITY, f64::min) / 1e3);
+        let of_floor = |times: &[f64]| format!("{:.0}%", 100.0 * speed(times) / floor);
         table.add_row([
             case.name.to_owned(),
             format!("{} + {}", case.rows[0], case.rows[1]),
             format!("{:.2}", median(torch.clone())),
             format!("{:.2}", median(one.clone())),
             ratios(torch, one),
-            format!("{speed:.1}"),
-            format!("{:.0}%", 100.0 * speed / floor),
+            format!("{:.1}", speed(one)),
+            of_floor(one),
             format!("{:.2}", median(two.clone())),
             ratios(one, two),
+            format!("{:.2}", median(bf16.clone())),
+            ratios(one, bf16),
+            of_floor(bf16),
         ]);
     }
     println!("{table}");

@@ -2,7 +2,7 @@
 
 use common::{
     PeriodLayout,
-    config::{AlgorithmConfig, Config, HighDiscount, LevelRates, ModelConfig},
+    config::{AlgorithmConfig, Config, HighDiscount, LevelRates, ModelConfig, Precision},
     history::Kind,
     transition::Shape,
 };
@@ -29,6 +29,8 @@ pub struct Settings {
     pub alpha: f64,
     /// beta of Eq 13.
     pub beta: f64,
+    /// What products of the GRUs multiply in the native engine.
+    pub precision: Precision,
 }
 
 /// One of the two agents.
@@ -64,6 +66,7 @@ impl Settings {
             beta: as_written(config.algorithm.beta),
             model: config.model.clone(),
             algorithm: config.algorithm.clone(),
+            precision: config.train.precision,
         }
     }
 

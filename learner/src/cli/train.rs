@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use common::config::Config;
+use common::config::{Config, Precision};
 
 use super::{Outcome, count::count, say};
 use crate::{
@@ -232,7 +232,7 @@ fn conclude(
 fn introduction(config: &Config, run_dir: &RunDir, resume: bool) -> String {
     let Config { preset, seed, environment, actor, train, .. } = config;
     format!(
-        "{} {}: {} steps in {}, preset {}, seed {seed}, {} x {} sessions, device {}, engine {}\nrandom items for the first {} \
+        "{} {}: {} steps in {}, preset {}, seed {seed}, {} x {} sessions, device {}, engine {}{}\nrandom items for the first {} \
          steps, no updates before {} transitions",
         if resume { "going on in" } else { "training in" },
         run_dir.path().display(),
@@ -243,6 +243,7 @@ fn introduction(config: &Config, run_dir: &RunDir, resume: bool) -> String {
         actor.sessions,
         train.device,
         choice::choose(config).unwrap_or(train.engine).name(),
+        if train.precision == Precision::Bf16 { " in bf16" } else { "" },
         config.exploration.random_steps,
         config.replay.low.min_size,
     )

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use common::{
     ItemTable,
-    config::{Config, EngineKind},
+    config::{Config, EngineKind, Precision, TrainConfig},
 };
 
 #[cfg(feature = "torch")]
@@ -16,9 +16,13 @@ pub(crate) const NEEDS_TORCH: &str = "this program was built without libtorch (-
 
 /// `train.engine` with `auto` made out: native where `train.device` is a CPU, torch elsewhere.
 pub fn choose(config: &Config) -> Result<EngineKind, Error> {
-    let on_cpu = is_cpu(&config.train.device)?;
-    Ok(match config.train.engine {
+    pick(&config.train, is_cpu(&config.train.device)?)
+}
+
+fn pick(train: &TrainConfig, on_cpu: bool) -> Result<EngineKind, Error> {
+    Ok(match train.engine {
         EngineKind::Auto if on_cpu => EngineKind::Native,
+        EngineKind::Auto if train.precision == Precision::Bf16 => return Err(Error::Precision),
         EngineKind::Auto => EngineKind::Torch,
         #[cfg(not(feature = "torch"))]
         EngineKind::Torch => return Err(Error::NoTorch),
@@ -45,6 +49,11 @@ fn is_cpu(name: &str) -> Result<bool, Error> {
 pub fn open(config: &Config, items: &Arc<ItemTable>) -> Result<Box<dyn Engine>, Error> {
     let chosen = choose(config)?;
     tracing::info!(engine = chosen.name(), "engine");
+    if config.train.precision == Precision::Bf16 && !kernels::halves::is_native(kernels::Level::best()) {
+        tracing::warn!(
+            "train.precision is bf16, but this CPU lacks AVX-512 BF16: products are emulated, at a fraction of f32's speed"
+        );
+    }
     Ok(match chosen {
         #[cfg(feature = "torch")]
         EngineKind::Torch => Box::new(TorchEngine::new(config, items)?),
@@ -69,6 +78,10 @@ mod tests {
         assert_eq!(choose(&config).unwrap(), EngineKind::Torch);
         #[cfg(not(feature = "torch"))]
         assert!(choose(&config).unwrap_err().to_string().contains("make setup"));
+        config.train.engine = EngineKind::Auto;
+        config.train.precision = Precision::Bf16;
+        assert_eq!(pick(&config.train, true).unwrap(), EngineKind::Native);
+        assert!(pick(&config.train, false).unwrap_err().to_string().contains("train.engine = native"));
         config.train.device = "tpu".into();
         assert!(choose(&config).unwrap_err().to_string().contains("tpu"));
     }

@@ -107,6 +107,12 @@ pub enum Error {
     #[cfg(not(feature = "torch"))]
     #[error("`train.engine` is `torch`, but {}", choice::NEEDS_TORCH)]
     NoTorch,
+    /// `train.precision = "bf16"` where `train.engine = "auto"` takes libtorch.
+    #[error(
+        "`train.precision` is `bf16`, which the native engine alone multiplies, but `train.engine = auto` takes torch on this \
+         machine's GPU: set `train.engine = native`, or leave the precision at `f32`"
+    )]
+    Precision,
     /// The device cannot be used.
     #[error("device `{name}`: {problem}")]
     Device {

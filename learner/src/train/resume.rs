@@ -22,11 +22,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{checkpoint::Checkpoint, run_dir::metrics::TimingRecord};
 
-/// Whether a setting may change when a run goes on: how far it goes, when it is evaluated and saved, the device and the
-/// engine, how processes meet, where shards keep what they have and how much of it, and without lockstep how the work is
+/// Whether a setting may change when a run goes on: how far it goes, when it is evaluated and saved, the device, the
+/// engine and its precision, how processes meet, where shards keep what they have and how much of it, and without lockstep how the work is
 /// shared out. Of the length, the device and the last, each may change what is learned: learning
-/// rates that fall over a run (`learning_rate_final`) do so over all of its steps, and devices and engines round
-/// differently.
+/// rates that fall over a run (`learning_rate_final`) do so over all of its steps, and devices, engines and precisions
+/// round differently.
 pub fn may_change(mode: Mode, key: &str) -> bool {
     let shared_out = ["actor.actors", "actor.sessions", "replay.shards"];
     let never_learned_from = [
@@ -40,7 +40,7 @@ pub fn may_change(mode: Mode, key: &str) -> bool {
         "train.checkpoint_every",
         "train.keep_checkpoints",
     ];
-    ["train.steps", "train.device", "train.engine", "train.learner_threads"].contains(&key)
+    ["train.steps", "train.device", "train.engine", "train.learner_threads", "train.precision"].contains(&key)
         || key.starts_with("cluster.")
         || never_learned_from.contains(&key)
         || (mode == Mode::Async && shared_out.contains(&key))

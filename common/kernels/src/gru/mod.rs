@@ -13,7 +13,7 @@ pub mod training;
 
 use crate::{
     dispatch::dispatch,
-    gemm::{Init, RowMajor, RowMajorMut, Strided, gemm, transpose},
+    gemm::{Init, RowMajor, RowMajorMut, Strided, assert_fits, gemm, transpose},
     level::Level,
     simd::prefetch,
 };
@@ -144,9 +144,7 @@ impl Gru {
         if n_rows == 0 {
             return;
         }
-        assert!(out.stride >= self.width, "rows of {} are {} apart", self.width, out.stride);
-        let needed = (n_rows - 1) * out.stride + self.width;
-        assert!(needed <= out.data.len(), "[{n_rows}, {}] does not fit in {}", self.width, out.data.len());
+        assert_fits("out: ", (n_rows, self.width), (out.data.len(), out.stride));
         let (table, columns) = match inputs {
             Inputs::Rows(table) => (table, self.n_inputs),
             Inputs::Projected(table) => (table, 3 * self.width),

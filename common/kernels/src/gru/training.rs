@@ -5,7 +5,7 @@
 
 use crate::{
     dispatch::{Kernel, dispatch},
-    gemm::RowMajorMut,
+    gemm::{RowMajorMut, assert_fits},
     level::Level,
     math::{tanh_v, two_sigmoids},
     simd::{Simd, load, store},
@@ -65,10 +65,7 @@ pub fn step_backward(
 }
 
 fn check((n_rows, width): (usize, usize), gates: &RowMajorMut<'_>, hidden: usize) {
-    let columns = PARTS * width;
-    assert!(gates.stride >= columns, "rows of {columns} are {} apart", gates.stride);
-    let needed = if n_rows == 0 { 0 } else { (n_rows - 1) * gates.stride + columns };
-    assert!(needed <= gates.data.len(), "[{n_rows}, {columns}] does not fit in {}", gates.data.len());
+    assert_fits("gates: ", (n_rows, PARTS * width), (gates.data.len(), gates.stride));
     assert!(n_rows * width <= hidden, "[{n_rows}, {width}] does not fit in {hidden}");
 }
 

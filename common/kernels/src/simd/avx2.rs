@@ -155,4 +155,16 @@ impl Simd for Avx2 {
     unsafe fn equal_bits(a: __m256, b: __m256) -> u32 {
         _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(a, b)) as u32
     }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn low_halves(v: __m256) -> __m256 {
+        _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(v)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn high_halves(v: __m256) -> __m256 {
+        _mm256_castsi256_ps(_mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(!0xFFFF)))
+    }
 }

@@ -1,8 +1,11 @@
-//! 512-bit vectors, AVX-512F.
+//! 512-bit vectors, AVX-512F; products of 16 bits with AVX-512 BF16.
 
-use std::arch::x86_64::*;
+use std::{arch::x86_64::*, mem::transmute};
 
-use super::Simd;
+use super::{
+    Simd,
+    halves::{Halves, Product},
+};
 
 /// Sixteen floats in a zmm register.
 #[derive(Clone, Copy)]
@@ -185,5 +188,53 @@ impl Simd for Avx512 {
                 unsafe { _mm512_storeu_ps(to.0.add((4 * l + j) * to.1), columns[l]) };
             }
         }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn low_halves(v: __m512) -> __m512 {
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(v)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn high_halves(v: __m512) -> __m512 {
+        _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(!0xFFFF)))
+    }
+}
+
+/// Pairs of bf16 by the CPU's own instructions.
+#[derive(Clone, Copy)]
+pub(crate) struct Bf16;
+
+impl Product<Avx512> for Bf16 {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    unsafe fn add_product(a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: the types are as long, and any bits are a value of either.
+        unsafe { _mm512_dpbf16_ps(c, transmute::<__m512, __m512bh>(a), transmute::<__m512, __m512bh>(b)) }
+    }
+}
+
+impl Halves<Avx512> for Bf16 {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    unsafe fn zip(first: __m512, second: __m512) -> __m512 {
+        let lanes = _mm512_cvtne2ps_pbh(second, first);
+        // Word 2 i from the first sixteen, word 2 i + 1 from the others.
+        let order: [u16; 32] = std::array::from_fn(|i| (i / 2 + i % 2 * 16) as u16);
+        // SAFETY: the types are as long, and any bits are a value of either.
+        unsafe {
+            let (lanes, order) =
+                (transmute::<__m512bh, __m512i>(lanes), transmute::<[u16; 32], __m512i>(order));
+            _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, lanes))
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    unsafe fn pair_up(front: __m512, back: __m512) -> __m512 {
+        // SAFETY: the types are as long, and any bits are a value of either.
+        unsafe { transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(back, front)) }
     }
 }

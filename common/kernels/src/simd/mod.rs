@@ -5,12 +5,13 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(crate) mod bytes;
+pub(crate) mod halves;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use avx512::Avx512;
+pub(crate) use avx512::{Avx512, Bf16};
 pub(crate) use portable::Portable;
 
 /// The operations kernels are written in.
@@ -68,7 +69,10 @@ pub(crate) trait Simd: Copy {
     unsafe fn largest(v: Self::V) -> f32;
     /// Bit i is set where lane i of both is equal.
     unsafe fn equal_bits(a: Self::V, b: Self::V) -> u32;
-
+    /// The f32 whose upper half is the lower half of a lane.
+    unsafe fn low_halves(v: Self::V) -> Self::V;
+    /// The f32 that the upper half of a lane is.
+    unsafe fn high_halves(v: Self::V) -> Self::V;
     /// Writes a tile of as many rows as a vector has lanes with rows and columns exchanged; rows are `stride` apart.
     #[inline(always)]
     unsafe fn transpose_tile(from: (*const f32, usize), to: (*mut f32, usize)) {
@@ -83,7 +87,7 @@ pub(crate) trait Simd: Copy {
 
 /// Asks for numbers that will be read soon, into the L2 cache.
 #[inline(always)]
-pub(crate) fn prefetch(x: &[f32]) {
+pub fn prefetch(x: &[f32]) {
     /// Numbers of a cache line.
     const LINE: usize = 16;
     // The last number lies in a line of its own where the first is not at the beginning of one.

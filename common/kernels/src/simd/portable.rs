@@ -141,4 +141,14 @@ impl Simd for Portable {
         }
         bits
     }
+
+    #[inline(always)]
+    unsafe fn low_halves(v: Self::V) -> Self::V {
+        map2(v, v, |v, _| f32::from_bits(v.to_bits() << 16))
+    }
+
+    #[inline(always)]
+    unsafe fn high_halves(v: Self::V) -> Self::V {
+        map2(v, v, |v, _| f32::from_bits(v.to_bits() & !0xFFFF))
+    }
 }

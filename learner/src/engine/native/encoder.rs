@@ -4,11 +4,12 @@
 //! The embeddings are constants, so nothing goes back to them. Gates of a row stand as r, z, (W_hn h + b_hn), n, each of
 //! w numbers ([`kernels::gru::training`]).
 
-use kernels::{Init, RowMajor, RowMajorMut, Strided, gemm, gru::training, reduce};
+use kernels::{Init, Pairs, RowMajor, RowMajorMut, Strided, gemm, gru::training, reduce, row_stride};
 
 use super::{
     network::{Back, GruPlaces, Network},
-    plan::{Plan, row_stride},
+    plan::Plan,
+    product::{Left, Right, product},
     window::{CHUNK, Window},
 };
 
@@ -29,6 +30,23 @@ struct Tape {
     hidden: Vec<f32>,
     /// `[4w]` biases of the gates, then sums of their gradients.
     bias: Vec<f32>,
+    /// Nothing in f32.
+    rounded: Rounded,
+}
+
+/// Sides of products where they are rounded, each in the form that its last product read.
+#[derive(Clone, Debug, Default)]
+struct Rounded {
+    /// x of a step, or of the (row, step) pairs of a sum of gradients.
+    inputs: Pairs,
+    /// h likewise.
+    states: Pairs,
+    /// Gradients of the gates likewise.
+    gates: Pairs,
+    /// `[n, 3w]`
+    weight_ih: Pairs,
+    /// `[w, 3w]`, on the way back `[3w, w]`.
+    weight_hh: Pairs,
 }
 
 /// Working memory of an encoder; one a part.
@@ -50,6 +68,7 @@ impl Scratch {
             before: vec![0.0; window * CHUNK * w],
             hidden: vec![0.0; CHUNK * w],
             bias: vec![0.0; PARTS * w],
+            rounded: Rounded::default(),
         };
         Self {
             tapes: vec![tape; n_windows],
@@ -97,10 +116,13 @@ fn gru_forward(
 ) {
     let Plan { level, n, w, .. } = *plan;
     let stride = row_stride(PARTS * w);
-    let (weight_ih, weight_hh) = (network.part(&gru.weight_ih), network.part(&gru.weight_hh));
+    let Tape { gates, before, hidden, bias, rounded } = tape;
+    let weight_ih = rows_of(network.part(&gru.weight_ih), 3 * w);
+    let weight_ih = Right::rows(plan, (n, 3 * w), weight_ih, &mut rounded.weight_ih);
+    let weight_hh = rows_of(network.part(&gru.weight_hh), 3 * w);
+    let weight_hh = Right::rows(plan, (w, 3 * w), weight_hh, &mut rounded.weight_hh);
     let (bias_ih, bias_hh) = (network.part(&gru.bias_ih), network.part(&gru.bias_hh));
     // b_hr and b_hz only add to b_ir and b_iz.
-    let Tape { gates, before, hidden, bias } = tape;
     let bias = &mut bias[..2 * w];
     for ((sum, a), b) in bias.iter_mut().zip(bias_ih).zip(bias_hh) {
         *sum = a + b;
@@ -110,22 +132,20 @@ fn gru_forward(
     for (step, &rows) in window.counts.iter().enumerate() {
         let at = if keep { start } else { 0 };
         let gates = &mut gates[at * stride..];
-        let x = Strided::rows(&window.x[start * n..], n);
-        let from = |data| RowMajor { data, stride: 3 * w };
-        gemm(level, (rows, 2 * w, n), x, from(weight_ih), to(gates, stride), Init::Bias(bias));
-        let new = Init::Bias(&bias_ih[2 * w..]);
-        gemm(level, (rows, w, n), x, from(&weight_ih[2 * w..]), to(&mut gates[3 * w..], stride), new);
+        let x = Left::rows(plan, (rows, n), rows_of(&window.x[start * n..], n), &mut rounded.inputs);
+        product(level, (rows, 2 * w, n), x, weight_ih, to(gates, stride), Init::Bias(bias));
+        let (c, new) = (to(&mut gates[3 * w..], stride), Init::Bias(&bias_ih[2 * w..]));
+        product(level, (rows, w, n), x, weight_ih.from(0, 2 * w), c, new);
         if step == 0 {
             // h = 0, so W_hn h + b_hn is the bias.
             for row in gates.chunks_mut(stride).take(rows) {
                 row[2 * w..3 * w].copy_from_slice(&bias_hh[2 * w..]);
             }
         } else {
-            let h = Strided::rows(hidden, w);
-            gemm(level, (rows, 2 * w, w), h, from(weight_hh), to(gates, stride), Init::Accumulate);
-            let recurrent = Init::Bias(&bias_hh[2 * w..]);
-            let c = to(&mut gates[2 * w..], stride);
-            gemm(level, (rows, w, w), h, from(&weight_hh[2 * w..]), c, recurrent);
+            let h = Left::rows(plan, (rows, w), rows_of(hidden, w), &mut rounded.states);
+            product(level, (rows, 2 * w, w), h, weight_hh, to(gates, stride), Init::Accumulate);
+            let (c, recurrent) = (to(&mut gates[2 * w..], stride), Init::Bias(&bias_hh[2 * w..]));
+            product(level, (rows, w, w), h, weight_hh.from(0, 2 * w), c, recurrent);
         }
         let before = keep.then(|| &mut before[start * w..]);
         training::step_forward(level, (rows, w), to(gates, stride), hidden, before);
@@ -137,6 +157,10 @@ fn to(data: &mut [f32], stride: usize) -> RowMajorMut<'_> {
     RowMajorMut { data, stride }
 }
 
+fn rows_of(data: &[f32], stride: usize) -> RowMajor<'_> {
+    RowMajor { data, stride }
+}
+
 /// The way back from the gradient of s, `[B, w]`, after a way forward with `keep`.
 pub fn backward(plan: &Plan, network: Back<'_>, windows: &[Window], scratch: &mut Scratch, d_s: &[f32]) {
     let Plan { level, w, n_windows, .. } = *plan;
@@ -144,7 +168,7 @@ pub fn backward(plan: &Plan, network: Back<'_>, windows: &[Window], scratch: &mu
     let Back { network, turned, gradient } = network;
     let places = network.places();
     let (n_rows, columns) = (windows[0].order.len(), n_windows * w);
-    let d = RowMajor { data: d_s, stride: w };
+    let d = rows_of(d_s, w);
     let joined = Strided::transposed(joined, columns);
     let c = to(&mut gradient[places.merge.clone()], w);
     gemm(level, (columns, w, n_rows), joined, d, c, Init::Accumulate);
@@ -164,7 +188,8 @@ pub fn backward(plan: &Plan, network: Back<'_>, windows: &[Window], scratch: &mu
 fn through_time(plan: &Plan, weight_hh: &[f32], window: &Window, tape: &mut Tape) {
     let Plan { level, w, .. } = *plan;
     let stride = row_stride(PARTS * w);
-    let Tape { gates, before, hidden: d_hidden, .. } = tape;
+    let Tape { gates, before, hidden: d_hidden, rounded, .. } = tape;
+    let weight_hh = Right::rows(plan, (3 * w, w), rows_of(weight_hh, w), &mut rounded.weight_hh);
     let mut end: usize = window.counts.iter().sum();
     for (step, &rows) in window.counts.iter().enumerate().rev() {
         let start = end - rows;
@@ -172,8 +197,8 @@ fn through_time(plan: &Plan, weight_hh: &[f32], window: &Window, tape: &mut Tape
         // A row whose last step this is still has the gradient of its last state here.
         training::step_backward(level, (rows, w), to(gates, stride), &before[start * w..], d_hidden);
         if step > 0 {
-            let b = RowMajor { data: weight_hh, stride: w };
-            gemm(level, (rows, w, 3 * w), Strided::rows(gates, stride), b, to(d_hidden, w), Init::Accumulate);
+            let d = Left::rows(plan, (rows, 3 * w), rows_of(gates, stride), &mut rounded.gates);
+            product(level, (rows, w, 3 * w), d, weight_hh, to(d_hidden, w), Init::Accumulate);
         }
         end = start;
     }
@@ -186,23 +211,29 @@ fn add_gradients(plan: &Plan, gru: &GruPlaces, window: &Window, tape: &mut Tape,
     let n_pairs: usize = window.counts.iter().sum();
     // At the first step h = 0.
     let first = window.counts.first().copied().unwrap_or(0);
+    let Tape { gates, before, bias: sums, rounded, .. } = tape;
     for start in (0..n_pairs).step_by(PAIRS) {
         let pairs = PAIRS.min(n_pairs - start);
-        let d = |part: usize| RowMajor { data: &tape.gates[start * stride + part * w..], stride };
-        let x = Strided::transposed(&window.x[start * n..], n);
+        let d = Right::rows(
+            plan,
+            (pairs, PARTS * w),
+            rows_of(&gates[start * stride..], stride),
+            &mut rounded.gates,
+        );
+        let x = Left::transposed(plan, (pairs, n), rows_of(&window.x[start * n..], n), &mut rounded.inputs);
         let weight = &mut gradient[gru.weight_ih.clone()];
-        gemm(level, (n, 2 * w, pairs), x, d(0), to(weight, 3 * w), Init::Accumulate);
-        gemm(level, (n, w, pairs), x, d(3), to(&mut weight[2 * w..], 3 * w), Init::Accumulate);
-        let skipped = first.saturating_sub(start).min(pairs);
-        let from = start + skipped;
-        let d = RowMajor { data: &tape.gates[from * stride..], stride };
-        let h = Strided::transposed(&tape.before[from * w..], w);
+        product(level, (n, 2 * w, pairs), x, d, to(weight, 3 * w), Init::Accumulate);
+        let c = to(&mut weight[2 * w..], 3 * w);
+        product(level, (n, w, pairs), x, d.from(0, 3 * w), c, Init::Accumulate);
+        // Whole pairs of rows, as they may be rounded two by two.
+        let skipped = first.saturating_sub(start).min(pairs) & !1;
+        let (pairs, before) = (pairs - skipped, &before[(start + skipped) * w..]);
+        let h = Left::transposed(plan, (pairs, w), rows_of(before, w), &mut rounded.states);
         let c = to(&mut gradient[gru.weight_hh.clone()], 3 * w);
-        gemm(level, (w, 3 * w, pairs - skipped), h, d, c, Init::Accumulate);
+        product(level, (w, 3 * w, pairs), h, d.from(skipped, 0), c, Init::Accumulate);
     }
-    let Tape { gates, bias: sums, .. } = tape;
     sums.fill(0.0);
-    let d = RowMajor { data: gates, stride };
+    let d = rows_of(gates, stride);
     reduce::add_column_sums(level, (n_pairs, PARTS * w), d, sums);
     let (gates, new) = sums.split_at(3 * w);
     add(&mut gradient[gru.bias_hh.clone()], gates);

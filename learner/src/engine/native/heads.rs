@@ -4,12 +4,12 @@
 //! One head at a time: head i sees action i only.
 
 use common::config::{CriticAction, CriticOutput};
-use kernels::{Init, RowMajor, RowMajorMut, Strided, critic, gemm, reduce};
+use kernels::{Init, RowMajor, RowMajorMut, Strided, critic, gemm, reduce, row_stride};
 
 use super::{
     affinity,
     network::{Back, Network, Trained},
-    plan::{Plan, row_stride},
+    plan::Plan,
     window::{CHUNK, Window},
 };
 use crate::algorithm::settings::{DIRECTION_LENGTH, NORM_EPSILON};

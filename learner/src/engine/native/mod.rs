@@ -1,4 +1,5 @@
-//! The engine on our own kernels. In: batches of ids; out: new parameters. CPU, f32, every setting, no libtorch.
+//! The engine on our own kernels. In: batches of ids; out: new parameters. CPU, f32 (products of the GRUs in bf16 if asked for), every
+//! setting, no libtorch.
 //!
 //! Forward and backward passes are written by hand, chunk by chunk of a batch, so that a chunk's activations stay in the L2
 //! cache; docs/adr/0005-native-engine.md says why, and what it gains. An update allocates nothing but its metrics, and a box for
@@ -13,6 +14,7 @@
 //! | [`network`] | the parameters of a network, its target and its optimiser |
 //! | [`encoder`], [`heads`] | Eqs 3 to 8, forward and backward |
 //! | [`affinity`] | how near actions are to the items of the windows, for critics (D30) |
+//! | [`product`] | the GRUs' products, in f32 or bf16 |
 //! | [`mapping`] | Eq 9, for the targets |
 //! | [`level`], [`update`] | one DDPG pair, and the phases of its update |
 //! | [`steps`], [`scratch`] | what a part of a batch adds to a phase, and its memory |
@@ -27,6 +29,7 @@ pub mod level;
 pub mod mapping;
 pub mod network;
 pub mod plan;
+pub mod product;
 pub mod schedule;
 pub mod scratch;
 pub mod state;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use common::config::{CriticAction, CriticOutput};
+use common::config::{CriticAction, CriticOutput, Precision};
 use kernels::Level;
 
 use crate::algorithm::settings::{LevelKind, Settings};
@@ -12,6 +12,8 @@ use crate::algorithm::settings::{LevelKind, Settings};
 pub struct Plan {
     /// Instructions of the kernels.
     pub level: Level,
+    /// What products of the GRUs multiply.
+    pub precision: Precision,
     /// Item embedding size.
     pub n: usize,
     /// Encoder width.
@@ -44,6 +46,7 @@ impl Plan {
         let model = &settings.model;
         Self {
             level,
+            precision: settings.precision,
             n: model.n_dims,
             w: model.encoder_width,
             d: model.encoder_width + settings.n_features(kind),
@@ -69,12 +72,4 @@ impl Plan {
         let of_row = self.d - self.w;
         &features[rows.start * of_row..rows.end * of_row]
     }
-}
-
-/// Distance of the rows of a matrix that products read column by column: an odd number of cache lines, so that the rows
-/// of a panel do not share a few sets of the cache.
-pub fn row_stride(columns: usize) -> usize {
-    const LINE: usize = 16;
-    let lines = columns.div_ceil(LINE);
-    LINE * (lines + usize::from(lines.is_multiple_of(2)))
 }

@@ -82,7 +82,14 @@ impl Window {
         self.order.clear();
         self.order.resize(n_rows, 0);
         self.x.resize(n_pairs * n_dims, 0.0);
+        // The table may be larger than the caches: what the next row copies is on its way while this one is copied.
+        let mut next = windows.clone().skip(1);
         for (row, window) in windows.enumerate() {
+            if let Some(next) = next.next() {
+                for &item in &next[n - history::length(next)..] {
+                    kernels::prefetch(items.embedding(item));
+                }
+            }
             let length = history::length(window);
             let sorted = self.places[length];
             self.places[length] += 1;

@@ -1,0 +1,114 @@
+//! Products of 16 bits at every level of this CPU, by its own instructions where it has them, against plain f64 on rounded
+//! numbers.
+
+mod support;
+
+use kernels::{Init, Level, Pairs, RowMajor, RowMajorMut, Strided, halves};
+use proptest::prelude::*;
+use support::{close, numbers};
+
+/// The nearer one of the two numbers of 16 bits around x, the even one of two as near.
+fn rounded(x: f32) -> f64 {
+    let below = f32::from_bits(x.to_bits() & !0xFFFF);
+    let above = f32::from_bits(below.to_bits() + 0x1_0000);
+    let (down, up) = (f64::from(x - below).abs(), f64::from(above - x).abs());
+    let is_even = below.to_bits() >> 16 & 1 == 0;
+    f64::from(if down < up || (down == up && is_even) { below } else { above })
+}
+
+fn rows<T>(matrix: RowMajor<'_, T>) -> Strided<'_, T> {
+    Strided::rows(matrix.data, matrix.stride)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(120))]
+
+    #[test]
+    fn a_product_is_that_of_rounded_numbers(
+        m in 0usize..20, n in 0usize..150, k in 0usize..80, gap in 0usize..3, transposed: bool, form in 0usize..3, seed: u64,
+    ) {
+        let (a_stride, b_stride, c_stride) = (if transposed { m } else { k } + gap, n + gap, n + gap);
+        let a = numbers(seed, if transposed { k } else { m } * a_stride);
+        let b = numbers(seed ^ 1, k * b_stride);
+        let before = numbers(seed ^ 2, m * c_stride);
+        let bias = numbers(seed ^ 3, n);
+        let init = [Init::Zero, Init::Accumulate, Init::Bias(&bias)][form];
+        // What larger matrices left in the memory is not read.
+        let (mut left, mut right) = (Pairs::default(), Pairs::default());
+        for memory in [&mut left, &mut right] {
+            memory.of_rows(Level::best(), (80, 160), RowMajor { data: &[f32::NAN; 80 * 160], stride: 160 });
+        }
+        for level in Level::available() {
+            let from = RowMajor { data: &a, stride: a_stride };
+            let of_a = if transposed {
+                let rows = left.of_rows(level, (k, m), from);
+                Strided::transposed(rows.data, rows.stride)
+            } else {
+                rows(left.of_neighbours(level, (m, k), from))
+            };
+            let of_b = right.of_rows(level, (k, n), RowMajor { data: &b, stride: b_stride });
+            let mut c = before.clone();
+            let out = RowMajorMut { data: &mut c, stride: c_stride };
+            halves::gemm(level, (m, n, k.div_ceil(2)), of_a, of_b, out, init);
+            for i in 0..m {
+                for j in 0..c_stride {
+                    let found = c[i * c_stride + j];
+                    if j >= n {
+                        prop_assert_eq!(found, before[i * c_stride + j], "between the rows");
+                        continue;
+                    }
+                    let mut expected = [0.0, before[i * c_stride + j], bias[j]][form] as f64;
+                    for p in 0..k {
+                        let a = if transposed { a[p * a_stride + i] } else { a[i * a_stride + p] };
+                        expected += rounded(a) * rounded(b[p * b_stride + j]);
+                    }
+                    prop_assert!(close(found, expected, 1.0 + k as f64), "{} ({i}, {j}): {found} {expected}", level);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn ties_go_to_the_even_number_and_what_is_not_finite_stays() {
+    let bits = |bits: u32| f32::from_bits(bits);
+    // 1 + 2^-8 lies between 1 (even) and 1 + 2^-7; 1 + 3 2^-8 between 1 + 2^-7 (odd) and 1 + 2^-6.
+    let given = [
+        bits(0x3F80_8000),
+        bits(0x3F81_8000),
+        -bits(0x3F80_8001),
+        0.0,
+        f32::MAX,
+        f32::INFINITY,
+        f32::NAN,
+        bits(0x7F80_0001),
+    ];
+    let expected =
+        [1.0, bits(0x3F82_0000), -bits(0x3F81_0000), 0.0, f32::INFINITY, f32::INFINITY, f32::NAN, f32::NAN];
+    for level in Level::available() {
+        let (mut ones, mut numbers) = (Pairs::default(), Pairs::default());
+        let mut found = [[0.0; 8]; 2];
+        // On the right: pairs of a row and of none.
+        let left = ones.of_neighbours(level, (1, 1), RowMajor { data: &[1.0], stride: 1 });
+        let right = numbers.of_rows(level, (1, 8), RowMajor { data: &given, stride: 8 });
+        let out = RowMajorMut { data: &mut found[0], stride: 8 };
+        halves::gemm(level, (1, 8, 1), rows(left), right, out, Init::Zero);
+        // On the left: each beside a 0.
+        let left = numbers.of_neighbours(level, (8, 1), RowMajor { data: &given, stride: 1 });
+        let right = ones.of_rows(level, (1, 1), RowMajor { data: &[1.0], stride: 1 });
+        let out = RowMajorMut { data: &mut found[1], stride: 1 };
+        halves::gemm(level, (8, 1, 1), rows(left), right, out, Init::Zero);
+        for (found, expected) in found.iter().flatten().zip(expected.iter().chain(&expected)) {
+            assert!(
+                found == expected || (found.is_nan() && expected.is_nan()),
+                "{level}: {found} is not {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "does not fit")]
+fn a_matrix_that_is_too_short_is_refused() {
+    Pairs::default().of_rows(Level::best(), (3, 2), RowMajor { data: &[0.0; 5], stride: 2 });
+}
