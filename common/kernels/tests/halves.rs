@@ -1,11 +1,13 @@
 //! Products of 16 bits at every level of this CPU, by its own instructions where it has them, against plain f64 on rounded
 //! numbers.
 
+#[path = "support/product.rs"]
+mod product;
 mod support;
 
 use kernels::{Init, Level, Pairs, RowMajor, RowMajorMut, Strided, halves};
+use product::Product;
 use proptest::prelude::*;
-use support::{close, numbers};
 
 /// The nearer one of the two numbers of 16 bits around x, the even one of two as near.
 fn rounded(x: f32) -> f64 {
@@ -27,44 +29,22 @@ proptest! {
     fn a_product_is_that_of_rounded_numbers(
         m in 0usize..20, n in 0usize..150, k in 0usize..80, gap in 0usize..3, transposed: bool, form in 0usize..3, seed: u64,
     ) {
-        let (a_stride, b_stride, c_stride) = (if transposed { m } else { k } + gap, n + gap, n + gap);
-        let a = numbers(seed, if transposed { k } else { m } * a_stride);
-        let b = numbers(seed ^ 1, k * b_stride);
-        let before = numbers(seed ^ 2, m * c_stride);
-        let bias = numbers(seed ^ 3, n);
-        let init = [Init::Zero, Init::Accumulate, Init::Bias(&bias)][form];
+        let product = Product::new((m, n, k), transposed, gap, form, seed);
         // What larger matrices left in the memory is not read.
         let (mut left, mut right) = (Pairs::default(), Pairs::default());
         for memory in [&mut left, &mut right] {
             memory.of_rows(Level::best(), (80, 160), RowMajor { data: &[f32::NAN; 80 * 160], stride: 160 });
         }
         for level in Level::available() {
-            let from = RowMajor { data: &a, stride: a_stride };
-            let of_a = if transposed {
-                let rows = left.of_rows(level, (k, m), from);
+            let a = if transposed {
+                let rows = left.of_rows(level, (k, m), product.a());
                 Strided::transposed(rows.data, rows.stride)
             } else {
-                rows(left.of_neighbours(level, (m, k), from))
+                rows(left.of_neighbours(level, (m, k), product.a()))
             };
-            let of_b = right.of_rows(level, (k, n), RowMajor { data: &b, stride: b_stride });
-            let mut c = before.clone();
-            let out = RowMajorMut { data: &mut c, stride: c_stride };
-            halves::gemm(level, (m, n, k.div_ceil(2)), of_a, of_b, out, init);
-            for i in 0..m {
-                for j in 0..c_stride {
-                    let found = c[i * c_stride + j];
-                    if j >= n {
-                        prop_assert_eq!(found, before[i * c_stride + j], "between the rows");
-                        continue;
-                    }
-                    let mut expected = [0.0, before[i * c_stride + j], bias[j]][form] as f64;
-                    for p in 0..k {
-                        let a = if transposed { a[p * a_stride + i] } else { a[i * a_stride + p] };
-                        expected += rounded(a) * rounded(b[p * b_stride + j]);
-                    }
-                    prop_assert!(close(found, expected, 1.0 + k as f64), "{} ({i}, {j}): {found} {expected}", level);
-                }
-            }
+            let b = right.of_rows(level, (k, n), product.b());
+            let c = product.of(|c, init| halves::gemm(level, (m, n, k.div_ceil(2)), a, b, c, init));
+            product.check(level, &c, rounded);
         }
     }
 }

@@ -1,11 +1,14 @@
 //! The kernels of inference at every level of this CPU against plain f64, over odd sizes.
 
+#[path = "support/product.rs"]
+mod product;
 mod support;
 
 use kernels::{
     CodedScratch, CodedTable, Gru, GruParameters, GruScratch, Init, Inputs, Level, RowMajor, RowMajorMut,
     Sequences, Strided, gemm, gru::PADDING, search,
 };
+use product::Product;
 use proptest::{collection::vec, prelude::*};
 use support::{close, numbers};
 
@@ -16,32 +19,12 @@ proptest! {
     fn gemm_equals_the_naive_product(
         m in 0usize..20, n in 0usize..150, k in 0usize..40, gap in 0usize..3, transposed: bool, form in 0usize..3, seed: u64,
     ) {
-        let (a_stride, b_stride, c_stride) = (if transposed { m } else { k } + gap, n + gap, n + gap);
-        let a = numbers(seed, if transposed { k } else { m } * a_stride);
-        let b = numbers(seed ^ 1, k * b_stride);
-        let before = numbers(seed ^ 2, m * c_stride);
-        let bias = numbers(seed ^ 3, n);
-        let a_matrix = if transposed { Strided::transposed(&a, a_stride) } else { Strided::rows(&a, a_stride) };
-        let init = [Init::Zero, Init::Accumulate, Init::Bias(&bias)][form];
+        let product = Product::new((m, n, k), transposed, gap, form, seed);
+        let RowMajor { data, stride } = product.a();
+        let a = if transposed { Strided::transposed(data, stride) } else { Strided::rows(data, stride) };
         for level in Level::available() {
-            let mut c = before.clone();
-            let out = RowMajorMut { data: &mut c, stride: c_stride };
-            gemm(level, (m, n, k), a_matrix, RowMajor { data: &b, stride: b_stride }, out, init);
-            for i in 0..m {
-                for j in 0..c_stride {
-                    let found = c[i * c_stride + j];
-                    if j >= n {
-                        prop_assert_eq!(found, before[i * c_stride + j], "between the rows");
-                        continue;
-                    }
-                    let mut expected = [0.0, before[i * c_stride + j], bias[j]][form] as f64;
-                    for p in 0..k {
-                        let a = if transposed { a[p * a_stride + i] } else { a[i * a_stride + p] };
-                        expected += f64::from(a) * f64::from(b[p * b_stride + j]);
-                    }
-                    prop_assert!(close(found, expected, 1.0 + k as f64), "{} ({i}, {j}): {found} {expected}", level);
-                }
-            }
+            let c = product.of(|c, init| gemm(level, product.size, a, product.b(), c, init));
+            product.check(level, &c, f64::from);
         }
     }
 
