@@ -1,8 +1,8 @@
 //! Matrix product. In: A `[m, k]` by strides, B `[k, n]` row-major; out: C `[m, n]` row-major, C = init + A B.
 //!
 //! Every element of C is summed over k in ascending order (of pairs of 16 bits in that of the pairs) in one accumulator that
-//! starts at its initial value, so its bits depend neither on m nor on where the element lies in a tile. Register tiles of up to 6 rows; the last vector
-//! of a row is masked. No packing: meant for weights that fit the L2 cache.
+//! starts at its initial value, so its bits depend neither on m nor on where the element lies in a tile. Register tiles of
+//! up to 6 rows; the last vector of a row is masked. No packing: meant for weights that fit the L2 cache.
 
 use crate::{
     dispatch::{Kernel, dispatch},

@@ -73,6 +73,7 @@ pub(crate) trait Simd: Copy {
     unsafe fn low_halves(v: Self::V) -> Self::V;
     /// The f32 that the upper half of a lane is.
     unsafe fn high_halves(v: Self::V) -> Self::V;
+
     /// Writes a tile of as many rows as a vector has lanes with rows and columns exchanged; rows are `stride` apart.
     #[inline(always)]
     unsafe fn transpose_tile(from: (*const f32, usize), to: (*mut f32, usize)) {
