@@ -70,8 +70,18 @@ impl<'a, T> RowMajor<'a, T> {
     ///
     /// # Panics
     /// If that lies outside.
-    pub fn from(self, row: usize, column: usize) -> Self {
+    pub fn at(self, row: usize, column: usize) -> Self {
         Self { data: &self.data[row * self.stride + column..], stride: self.stride }
+    }
+
+    /// The same, by strides.
+    pub fn strided(self) -> Strided<'a, T> {
+        Strided::rows(self.data, self.stride)
+    }
+
+    /// Its transpose.
+    pub fn transposed(self) -> Strided<'a, T> {
+        Strided::transposed(self.data, self.stride)
     }
 }
 

@@ -5,7 +5,7 @@
 mod product;
 mod support;
 
-use kernels::{Init, Level, Pairs, RowMajor, RowMajorMut, Strided, halves};
+use kernels::{Init, Level, Pairs, RowMajor, RowMajorMut, halves};
 use product::Product;
 use proptest::prelude::*;
 
@@ -16,10 +16,6 @@ fn rounded(x: f32) -> f64 {
     let (down, up) = (f64::from(x - below).abs(), f64::from(above - x).abs());
     let is_even = below.to_bits() >> 16 & 1 == 0;
     f64::from(if down < up || (down == up && is_even) { below } else { above })
-}
-
-fn rows<T>(matrix: RowMajor<'_, T>) -> Strided<'_, T> {
-    Strided::rows(matrix.data, matrix.stride)
 }
 
 proptest! {
@@ -37,10 +33,9 @@ proptest! {
         }
         for level in Level::available() {
             let a = if transposed {
-                let rows = left.of_rows(level, (k, m), product.a());
-                Strided::transposed(rows.data, rows.stride)
+                left.of_rows(level, (k, m), product.a()).transposed()
             } else {
-                rows(left.of_neighbours(level, (m, k), product.a()))
+                left.of_neighbours(level, (m, k), product.a()).strided()
             };
             let b = right.of_rows(level, (k, n), product.b());
             let c = product.of(|c, init| halves::gemm(level, (m, n, k.div_ceil(2)), a, b, c, init));
@@ -72,12 +67,12 @@ fn ties_go_to_the_even_number_and_what_is_not_finite_stays() {
         let left = ones.of_neighbours(level, (1, 1), RowMajor { data: &[1.0], stride: 1 });
         let right = numbers.of_rows(level, (1, 8), RowMajor { data: &given, stride: 8 });
         let out = RowMajorMut { data: &mut found[0], stride: 8 };
-        halves::gemm(level, (1, 8, 1), rows(left), right, out, Init::Zero);
+        halves::gemm(level, (1, 8, 1), left.strided(), right, out, Init::Zero);
         // On the left: each beside a 0.
         let left = numbers.of_neighbours(level, (8, 1), RowMajor { data: &given, stride: 1 });
         let right = ones.of_rows(level, (1, 1), RowMajor { data: &[1.0], stride: 1 });
         let out = RowMajorMut { data: &mut found[1], stride: 1 };
-        halves::gemm(level, (8, 1, 1), rows(left), right, out, Init::Zero);
+        halves::gemm(level, (8, 1, 1), left.strided(), right, out, Init::Zero);
         for (found, expected) in found.iter().flatten().zip(expected.iter().chain(&expected)) {
             assert!(
                 found == expected || (found.is_nan() && expected.is_nan()),

@@ -20,8 +20,7 @@ proptest! {
         m in 0usize..20, n in 0usize..150, k in 0usize..40, gap in 0usize..3, transposed: bool, form in 0usize..3, seed: u64,
     ) {
         let product = Product::new((m, n, k), transposed, gap, form, seed);
-        let RowMajor { data, stride } = product.a();
-        let a = if transposed { Strided::transposed(data, stride) } else { Strided::rows(data, stride) };
+        let a = if transposed { product.a().transposed() } else { product.a().strided() };
         for level in Level::available() {
             let c = product.of(|c, init| gemm(level, product.size, a, product.b(), c, init));
             product.check(level, &c, f64::from);

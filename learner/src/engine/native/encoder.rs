@@ -9,7 +9,7 @@ use kernels::{Init, Pairs, RowMajor, RowMajorMut, Strided, gemm, gru::training, 
 use super::{
     network::{Back, GruPlaces, Network},
     plan::Plan,
-    product::{Left, Right, product},
+    product::{left, left_transposed, product, right},
     window::{CHUNK, Window},
 };
 
@@ -118,9 +118,9 @@ fn gru_forward(
     let stride = row_stride(PARTS * w);
     let Tape { gates, before, hidden, bias, rounded } = tape;
     let weight_ih = rows_of(network.part(&gru.weight_ih), 3 * w);
-    let weight_ih = Right::rows(plan, (n, 3 * w), weight_ih, &mut rounded.weight_ih);
+    let weight_ih = right(plan, (n, 3 * w), weight_ih, &mut rounded.weight_ih);
     let weight_hh = rows_of(network.part(&gru.weight_hh), 3 * w);
-    let weight_hh = Right::rows(plan, (w, 3 * w), weight_hh, &mut rounded.weight_hh);
+    let weight_hh = right(plan, (w, 3 * w), weight_hh, &mut rounded.weight_hh);
     let (bias_ih, bias_hh) = (network.part(&gru.bias_ih), network.part(&gru.bias_hh));
     // b_hr and b_hz only add to b_ir and b_iz.
     let bias = &mut bias[..2 * w];
@@ -132,20 +132,20 @@ fn gru_forward(
     for (step, &rows) in window.counts.iter().enumerate() {
         let at = if keep { start } else { 0 };
         let gates = &mut gates[at * stride..];
-        let x = Left::rows(plan, (rows, n), rows_of(&window.x[start * n..], n), &mut rounded.inputs);
+        let x = left(plan, (rows, n), rows_of(&window.x[start * n..], n), &mut rounded.inputs);
         product(level, (rows, 2 * w, n), x, weight_ih, to(gates, stride), Init::Bias(bias));
         let (c, new) = (to(&mut gates[3 * w..], stride), Init::Bias(&bias_ih[2 * w..]));
-        product(level, (rows, w, n), x, weight_ih.from(0, 2 * w), c, new);
+        product(level, (rows, w, n), x, weight_ih.at(0, 2 * w), c, new);
         if step == 0 {
             // h = 0, so W_hn h + b_hn is the bias.
             for row in gates.chunks_mut(stride).take(rows) {
                 row[2 * w..3 * w].copy_from_slice(&bias_hh[2 * w..]);
             }
         } else {
-            let h = Left::rows(plan, (rows, w), rows_of(hidden, w), &mut rounded.states);
+            let h = left(plan, (rows, w), rows_of(hidden, w), &mut rounded.states);
             product(level, (rows, 2 * w, w), h, weight_hh, to(gates, stride), Init::Accumulate);
             let (c, recurrent) = (to(&mut gates[2 * w..], stride), Init::Bias(&bias_hh[2 * w..]));
-            product(level, (rows, w, w), h, weight_hh.from(0, 2 * w), c, recurrent);
+            product(level, (rows, w, w), h, weight_hh.at(0, 2 * w), c, recurrent);
         }
         let before = keep.then(|| &mut before[start * w..]);
         training::step_forward(level, (rows, w), to(gates, stride), hidden, before);
@@ -189,7 +189,7 @@ fn through_time(plan: &Plan, weight_hh: &[f32], window: &Window, tape: &mut Tape
     let Plan { level, w, .. } = *plan;
     let stride = row_stride(PARTS * w);
     let Tape { gates, before, hidden: d_hidden, rounded, .. } = tape;
-    let weight_hh = Right::rows(plan, (3 * w, w), rows_of(weight_hh, w), &mut rounded.weight_hh);
+    let weight_hh = right(plan, (3 * w, w), rows_of(weight_hh, w), &mut rounded.weight_hh);
     let mut end: usize = window.counts.iter().sum();
     for (step, &rows) in window.counts.iter().enumerate().rev() {
         let start = end - rows;
@@ -197,7 +197,7 @@ fn through_time(plan: &Plan, weight_hh: &[f32], window: &Window, tape: &mut Tape
         // A row whose last step this is still has the gradient of its last state here.
         training::step_backward(level, (rows, w), to(gates, stride), &before[start * w..], d_hidden);
         if step > 0 {
-            let d = Left::rows(plan, (rows, 3 * w), rows_of(gates, stride), &mut rounded.gates);
+            let d = left(plan, (rows, 3 * w), rows_of(gates, stride), &mut rounded.gates);
             product(level, (rows, w, 3 * w), d, weight_hh, to(d_hidden, w), Init::Accumulate);
         }
         end = start;
@@ -214,23 +214,19 @@ fn add_gradients(plan: &Plan, gru: &GruPlaces, window: &Window, tape: &mut Tape,
     let Tape { gates, before, bias: sums, rounded, .. } = tape;
     for start in (0..n_pairs).step_by(PAIRS) {
         let pairs = PAIRS.min(n_pairs - start);
-        let d = Right::rows(
-            plan,
-            (pairs, PARTS * w),
-            rows_of(&gates[start * stride..], stride),
-            &mut rounded.gates,
-        );
-        let x = Left::transposed(plan, (pairs, n), rows_of(&window.x[start * n..], n), &mut rounded.inputs);
+        let d =
+            right(plan, (pairs, PARTS * w), rows_of(&gates[start * stride..], stride), &mut rounded.gates);
+        let x = left_transposed(plan, (pairs, n), rows_of(&window.x[start * n..], n), &mut rounded.inputs);
         let weight = &mut gradient[gru.weight_ih.clone()];
         product(level, (n, 2 * w, pairs), x, d, to(weight, 3 * w), Init::Accumulate);
         let c = to(&mut weight[2 * w..], 3 * w);
-        product(level, (n, w, pairs), x, d.from(0, 3 * w), c, Init::Accumulate);
+        product(level, (n, w, pairs), x, d.at(0, 3 * w), c, Init::Accumulate);
         // Whole pairs of rows, as they may be rounded two by two.
         let skipped = first.saturating_sub(start).min(pairs) & !1;
         let (pairs, before) = (pairs - skipped, &before[(start + skipped) * w..]);
-        let h = Left::transposed(plan, (pairs, w), rows_of(before, w), &mut rounded.states);
+        let h = left_transposed(plan, (pairs, w), rows_of(before, w), &mut rounded.states);
         let c = to(&mut gradient[gru.weight_hh.clone()], 3 * w);
-        product(level, (w, 3 * w, pairs), h, d.from(skipped, 0), c, Init::Accumulate);
+        product(level, (w, 3 * w, pairs), h, d.at(skipped, 0), c, Init::Accumulate);
     }
     sums.fill(0.0);
     let d = rows_of(gates, stride);

@@ -8,75 +8,69 @@ use kernels::{Init, Level, Pairs, RowMajor, RowMajorMut, Strided, gemm, halves, 
 
 use super::plan::Plan;
 
-/// The left side of products, `[m, k]`.
+/// A side of products.
 #[derive(Clone, Copy, Debug)]
-pub enum Left<'a> {
+pub enum Side<W, H> {
     /// As it is.
-    Whole(Strided<'a>),
+    Whole(W),
     /// Rounded.
-    Halves(Strided<'a, Pair>),
+    Halves(H),
 }
 
-impl<'a> Left<'a> {
-    /// A matrix of size `[m, k]`; `memory` holds it where it is rounded.
-    ///
-    /// # Panics
-    /// If the rows do not fit the size, where they are rounded.
-    pub fn rows(plan: &Plan, size: (usize, usize), rows: RowMajor<'a>, memory: &'a mut Pairs) -> Self {
-        match plan.precision {
-            Precision::F32 => Self::Whole(Strided::rows(rows.data, rows.stride)),
-            Precision::Bf16 => {
-                let rows = memory.of_neighbours(plan.level, size, rows);
-                Self::Halves(Strided::rows(rows.data, rows.stride))
-            }
-        }
-    }
+/// The left side, `[m, k]`.
+pub type Left<'a> = Side<Strided<'a>, Strided<'a, Pair>>;
 
-    /// The transpose of a matrix of size `[k, m]`; `memory` holds it where it is rounded.
-    ///
-    /// # Panics
-    /// As [`Self::rows`].
-    pub fn transposed(plan: &Plan, size: (usize, usize), rows: RowMajor<'a>, memory: &'a mut Pairs) -> Self {
-        match plan.precision {
-            Precision::F32 => Self::Whole(Strided::transposed(rows.data, rows.stride)),
-            Precision::Bf16 => {
-                let rows = memory.of_rows(plan.level, size, rows);
-                Self::Halves(Strided::transposed(rows.data, rows.stride))
-            }
-        }
+/// The right side, `[k, n]`.
+pub type Right<'a> = Side<RowMajor<'a>, RowMajor<'a, Pair>>;
+
+/// A matrix of size `[m, k]` on the left; `memory` holds it where it is rounded.
+///
+/// # Panics
+/// If the rows do not fit the size, where they are rounded.
+pub fn left<'a>(plan: &Plan, size: (usize, usize), rows: RowMajor<'a>, memory: &'a mut Pairs) -> Left<'a> {
+    match plan.precision {
+        Precision::F32 => Side::Whole(rows.strided()),
+        Precision::Bf16 => Side::Halves(memory.of_neighbours(plan.level, size, rows).strided()),
     }
 }
 
-/// The right side of products, `[k, n]`.
-#[derive(Clone, Copy, Debug)]
-pub enum Right<'a> {
-    /// As it is.
-    Whole(RowMajor<'a>),
-    /// Rounded.
-    Halves(RowMajor<'a, Pair>),
+/// The transpose of a matrix of size `[k, m]` on the left.
+///
+/// # Panics
+/// As [`left`].
+pub fn left_transposed<'a>(
+    plan: &Plan,
+    size: (usize, usize),
+    rows: RowMajor<'a>,
+    memory: &'a mut Pairs,
+) -> Left<'a> {
+    match right(plan, size, rows, memory) {
+        Side::Whole(rows) => Side::Whole(rows.transposed()),
+        Side::Halves(rows) => Side::Halves(rows.transposed()),
+    }
 }
 
-impl<'a> Right<'a> {
-    /// A matrix of size `[k, n]`; `memory` holds it where it is rounded.
-    ///
-    /// # Panics
-    /// If the rows do not fit the size, where they are rounded.
-    pub fn rows(plan: &Plan, size: (usize, usize), rows: RowMajor<'a>, memory: &'a mut Pairs) -> Self {
-        match plan.precision {
-            Precision::F32 => Self::Whole(rows),
-            Precision::Bf16 => Self::Halves(memory.of_rows(plan.level, size, rows)),
-        }
+/// A matrix of size `[k, n]` on the right; `memory` holds it where it is rounded.
+///
+/// # Panics
+/// If the rows do not fit the size, where they are rounded.
+pub fn right<'a>(plan: &Plan, size: (usize, usize), rows: RowMajor<'a>, memory: &'a mut Pairs) -> Right<'a> {
+    match plan.precision {
+        Precision::F32 => Side::Whole(rows),
+        Precision::Bf16 => Side::Halves(memory.of_rows(plan.level, size, rows)),
     }
+}
 
+impl Right<'_> {
     /// What begins at a row and a column of it.
     ///
     /// # Panics
     /// If that lies outside, or the row is odd.
-    pub fn from(self, row: usize, column: usize) -> Self {
+    pub fn at(self, row: usize, column: usize) -> Self {
         assert!(row.is_multiple_of(2), "rows may be rounded two by two");
         match self {
-            Self::Whole(rows) => Self::Whole(rows.from(row, column)),
-            Self::Halves(rows) => Self::Halves(rows.from(row / 2, column)),
+            Side::Whole(rows) => Side::Whole(rows.at(row, column)),
+            Side::Halves(rows) => Side::Halves(rows.at(row / 2, column)),
         }
     }
 }
@@ -94,8 +88,8 @@ pub fn product(
     init: Init<'_>,
 ) {
     match (a, b) {
-        (Left::Whole(a), Right::Whole(b)) => gemm(level, (m, n, k), a, b, c, init),
-        (Left::Halves(a), Right::Halves(b)) => halves::gemm(level, (m, n, k.div_ceil(2)), a, b, c, init),
+        (Side::Whole(a), Side::Whole(b)) => gemm(level, (m, n, k), a, b, c, init),
+        (Side::Halves(a), Side::Halves(b)) => halves::gemm(level, (m, n, k.div_ceil(2)), a, b, c, init),
         _ => unreachable!("both sides have the plan's precision"),
     }
 }
