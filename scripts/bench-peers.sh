@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures ours against peers from PyPI, turn by turn in one run (docs/benchmarks.md).
-# `--only learner`, `actor`, `training` or `replay` measures that part. PROFILE=dev measures binaries of the profile `dev` instead
+# `--only learner`, `actor`, `training`, `replay` or `goals` measures that part. PROFILE=dev measures binaries of the profile `dev` instead
 # of `release`; PEERS_VENV and PEERS_VENV_REVERB name venvs that are there already; ROUNDS, TURN_SECONDS, TRAIN_STEPS, UPDATE_DOCS=1
 # as in scripts/peers/run.py.
 set -euo pipefail
@@ -29,7 +29,7 @@ command -v redis-server >/dev/null || echo "bench-peers: redis-server is not on 
 command -v g++ >/dev/null || echo "bench-peers: no g++: torch.compile cannot be measured" >&2
 
 echo "bench-peers: building the learner and the examples of profile $profile" >&2
-cargo build ${CARGO_FLAGS:-} --workspace --profile "$profile" --bin learner --example peers --example peer_update
+cargo build ${CARGO_FLAGS:-} --workspace --profile "$profile" --bin learner --example peers --example peer_update --example peer_weights
 # Compiled kernels of torch.compile are kept: the first run takes minutes longer.
 export TORCHINDUCTOR_CACHE_DIR=${TORCHINDUCTOR_CACHE_DIR:-$PWD/target/peers-inductor}
 exec python3 scripts/peers/run.py "${CARGO_TARGET_DIR:-$PWD/target}/$folder/examples" "$python" "$reverb" "$@"

@@ -28,9 +28,17 @@ fn format() -> impl bincode::config::Config {
 
 /// The bytes of a record.
 pub fn encode(value: &impl Serialize) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    append(&mut bytes, value)?;
+    Ok(bytes)
+}
+
+/// Appends the bytes of a record. After an error some of them may be there.
+pub fn append(out: &mut Vec<u8>, value: &impl Serialize) -> Result<(), Error> {
     // bincode's own limit holds for reading only.
-    let bytes = bincode::serde::encode_to_vec(value, format()).map_err(|e| Error::Encode(Box::new(e)))?;
-    if bytes.len() > MAX_RECORD_BYTES { Err(Error::TooLarge(bytes.len())) } else { Ok(bytes) }
+    let written = bincode::serde::encode_into_std_write(value, out, format());
+    let length = written.map_err(|e| Error::Encode(Box::new(e)))?;
+    if length > MAX_RECORD_BYTES { Err(Error::TooLarge(length)) } else { Ok(()) }
 }
 
 /// The record that fills `bytes` to the last one.

@@ -19,6 +19,7 @@ pub(crate) enum Piece<T> {
 
 impl<T> Piece<T> {
     /// The value.
+    #[inline]
     pub(crate) fn get(&self) -> &T {
         match self {
             Self::Own(value) => value,
@@ -29,13 +30,21 @@ impl<T> Piece<T> {
 
 impl<T: Clone + Default> Piece<T> {
     /// The value, to be changed.
+    #[inline]
     pub(crate) fn get_mut(&mut self) -> &mut T {
-        if let Self::Shared(value) = self {
-            *self = Self::Own(Arc::unwrap_or_clone(std::mem::take(value)));
+        if matches!(self, Self::Shared(_)) {
+            self.take_back();
         }
         match self {
             Self::Own(value) => value,
             Self::Shared(_) => unreachable!("it was just taken back"),
+        }
+    }
+
+    #[cold]
+    fn take_back(&mut self) {
+        if let Self::Shared(value) = self {
+            *self = Self::Own(Arc::unwrap_or_clone(std::mem::take(value)));
         }
     }
 

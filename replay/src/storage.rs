@@ -166,6 +166,7 @@ impl Periods {
         (self.chunks[slot as usize / CHUNK].get(), slot as usize % CHUNK)
     }
 
+    #[inline]
     fn chunk_mut(&mut self, slot: Slot) -> (&mut Chunk, usize) {
         (self.chunks[slot as usize / CHUNK].get_mut(), slot as usize % CHUNK)
     }
@@ -196,6 +197,7 @@ impl Periods {
     }
 
     /// Appends a step to a period of fewer than c steps.
+    #[inline]
     pub(crate) fn push(&mut self, slot: Slot, step: Step) {
         let c = self.shape.n_steps;
         let (chunk, k) = self.chunk_mut(slot);
@@ -227,12 +229,14 @@ impl Periods {
     }
 
     /// One more holder.
+    #[inline]
     pub(crate) fn hold(&mut self, slot: Slot) {
         let (chunk, k) = self.chunk_mut(slot);
         chunk.holders[k] += 1;
     }
 
     /// One holder less; the last one frees the slot.
+    #[inline]
     pub(crate) fn release(&mut self, slot: Slot) {
         let (chunk, k) = self.chunk_mut(slot);
         chunk.holders[k] -= 1;
@@ -334,14 +338,14 @@ mod tests {
     use super::*;
     use crate::{
         testing::{SHAPE, period_start, step},
-        wire::{Record, put_period},
+        wire::{Run, put_period},
     };
 
     fn open(periods: &mut Periods, session: u64) -> Slot {
         let mut bytes = Vec::new();
         put_period(&mut bytes, 0, &period_start(session, 0));
         let batch = crate::wire::Batch::check(bytes.into(), &SHAPE, 100, 10).unwrap();
-        let Some(Record::Period(record)) = batch.records().next() else { panic!("not a period") };
+        let Some(Run::Period(record)) = batch.runs().next() else { panic!("not a period") };
         periods.open(&record)
     }
 

@@ -1,7 +1,8 @@
 """Replays to compare with: rows of 769 bytes, 256 a call.
 
-`cpprb-insert`, `torchrl-insert`, `redis-insert`, `reverb-insert` and the same with `-sample`, each with SECONDS. cpprb and
-TorchRL keep rows in this process; a redis-server (without persistence) and Reverb's server are processes of their own.
+`cpprb-insert`, `torchrl-insert`, `redis-insert`, `reverb-insert` and the same with `-sample`, each with SECONDS, at a million rows
+that are held; `redis-durable-insert`. cpprb and TorchRL keep rows in this process; a redis-server (without persistence) and
+Reverb's server are processes of their own.
 Redis is asked with commands that were put together beforehand, 4 in flight, so that no client library is in the way;
 Reverb takes rows packed into one column, its best form.
 """
@@ -21,7 +22,7 @@ import numpy
 
 from protocol import own_cpu_seconds, repeat, serve
 
-ROW, ROWS, CAPACITY, IN_FLIGHT = 769, 256, 100_000, 4
+ROW, ROWS, CAPACITY, IN_FLIGHT = 769, 256, 1_000_000, 4
 
 
 def process_cpu_seconds(pid):
@@ -98,14 +99,15 @@ def torchrl_sample(seconds):
 
 
 class Redis:
-    """A server of its own and a connection."""
+    """A server of its own and a connection; `durable`: it answers once a command is on the disk."""
 
-    def __init__(self):
+    def __init__(self, durable=False):
         program = shutil.which("redis-server")
         if program is None:
             raise FileNotFoundError("redis-server is not on PATH (package redis-server)")
         port, folder = free_port(), tempfile.mkdtemp(prefix="peers-redis-")
-        args = [program, "--port", str(port), "--save", "", "--appendonly", "no", "--dir", folder]
+        args = [program, "--port", str(port), "--save", "", "--dir", folder]
+        args += ["--appendonly", "yes" if durable else "no", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0"]
         self.process = subprocess.Popen(args, stdout=subprocess.DEVNULL)
         atexit.register(shutil.rmtree, folder, True)
         atexit.register(self.process.kill)
@@ -117,7 +119,7 @@ class Redis:
                 time.sleep(0.02)
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         row = b"\x07" * ROW
-        key = lambda k: b"row:%06d" % k
+        key = lambda k: b"row:%07d" % k
         word = lambda text: b"$%d\r\n%s\r\n" % (len(text), text)
         sets = [b"".join(word(key(first + k)) + word(row) for k in range(ROWS)) for first in range(0, CAPACITY, ROWS)]
         self.sets = [b"*%d\r\n$4\r\nMSET\r\n%s" % (1 + 2 * ROWS, body) for body in sets]
@@ -125,7 +127,7 @@ class Redis:
         self.gets = [b"*%d\r\n$4\r\nMGET\r\n%s" % (1 + ROWS, draw()) for _ in range(64)]
         self.answer = bytearray(len(b"*256\r\n") + ROWS * len(word(row)))
         self.calls = 0
-        for _ in range(len(self.sets) // IN_FLIGHT + 1):
+        for _ in range(len(self.sets) // IN_FLIGHT + 1 if not durable else 0):
             self.insert()
 
     def insert(self):
@@ -150,15 +152,20 @@ class Redis:
 redis = functools.cache(Redis)
 
 
-def redis_insert(seconds):
+def redis_insert(seconds, durable=False):
     """A call is 4 frames: rows are counted accordingly."""
-    reply = measured(redis().insert, seconds, redis().process.pid)
+    reply = measured(redis(durable).insert, seconds, redis(durable).process.pid)
     return {"rows_per_s": IN_FLIGHT * reply["rows_per_s"], "cpu_us": reply["cpu_us"] / IN_FLIGHT}
+
+
+def redis_durable_insert(seconds):
+    """The same with an append-only file that is synced before the answer; its table fills meanwhile."""
+    return redis_insert(seconds, True)
 
 
 def redis_sample(seconds):
     """A minibatch a call."""
-    return measured(redis().sample, seconds, redis().process.pid)
+    return measured(redis(False).sample, seconds, redis(False).process.pid)
 
 
 def reverb_server(port):
@@ -186,7 +193,7 @@ class Reverb:
         self.client.server_info(timeout=60)
         self.writer = self.client.trajectory_writer(num_keep_alive_refs=ROWS)
         self.row, self.samples = numpy.full(ROW, 7, numpy.uint8), None
-        for _ in range(20):
+        for _ in range(CAPACITY // ROWS + 20):
             self.insert()
 
     def insert(self):
@@ -224,5 +231,5 @@ if sys.argv[1:2] == ["reverb-server"]:
     reverb_server(int(sys.argv[2]))
 else:
     cases = [cpprb_insert, cpprb_sample, torchrl_insert, torchrl_sample]
-    cases += [redis_insert, redis_sample, reverb_insert, reverb_sample]
+    cases += [redis_insert, redis_durable_insert, redis_sample, reverb_insert, reverb_sample]
     serve({case.__name__.replace("_", "-"): case for case in cases})

@@ -1,7 +1,7 @@
 """Peers against ours, turn by turn in one run. See docs/benchmarks.md.
 
 `run.py OURS_FOLDER PYTHON PYTHON_OF_REVERB [--only PART]`: the folder of our built examples, the interpreters of the peers
-(`-`: none), and `learner`, `actor`, `training` or `replay` if only that is wanted.
+(`-`: none), and `learner`, `actor`, `training`, `replay` or `goals` if only that is wanted.
 ROUNDS (5), TURN_SECONDS of a measurement (0.5) and the environment steps of a whole training TRAIN_STEPS (300,000; 0: leave it
 out) come from the environment; with UPDATE_DOCS=1 the tables go into docs/benchmarks.md as well, if they are whole. What cannot
 be measured is a line that says why.
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 
+from goals import Goals
 from tables import Group, bars, docs, render
 
 HERE = pathlib.Path(__file__).parent
@@ -26,7 +27,7 @@ TRAIN_STEPS = int(os.environ.get("TRAIN_STEPS", 300_000))
 arguments = argparse.ArgumentParser()
 for place in ("ours", "python", "python_of_reverb"):
     arguments.add_argument(place)
-arguments.add_argument("--only", choices=["learner", "actor", "training", "replay"])
+arguments.add_argument("--only", choices=["learner", "actor", "training", "replay", "goals"])
 arguments = arguments.parse_args()
 OURS, PYTHON, PYTHON_OF_REVERB = arguments.ours, arguments.python, arguments.python_of_reverb
 ONE_CORE = ["taskset", "-c", "0"]
@@ -201,17 +202,17 @@ def main():
         training.stop()
         groups.append(group)
 
-    probe = services.ask(f"insert {SECONDS}") if wanted("replay") else ""
+    probe = services.ask(f"insert two {SECONDS}") if wanted("replay") else ""
     step_bytes = 70 if isinstance(probe, str) else int(probe["row_bytes"])
     for what in ("insert", "sample") if wanted("replay") else ():
         group = Group(f"Replay: {what} 256 rows a call", "rows/s", "rows_per_s", cpu=True)
         entrants = [
-            ("ours, 2 shards", services, f"{what} {SECONDS}"),
+            ("ours, 2 shards", services, f"{what} two {SECONDS}"),
             (f"raw TCP, {ROW} B", services, f"tcp-{what} {ROW} {SECONDS}"),
             (f"bare tonic, {ROW} B", services, f"tonic-{what} {ROW} {SECONDS}"),
         ]
         if what == "sample":
-            entrants.insert(1, ("ours, 2 shards, 2 ahead", services, f"prefetch {SECONDS}"))
+            entrants.insert(1, ("ours, 2 shards, 2 ahead", services, f"prefetch two {SECONDS}"))
         if what == "insert":
             entrants.append((f"bare tonic, our {step_bytes} B", services, f"tonic-insert {step_bytes} {SECONDS}"))
         entrants += [
@@ -222,6 +223,14 @@ def main():
         ]
         groups.append(measure(group, entrants))
     services.stop()
+
+    goals = Goals()
+    if wanted("goals"):
+        ours_again, weights = Program([f"{OURS}/peers"]), Program([f"{OURS}/peer_weights"])
+        for at in goals.measure(ROUNDS, SECONDS, (ours_again, replays, weights), f"{OURS}/../learner"):
+            print(f"  Replay and weights, what is asked beside: round {at + 1} of {ROUNDS}", file=sys.stderr, flush=True)
+        ours_again.stop()
+        weights.stop()
 
     fresh = Program([f"{OURS}/peers"])
     if wanted("actor"):
@@ -238,7 +247,8 @@ def main():
         f"{load[0]:.1f}, after {os.getloadavg()[0]:.1f}; our binaries: {OURS.split('/')[-2]}; {ROUNDS} rounds of {SECONDS} s; "
         f"{time.time() - begun:.0f} s in all"
     )
-    text = "\n".join([machine + ".", "", *(render(group) for group in groups), bars(groups)])
+    beside = [goals.render()] if wanted("goals") else []
+    text = "\n".join([machine + ".", "", *(render(group) for group in groups), bars(groups), *beside])
     print(text)
     if os.environ.get("UPDATE_DOCS") == "1" and arguments.only is None:
         docs(HERE.parents[1] / "docs/benchmarks.md", text)

@@ -8,32 +8,54 @@ use std::{
 use anyhow::{Context, Result};
 
 /// A server that is killed when dropped.
-pub(crate) struct Server(Child);
+pub(crate) struct Server {
+    child: Child,
+    args: Vec<String>,
+}
 
 impl Server {
     /// This program in another role.
     pub(crate) fn start(args: &[String]) -> Result<Self> {
-        let child = Command::new(std::env::current_exe()?)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .context("cannot start this program as a server")?;
-        Ok(Self(child))
+        Ok(Self { child: spawn(args)?, args: args.to_vec() })
+    }
+
+    /// As kill -9 does.
+    pub(crate) fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Begins once more, after [`Self::kill`].
+    pub(crate) fn start_again(&mut self) -> Result<()> {
+        self.child = spawn(&self.args)?;
+        Ok(())
     }
 
     /// CPU seconds so far.
     pub(crate) fn cpu_s(&self) -> f64 {
-        process_s(&self.0.id().to_string())
+        process_s(&self.child.id().to_string())
+    }
+
+    /// Resident memory in MB.
+    pub(crate) fn resident_mb(&self) -> Result<f64> {
+        resident_mb(&self.child.id().to_string())
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.kill();
     }
+}
+
+fn spawn(args: &[String]) -> Result<Child> {
+    Command::new(std::env::current_exe()?)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .context("cannot start this program as a server")
 }
 
 /// CPU seconds of this process so far.
@@ -51,9 +73,9 @@ fn process_s(pid: &str) -> f64 {
     ns * 1e-9
 }
 
-/// Resident memory of this process in MB.
-pub(crate) fn resident_mb() -> Result<f64> {
-    let status = fs::read_to_string("/proc/self/status")?;
+/// Resident memory of a process (`self`: this one) in MB.
+pub(crate) fn resident_mb(pid: &str) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc")?;
     let kb: f64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS is no number")?;
     Ok(kb * 1024.0 / 1e6)

@@ -7,14 +7,19 @@
 //! |---|---|
 //! | `act E SECONDS` | microseconds of a step of E sessions: low-level policy and mapping |
 //! | `rollout SECONDS` | environment steps a second of the whole loop into columns in memory |
+//! | `play SECONDS` | the same into nothing |
 //! | `stream SECONDS` | the same into two shards over loopback, and this process's resident memory |
-//! | `insert SECONDS`, `sample SECONDS` | low-level rows a second into and from two shards, CPU of all processes a row |
-//! | `prefetch SECONDS` | the same as `sample`, two minibatches ahead as a learner has them |
+//! | `insert SHARDS SECONDS`, `sample SHARDS SECONDS` | low-level rows a second into and from shards, CPU of all processes a row |
+//! | `prefetch SHARDS SECONDS` | the same as `sample`, two minibatches ahead as a learner has them |
+//! | `beside SHARDS SECONDS` | CPU of a sampled row alone, and while rows are inserted at half the maximum |
+//! | `memory SHARDS`, `snapshot SHARDS`, `restore SHARDS`, `kill SHARDS` | what the shards take, their longest calls, their coming back |
+//! | `disk BYTES SECONDS` | rows a second that are appended to a file, each 256 brought to the disk |
 //! | `tonic-insert`, `tonic-sample`, `tcp-insert`, `tcp-sample` `BYTES SECONDS` | rows of so many bytes, 256 a frame |
 //! | `copy`, `loopback` | GB/s of this machine |
 
 mod bare;
 mod cpu;
+mod goals;
 #[path = "../../../learner/benches/services/socket.rs"]
 mod loopback;
 mod policy;
@@ -27,6 +32,7 @@ mod table;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    hash::Hash,
     io::Write,
     time::Instant,
 };
@@ -45,13 +51,17 @@ const ROWS: usize = 256;
 struct Kept {
     policies: HashMap<usize, policy::Case>,
     rollout: Option<rollout::Case>,
-    shards: Option<shards::Case>,
+    shards: HashMap<String, shards::Case>,
     tonic: HashMap<usize, bare::Case>,
     tcp: HashMap<usize, socket::Case>,
 }
 
 /// The case of a map, made if it is new.
-fn entry<V>(map: &mut HashMap<usize, V>, key: usize, make: impl FnOnce() -> Result<V>) -> Result<&mut V> {
+fn entry<K: Eq + Hash, V>(
+    map: &mut HashMap<K, V>,
+    key: K,
+    make: impl FnOnce() -> Result<V>,
+) -> Result<&mut V> {
     Ok(match map.entry(key) {
         Entry::Occupied(made) => made.into_mut(),
         Entry::Vacant(free) => free.insert(make()?),
@@ -66,24 +76,37 @@ fn kept<V>(slot: &mut Option<V>, make: impl FnOnce() -> Result<V>) -> Result<&mu
     slot.as_mut().context("it was just put there")
 }
 
+impl Kept {
+    /// The shards of that name.
+    fn shards(&mut self, name: &str) -> Result<&mut shards::Case> {
+        entry(&mut self.shards, name.to_owned(), || shards::Case::start(name))
+    }
+}
+
 fn answer(line: &str, state: &mut Kept) -> Result<Reply> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let seconds: f64 = words.last().and_then(|word| word.parse().ok()).unwrap_or(1.0);
-    let size = || words.get(1).context("an argument is missing")?.parse().context("not a number");
+    let argument = || words.get(1).copied().context("an argument is missing");
+    let size = || argument()?.parse().context("not a number");
     match words.first().copied().unwrap_or_default() {
         "act" => entry(&mut state.policies, size()?, || policy::Case::new(size()?))?.measure(seconds),
         "rollout" => kept(&mut state.rollout, rollout::Case::new)?.record(seconds),
-        "stream" => {
-            let shards = kept(&mut state.shards, shards::Case::start)?;
-            kept(&mut state.rollout, rollout::Case::new)?.stream(shards, seconds)
-        }
-        "insert" => kept(&mut state.shards, shards::Case::start)?.insert(seconds),
-        "sample" => kept(&mut state.shards, shards::Case::start)?.sample(seconds),
-        "prefetch" => kept(&mut state.shards, shards::Case::start)?.prefetch(seconds),
+        "play" => kept(&mut state.rollout, rollout::Case::new)?.alone(seconds),
+        "stream" => kept(&mut state.rollout, rollout::Case::new)?
+            .stream(entry(&mut state.shards, "two".into(), || shards::Case::start("two"))?, seconds),
+        "insert" => state.shards(argument()?)?.insert(seconds),
+        "sample" => state.shards(argument()?)?.sample(seconds),
+        "prefetch" => state.shards(argument()?)?.prefetch(seconds),
+        "beside" => state.shards(argument()?)?.beside_inserts(seconds),
+        "memory" => state.shards(argument()?)?.memory(),
+        "snapshot" => state.shards(argument()?)?.snapshot(),
+        "restore" => state.shards(argument()?)?.restore(),
+        "kill" => state.shards(argument()?)?.kill(),
         "tonic-insert" => entry(&mut state.tonic, size()?, || bare::Case::start(size()?))?.insert(seconds),
         "tonic-sample" => entry(&mut state.tonic, size()?, || bare::Case::start(size()?))?.sample(seconds),
         "tcp-insert" => entry(&mut state.tcp, size()?, || socket::Case::start(size()?))?.insert(seconds),
         "tcp-sample" => entry(&mut state.tcp, size()?, || socket::Case::start(size()?))?.sample(seconds),
+        "disk" => goals::append_and_sync(size()?, seconds),
         "copy" => Ok(vec![("gb_per_s", table::copy_gb_per_s())]),
         "loopback" => Ok(vec![("gb_per_s", loopback::bytes_a_second()? / 1e9)]),
         other => bail!("no case `{other}`"),

@@ -49,6 +49,11 @@ impl Case {
         Ok(vec![("steps_per_s", rate?)])
     }
 
+    /// Into nothing.
+    pub(crate) fn alone(&mut self, seconds: f64) -> Result<Reply> {
+        Ok(vec![("steps_per_s", self.play(&mut Nothing, seconds)?)])
+    }
+
     /// Into two shards, as an actor of a cluster does.
     pub(crate) fn stream(&mut self, shards: &mut shards::Case, seconds: f64) -> Result<Reply> {
         // Sessions of writers before may be open in the shards: this one plays others.
@@ -57,7 +62,7 @@ impl Case {
         self.rollout.begin_at(actor::Origin { first_session, ..actor::Origin::default() });
         let rate = self.play(&mut writer, seconds)?;
         writer.flush()?;
-        Ok(vec![("steps_per_s", rate), ("resident_mb", resident_mb()?)])
+        Ok(vec![("steps_per_s", rate), ("resident_mb", resident_mb("self")?)])
     }
 
     /// Steps a second over whole sessions, so that beginning them has its share.
@@ -73,6 +78,27 @@ impl Case {
             steps += LENGTH * SLOTS;
         }
         Ok(steps as f64 / begun.elapsed().as_secs_f64())
+    }
+}
+
+/// Where transitions are gone.
+struct Nothing;
+
+impl TransitionSink for Nothing {
+    fn begin_period(&mut self, _: &PeriodStart) -> Result<(), replay::Error> {
+        Ok(())
+    }
+
+    fn step(&mut self, _: SessionId, _: Step) -> Result<(), replay::Error> {
+        Ok(())
+    }
+
+    fn submit(&mut self) -> Result<(), replay::Error> {
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), replay::Error> {
+        Ok(())
     }
 }
 

@@ -1,17 +1,18 @@
-//! Two replay shards as processes, over loopback: what a cluster's writers and learner use.
+//! Replay shards as processes, over loopback: what a cluster's writers and learner use.
 
 use std::{
     fs,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use common::config::{Batch, PartialPeriods};
 use node::{Security, connect};
 use replay::{
     Sampling, Settings, Shards, TableSettings, Writer, WriterSettings,
     client::{Pace, Pacer, Prefetch, Request, Sampler},
 };
+use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::watch};
 
 use crate::{
@@ -26,37 +27,80 @@ use crate::{
 pub(crate) const ROLE: &str = "replay-shard";
 const RUN: &str = "peers";
 const ITEMS: usize = 10_000;
-/// Low-level rows that both shards hold together: full after 16 rounds, evicting from then on.
-const CAPACITY: u64 = 200_000;
+/// Low-level rows that the shards hold together; full and evicting before anything is measured.
+pub(crate) const CAPACITY: u64 = 1_000_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Minibatches that a learner has sampled ahead.
 const PREFETCH: usize = 2;
 
+/// What is measured, by its name in a line.
+#[derive(Clone, Copy)]
+struct Form {
+    n_shards: usize,
+    is_prioritised: bool,
+    /// Acknowledges what is on the disk.
+    is_durable: bool,
+    /// Frames on their way.
+    in_flight: usize,
+}
+
+impl Form {
+    /// `two` shards or `one`, sampled uniformly, in memory; `prioritised`: two; `one-far-ahead`: as many frames on their way that a
+    /// disk would not be waited for, and `durable`: the same on a disk; `two-durable`.
+    fn named(name: &str) -> Result<Self> {
+        let two = Self { n_shards: 2, is_prioritised: false, is_durable: false, in_flight: 8 };
+        Ok(match name {
+            "two" => two,
+            "one" => Self { n_shards: 1, ..two },
+            "prioritised" => Self { is_prioritised: true, ..two },
+            "one-far-ahead" => Self { n_shards: 1, in_flight: 32, ..two },
+            "durable" => Self { n_shards: 1, in_flight: 32, is_durable: true, ..two },
+            "two-durable" => Self { is_durable: true, ..two },
+            other => bail!("no shards `{other}`"),
+        })
+    }
+
+    fn sampling(self) -> Sampling {
+        if self.is_prioritised { Sampling::Prioritised { exponent: 0.6 } } else { Sampling::Uniform }
+    }
+}
+
 /// Shards that a learner paces, full.
 pub(crate) struct Case {
-    servers: Vec<Server>,
-    runtime: Runtime,
-    shards: Shards,
-    sampler: Sampler,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) runtime: Runtime,
+    pub(crate) shards: Shards,
+    pub(crate) sampler: Sampler,
     prefetch: Option<Prefetch>,
-    writer: Writer,
-    rows: Rows,
+    pub(crate) writer: Writer,
+    pub(crate) rows: Rows,
     n_writers: u64,
-    key: u64,
+    in_flight: usize,
+    pub(crate) key: u64,
+    /// Resident memory of the shards in MB before anything was stored.
+    pub(crate) empty_mb: f64,
+    pub(crate) folder: TempDir,
     _addresses: watch::Sender<Vec<String>>,
 }
 
 impl Case {
     /// Starts and fills them.
-    pub(crate) fn start() -> Result<Self> {
-        let addresses = [free_address()?, free_address()?];
+    pub(crate) fn start(name: &str) -> Result<Self> {
+        let form = Form::named(name)?;
+        let addresses = (0..form.n_shards).map(|_| free_address()).collect::<Result<Vec<_>>>()?;
+        let folder = tempfile::tempdir()?;
+        let sampling = if form.is_prioritised { "prioritised" } else { "uniform" };
+        let data =
+            if form.is_durable { folder.path().join("data").display().to_string() } else { String::new() };
         let file = format!(
-            "[cluster]\nrun = \"{RUN}\"\nshards = {addresses:?}\n[replay]\nshards = 2\nsampling = \"uniform\"\ndata_dir = \"\"\n\
+            "[cluster]\nrun = \"{RUN}\"\nshards = {addresses:?}\n\
+             [replay]\nshards = {}\nsampling = \"{sampling}\"\ndata_dir = \"{data}\"\nsync = \"disk\"\n\
              low = {{ capacity = {CAPACITY}, min_size = 1 }}\nhigh = {{ capacity = {}, min_size = 1 }}\n",
+            form.n_shards,
             CAPACITY / 10
         );
-        let folder = tempfile::tempdir()?;
         let config = folder.path().join("peers.toml");
         fs::write(&config, file)?;
         let mut servers = Vec::new();
@@ -76,18 +120,22 @@ impl Case {
         let guard = runtime.enter();
         let (sender, listed) = watch::channel(addresses.to_vec());
         let connect = move |address: &str| connect(address, &security);
-        let shards = Shards::discover(listed, connect, &settings(), runtime.handle().clone());
+        let settings = settings(form.sampling());
+        let shards = Shards::discover(listed, connect, &settings, runtime.handle().clone());
         let pace = Pace { budget: u64::MAX / 4, fence: 1, expected_shards: addresses.len() };
-        let pacer = Pacer::start(&shards, &settings(), pace, None)?;
+        let pacer = Pacer::start(&shards, &settings, pace, None)?;
         let contact = async { tokio::time::timeout(PATIENCE, pacer.contact()).await };
         runtime.block_on(contact).context("the shards do not answer")??;
-        let mut writer = runtime.block_on(shards.writer(settings_of(0)))?;
+        let mut writer = runtime.block_on(shards.writer(settings_of(0, form.in_flight)))?;
+        let empty_mb = servers.iter().map(Server::resident_mb).sum::<Result<f64>>()?;
         let mut rows = Rows::from_round(0);
-        rows.store(&mut writer, CAPACITY + ROUND);
+        // Sessions are dealt out by chance: beyond the share of each shard.
+        rows.store(&mut writer, CAPACITY * 11 / 10);
         let sampler = pacer.sampler(PATIENCE, 1.0);
         drop(guard);
         Ok(Self {
             servers,
+            addresses,
             runtime,
             shards,
             sampler,
@@ -95,7 +143,10 @@ impl Case {
             writer,
             rows,
             n_writers: 1,
+            in_flight: form.in_flight,
             key: 0,
+            empty_mb,
+            folder,
             _addresses: sender,
         })
     }
@@ -103,10 +154,11 @@ impl Case {
     /// A writer more.
     pub(crate) fn writer(&mut self) -> Result<Writer> {
         self.n_writers += 1;
-        Ok(self.runtime.block_on(self.shards.writer(settings_of(self.n_writers)))?)
+        Ok(self.runtime.block_on(self.shards.writer(settings_of(self.n_writers, self.in_flight)))?)
     }
 
-    fn cpu_s(&self) -> f64 {
+    /// CPU seconds of all processes so far.
+    pub(crate) fn cpu_s(&self) -> f64 {
         own_s() + self.servers.iter().map(Server::cpu_s).sum::<f64>()
     }
 
@@ -119,9 +171,8 @@ impl Case {
         }
         replay::TransitionSink::flush(&mut self.writer)?;
         let (rows, seconds) = (stored as f64, begun.elapsed().as_secs_f64());
-        let bytes = replay::wire::STEP_BYTES + replay::wire::period_bytes(&SHAPE) / SHAPE.n_steps;
         let cpu_us = 1e6 * (self.cpu_s() - cpu) / rows;
-        Ok(vec![("rows_per_s", rows / seconds), ("cpu_us", cpu_us), ("row_bytes", bytes as f64)])
+        Ok(vec![("rows_per_s", rows / seconds), ("cpu_us", cpu_us), ("row_bytes", row_bytes() as f64)])
     }
 
     /// One minibatch of materialised low-level rows after the other.
@@ -152,8 +203,13 @@ impl Case {
     }
 }
 
+/// Bytes of a step on the wire, with its share of a period.
+pub(crate) fn row_bytes() -> usize {
+    replay::wire::STEP_BYTES + replay::wire::period_bytes(&SHAPE) / SHAPE.n_steps
+}
+
 /// What a learner knows of the shards.
-fn settings() -> Settings {
+fn settings(sampling: Sampling) -> Settings {
     let table = |capacity| TableSettings { capacity, min_size: 1 };
     Settings {
         run_id: RUN.into(),
@@ -163,11 +219,11 @@ fn settings() -> Settings {
         low: table(CAPACITY as usize),
         high: table(CAPACITY as usize / 10),
         ratio: None,
-        sampling: Sampling::Uniform,
+        sampling,
         memory_bytes: 0,
     }
 }
 
-fn settings_of(number: u64) -> WriterSettings {
-    WriterSettings { frame_steps: ROWS, frame_bytes: 256 << 10, ..WriterSettings::new(number) }
+fn settings_of(number: u64, in_flight: usize) -> WriterSettings {
+    WriterSettings { frame_steps: ROWS, in_flight, frame_bytes: 256 << 10, ..WriterSettings::new(number) }
 }

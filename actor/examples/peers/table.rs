@@ -5,7 +5,7 @@ use std::{hint::black_box, time::Instant};
 use crate::ROWS;
 
 /// Rows kept.
-const CAPACITY: usize = 100_000;
+const CAPACITY: usize = 1_000_000;
 
 /// A ring of rows of equal size.
 pub(crate) struct Table {

@@ -32,9 +32,12 @@ use tonic::{Code, Streaming};
 use super::{Shards, members::Member, shard_error};
 use crate::Error;
 
-/// Pause before the stream is opened again: doubled from the first to the second, and shortened at random by up to half,
-/// so that a thousand writers do not come back at once.
+/// Pause before the stream is opened again, at least and at most: [`PAUSE_SHARE`] of how long the shard has been away, and
+/// shortened at random by up to half, so that a thousand writers do not come back at once. One that is back at once is
+/// found at once.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// See [`PAUSE`].
+const PAUSE_SHARE: f64 = 0.25;
 /// How long opening again may take.
 const OPENING: Duration = Duration::from_secs(5);
 
@@ -167,7 +170,8 @@ pub(super) struct Link {
     pub(super) shared: Arc<Shared>,
     pub(super) progress: watch::Sender<Progress>,
     attempts: u64,
-    pause: Duration,
+    /// Since when nothing was acknowledged over an open stream; `None`: all is well.
+    away_since: Option<Instant>,
 }
 
 /// Why reading a stream has stopped.
@@ -203,7 +207,7 @@ impl Link {
             shared: Arc::clone(&shared),
             progress,
             attempts: 0,
-            pause: PAUSE.0,
+            away_since: None,
         };
         tokio::spawn(link.run(answers));
         (shared, receiver)
@@ -258,7 +262,7 @@ impl Link {
                     let n = self.shared.acknowledge(stored);
                     self.progress.send_modify(|progress| progress.stored = progress.stored.max(stored));
                     self.shared.room.add_permits(n);
-                    self.pause = PAUSE.0;
+                    self.away_since = None;
                     begun = Instant::now();
                 }
                 Ok(Some(_)) => {
@@ -292,8 +296,8 @@ impl Link {
             self.attempts += 1;
             let jitter = Streams::new(self.open.writer, "replay/backoff");
             let part = jitter.at(self.member.uid, self.attempts).random_range(0.5..1.0);
-            let pause = self.pause.mul_f64(part);
-            self.pause = (2 * self.pause).min(PAUSE.1);
+            let away = self.away_since.get_or_insert_with(Instant::now).elapsed();
+            let pause = away.mul_f64(PAUSE_SHARE).clamp(PAUSE.0, PAUSE.1).mul_f64(part);
             tokio::select! {
                 biased;
                 () = sleep(pause) => {}

@@ -180,7 +180,9 @@ impl Writer {
     /// Takes note of shards that have come, and of those that are lost with their sessions.
     fn tend(&mut self) {
         let lost = self.roster.tend();
-        self.note_lost(lost);
+        if !lost.is_empty() {
+            self.note_lost(lost);
+        }
     }
 
     fn note_lost(&mut self, feeds: Vec<(usize, Feed)>) {

@@ -22,12 +22,14 @@ pub(crate) fn header(payload: &[u8]) -> [u8; HEADER] {
     header
 }
 
-/// Appends a frame; its length.
+/// Appends a frame; its length. After an error nothing is appended.
 pub(crate) fn put(out: &mut Vec<u8>, record: &impl Serialize) -> Result<usize, codec::Error> {
-    let payload = codec::encode(record)?;
-    out.extend_from_slice(&header(&payload));
-    out.extend_from_slice(&payload);
-    Ok(HEADER + payload.len())
+    let begin = out.len();
+    out.extend_from_slice(&[0; HEADER]);
+    codec::append(out, record).inspect_err(|_| out.truncate(begin))?;
+    let (place, payload) = out[begin..].split_at_mut(HEADER);
+    place.copy_from_slice(&header(payload));
+    Ok(out.len() - begin)
 }
 
 /// What stands at an offset of a file.

@@ -27,6 +27,8 @@ use super::{
 
 /// Bytes that may wait to be written: writers wait beyond.
 const MOST_PENDING: usize = 16 << 20;
+/// Memory that is kept for the next frames.
+const MOST_SPARE: usize = 1 << 20;
 /// Before a write is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// Between two fdatasyncs with `replay.sync = "system"`.
@@ -85,6 +87,8 @@ struct State {
     /// Where the next operation begins.
     appended: u64,
     closing: bool,
+    /// Memory of frames that were written, for the next ones.
+    spare: Vec<u8>,
 }
 
 struct Shared {
@@ -122,7 +126,8 @@ impl Log {
         sync: Sync,
     ) -> io::Result<Self> {
         let (sender, progress) = watch::channel(Progress { durable: position, ..Progress::default() });
-        let state = State { items: Vec::new(), pending: 0, appended: position, closing: false };
+        let state =
+            State { items: Vec::new(), pending: 0, appended: position, closing: false, spare: Vec::new() };
         let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), progress: sender });
         let mut writer = Writer {
             file: Segment::create(&*disk, folder, &identity, position)?,
@@ -147,7 +152,8 @@ impl Log {
             return state.appended;
         }
         if !matches!(state.items.last(), Some(Item::Frames(_))) {
-            state.items.push(Item::Frames(Vec::new()));
+            let frames = std::mem::take(&mut state.spare);
+            state.items.push(Item::Frames(frames));
         }
         let Some(Item::Frames(frames)) = state.items.last_mut() else { unreachable!("it was pushed") };
         let length = frame::put(frames, operation).expect("operations are small plain values");
@@ -309,7 +315,7 @@ impl Writer {
     /// Writes one item, trying again as long as it must; false once nothing can be written any more.
     fn work(&mut self, item: Item) -> bool {
         match item {
-            Item::Frames(frames) => {
+            Item::Frames(mut frames) => {
                 while let Err(error) = self.file.file.append(&frames) {
                     let cut = self.file.file.cut(self.file.length);
                     let broken = cut.is_err() || !is_want_of_room(&error);
@@ -331,7 +337,14 @@ impl Writer {
                 self.file.length += frames.len() as u64;
                 self.written += frames.len() as u64;
                 metrics::REPLAY_JOURNAL_BYTES.increment(frames.len() as u64, []);
-                self.shared.state().pending -= frames.len();
+                {
+                    let mut state = self.shared.state();
+                    state.pending -= frames.len();
+                    if frames.capacity() <= MOST_SPARE {
+                        frames.clear();
+                        state.spare = frames;
+                    }
+                }
                 let durable = self.written;
                 self.shared.progress.send_modify(|progress| {
                     if progress.failure.take().is_some() {

@@ -1,5 +1,6 @@
 //! What changes a shard, as it stands in the journal. Applied in the order of the journal they give the same shard.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::table::Level;
@@ -32,7 +33,7 @@ pub(crate) enum Operation {
         writer: u64,
         sequence: u64,
         #[serde(with = "packed")]
-        records: Vec<u8>,
+        records: Bytes,
     },
     /// A writer that was silent for long was forgotten, with its open periods.
     Forget { writer: u64 },
@@ -46,28 +47,29 @@ pub(crate) enum Operation {
 mod packed {
     use std::fmt;
 
+    use bytes::Bytes;
     use serde::{Deserializer, Serializer, de::Visitor};
 
     pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bytes(bytes)
     }
 
-    pub(super) fn deserialize<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Bytes, D::Error> {
         struct Packed;
 
         impl Visitor<'_> for Packed {
-            type Value = Vec<u8>;
+            type Value = Bytes;
 
             fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
                 out.write_str("bytes")
             }
 
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-                Ok(bytes.to_vec())
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                Ok(Bytes::copy_from_slice(bytes))
             }
 
-            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
-                Ok(bytes)
+            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
+                Ok(bytes.into())
             }
         }
 

@@ -19,6 +19,8 @@ use crate::shard::image::Image;
 
 /// Bytes that are written at once.
 const BUFFER: usize = 1 << 20;
+/// Bytes that are brought to the disk at once: what the journal brings there meanwhile waits for no more than that.
+const SYNCED_AT_ONCE: usize = 4 << 20;
 
 /// Name of the snapshot at a position.
 pub(crate) fn path_at(folder: &Path, position: u64) -> PathBuf {
@@ -45,11 +47,21 @@ impl From<codec::Error> for Failure {
 }
 
 /// A file that is appended to, as a writer.
-struct Appender<'a>(&'a mut dyn Append);
+struct Appender<'a> {
+    file: &'a mut dyn Append,
+    /// Bytes that may not be on the disk.
+    unsynced: usize,
+}
 
 impl Write for Appender<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.append(bytes).map(|()| bytes.len())
+        self.file.append(bytes)?;
+        self.unsynced += bytes.len();
+        if self.unsynced >= SYNCED_AT_ONCE {
+            self.file.sync()?;
+            self.unsynced = 0;
+        }
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -87,7 +99,7 @@ fn write_to(
     image: Image,
 ) -> Result<u64, Failure> {
     let mut appended = disk.create(path)?;
-    let mut file = BufWriter::with_capacity(BUFFER, Appender(&mut *appended));
+    let mut file = BufWriter::with_capacity(BUFFER, Appender { file: &mut *appended, unsynced: 0 });
     let mut header = Vec::new();
     let mut size = frame::put(&mut header, &identity.header(position))?;
     file.write_all(&header)?;

@@ -117,7 +117,7 @@ async fn receive(
     Ok(())
 }
 
-/// Acknowledges what is durable, the newest of what is so at once.
+/// Acknowledges what is durable, in order.
 async fn acknowledge(
     inner: &Inner,
     mut stored: mpsc::Receiver<Stored>,
@@ -212,7 +212,7 @@ async fn store(inner: &Inner, stream: &Stream, batch: v1::AppendBatch) -> Result
         let before = shard.totals();
         let position = shard
             .store(writer, generation, sequence, &batch)
-            .then(|| inner.note(|| Operation::Batch { writer, sequence, records: batch.bytes().to_vec() }));
+            .then(|| inner.note(|| Operation::Batch { writer, sequence, records: batch.bytes() }));
         (before, position, shard.totals())
     };
     let Some(position) = stored else {

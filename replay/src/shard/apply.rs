@@ -21,7 +21,7 @@ impl Shard {
                 Ok(())
             }
             Operation::Batch { writer, sequence, records } => {
-                let batch = Batch::check(records.into(), &self.shape, self.n_items, MAX_BATCH_STEPS)
+                let batch = Batch::check(records, &self.shape, self.n_items, MAX_BATCH_STEPS)
                     .map_err(|error| error.to_string())?;
                 // A stream of its own: those of the process before are gone.
                 let generation = self.open(writer).map_err(|error| error.to_string())?.generation;

@@ -56,21 +56,27 @@ impl Lane {
         Ok(Self { busy: true, n_steps: 0, period: record.period, session: record.session })
     }
 
-    /// The lane after a step, and whether the step closes its period.
-    pub(crate) fn step(&self, record: &StepRecord, c: usize) -> Result<(Self, bool), Error> {
+    /// Takes a step; whether it closes the period. In place: a record a time is most of what a shard does.
+    #[inline]
+    pub(crate) fn step(&mut self, record: &StepRecord, c: usize) -> Result<bool, Error> {
+        if !self.is_open(c) || record.position != self.n_steps {
+            return Err(self.misplaced(record, c));
+        }
+        self.n_steps += 1;
+        self.busy = record.step.ending == Ending::None;
+        Ok(!self.busy || usize::from(self.n_steps) == c)
+    }
+
+    #[cold]
+    fn misplaced(&self, record: &StepRecord, c: usize) -> Error {
         let lane = record.lane;
         if !self.is_open(c) {
-            return Err(Error::invalid("lane", format!("a step on lane {lane}, where no period is open")));
+            return Error::invalid("lane", format!("a step on lane {lane}, where no period is open"));
         }
-        if record.position != self.n_steps {
-            let problem = format!(
-                "{} on lane {lane}, where position {} of session {} is next",
-                record.position, self.n_steps, self.session
-            );
-            return Err(Error::invalid("position", problem));
-        }
-        let n_steps = self.n_steps + 1;
-        let ends = record.step.ending != Ending::None;
-        Ok((Self { n_steps, busy: !ends, ..*self }, ends || usize::from(n_steps) == c))
+        let problem = format!(
+            "{} on lane {lane}, where position {} of session {} is next",
+            record.position, self.n_steps, self.session
+        );
+        Error::invalid("position", problem)
     }
 }

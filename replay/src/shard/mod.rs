@@ -31,7 +31,7 @@ use crate::{
         Row, Table,
         limiter::{Level, Totals},
     },
-    wire::{Batch, Record},
+    wire::{Batch, Run},
 };
 
 /// Most writers of one shard.
@@ -224,9 +224,9 @@ impl Shard {
         let Some(state) = self.writers.get_mut(&writer).filter(|state| state.generation == generation) else {
             return false;
         };
-        for record in batch.records() {
-            match record {
-                Record::Period(record) => {
+        for run in batch.runs() {
+            let steps = match run {
+                Run::Period(record) => {
                     let k = usize::from(record.lane);
                     if state.lanes.len() <= k {
                         state.lanes.resize(k + 1, Lane::default());
@@ -235,25 +235,25 @@ impl Shard {
                     state.lanes[k] = state.lanes[k].begin(&record, n_steps).expect("the batch was looked at");
                     make_room(*memory_bytes, shape, (periods, low, high));
                     state.slots[k] = periods.open(&record);
+                    continue;
                 }
-                Record::Step(record) => {
-                    let k = usize::from(record.lane);
-                    let (lane, closes) =
-                        state.lanes[k].step(&record, n_steps).expect("the batch was looked at");
-                    let slot = state.slots[k];
-                    state.lanes[k] = lane;
-                    periods.push(slot, record.step);
-                    feedbacks.count(record.step);
-                    insert(periods, low, Row { slot, position: record.position });
-                    if closes {
-                        let whole = usize::from(record.position) + 1 == n_steps;
-                        // Without goals nobody learns from whole periods.
-                        let kept = whole || *partial_periods == PartialPeriods::Keep;
-                        if kept && shape.n_goals > 0 {
-                            insert(periods, high, Row { slot, position: 0 });
-                        }
-                        periods.release(slot);
+                Run::Steps(steps) => steps,
+            };
+            for record in steps.iter() {
+                let k = usize::from(record.lane);
+                let closes = state.lanes[k].step(&record, n_steps).expect("the batch was looked at");
+                let slot = state.slots[k];
+                periods.push(slot, record.step);
+                feedbacks.count(record.step);
+                insert(periods, low, Row { slot, position: record.position });
+                if closes {
+                    let whole = usize::from(record.position) + 1 == n_steps;
+                    // Without goals nobody learns from whole periods.
+                    let kept = whole || *partial_periods == PartialPeriods::Keep;
+                    if kept && shape.n_goals > 0 {
+                        insert(periods, high, Row { slot, position: 0 });
                     }
+                    periods.release(slot);
                 }
             }
         }
@@ -351,24 +351,34 @@ impl Writer {
             return Ok(Verdict::Duplicate);
         }
         self.look += 1;
-        for record in batch.records() {
-            let k = match &record {
-                Record::Period(record) => usize::from(record.lane),
-                Record::Step(record) => usize::from(record.lane),
-            };
-            if self.ahead.len() <= k {
-                self.ahead.resize(k + 1, (0, Lane::default()));
+        for run in batch.runs() {
+            match run {
+                Run::Period(record) => {
+                    let lane = self.lane_ahead(record.lane);
+                    *lane = lane.begin(&record, n_steps)?;
+                }
+                Run::Steps(steps) => {
+                    for record in steps.iter() {
+                        self.lane_ahead(record.lane).step(&record, n_steps)?;
+                    }
+                }
             }
-            let (look, mut lane) = self.ahead[k];
-            if look != self.look {
-                lane = self.lanes.get(k).copied().unwrap_or_default();
-            }
-            let after = match &record {
-                Record::Period(record) => lane.begin(record, n_steps)?,
-                Record::Step(record) => lane.step(record, n_steps)?.0,
-            };
-            self.ahead[k] = (self.look, after);
         }
         Ok(Verdict::New)
+    }
+
+    /// A lane as it would be after the records that were looked at.
+    #[inline]
+    fn lane_ahead(&mut self, lane: u16) -> &mut Lane {
+        let k = usize::from(lane);
+        if self.ahead.len() <= k {
+            self.ahead.resize(k + 1, (0, Lane::default()));
+        }
+        let (look, ahead) = &mut self.ahead[k];
+        if *look != self.look {
+            *look = self.look;
+            *ahead = self.lanes.get(k).copied().unwrap_or_default();
+        }
+        ahead
     }
 }

@@ -122,8 +122,8 @@ impl Shard {
         let mut least = vec![0_usize; periods.n_slots()];
         let mut hold = |slot: u32, steps: usize| {
             let slot = slot as usize;
-            let holder = holders.get_mut(slot).ok_or(format!("there is no slot {slot}"))?;
-            *holder = holder.checked_add(1).ok_or(format!("slot {slot} has too many holders"))?;
+            let holder = holders.get_mut(slot).ok_or_else(|| format!("there is no slot {slot}"))?;
+            *holder = holder.checked_add(1).ok_or_else(|| format!("slot {slot} has too many holders"))?;
             least[slot] = least[slot].max(steps);
             Ok::<_, String>(())
         };

@@ -24,6 +24,7 @@ impl Default for Fifo {
 
 impl Fifo {
     /// The key that was inserted before all others that are held.
+    #[inline]
     pub(super) fn oldest(&self) -> Option<u32> {
         (self.oldest != NONE).then_some(self.oldest)
     }
@@ -40,6 +41,7 @@ impl Fifo {
 }
 
 impl Selector for Fifo {
+    #[inline]
     fn insert(&mut self, key: u32) {
         if self.links.len() <= key as usize {
             self.links.resize(key as usize + 1, (NONE, NONE));
@@ -52,6 +54,7 @@ impl Selector for Fifo {
         self.newest = key;
     }
 
+    #[inline]
     fn remove(&mut self, key: u32) {
         let (older, newer) = self.links[key as usize];
         match self.links.get_mut(older as usize) {

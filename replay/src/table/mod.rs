@@ -68,7 +68,7 @@ pub(crate) struct Table {
     dealt: u64,
     sampler: Box<dyn Selector>,
     remover: Fifo,
-    /// By key, where rows have priorities: how often the key was given to a row, and taken back. Tells a row from
+    /// By key, where rows have priorities: how often the key was given to a row, or taken back. Tells a row from
     /// the one that had its key before.
     generations: Column<u32>,
 }
@@ -137,8 +137,11 @@ impl Table {
     }
 
     /// Inserts a row; yields the one that had to give way.
+    #[inline]
     pub(crate) fn insert(&mut self, row: Row) -> Option<Row> {
-        let evicted = (self.len() == self.capacity).then(|| self.evict());
+        if self.len() == self.capacity {
+            return Some(self.replace_oldest(row));
+        }
         let key = self.free.pop().unwrap_or(self.rows.len() as u32);
         match self.rows.get_mut(key as usize) {
             Some(place) => *place = row,
@@ -148,7 +151,18 @@ impl Table {
         self.remover.insert(key);
         self.rename(key);
         self.counts.inserted += 1;
-        evicted
+        None
+    }
+
+    /// Puts a row in the place of the oldest, which is not there any more.
+    fn replace_oldest(&mut self, row: Row) -> Row {
+        let key = self.remover.oldest().expect("a full table is not empty");
+        self.sampler.renew(key);
+        self.remover.renew(key);
+        self.rename(key);
+        self.counts.evicted += 1;
+        self.counts.inserted += 1;
+        std::mem::replace(&mut self.rows[key as usize], row)
     }
 
     fn evict(&mut self) -> Row {
@@ -162,6 +176,7 @@ impl Table {
     }
 
     /// A key has got a row, or has none any more: names of before name nothing.
+    #[inline]
     fn rename(&mut self, key: u32) {
         if !self.sampler.is_prioritised() {
             return;
@@ -312,8 +327,7 @@ impl Table {
         let SelectorState::Fifo { keys } = &state.remover else {
             return Err("its remover is not first in, first out".into());
         };
-        // Checks that no key is there twice.
-        state.remover.clone().restore(n)?;
+        selector::check_keys(keys, n)?;
         let mut remover = Fifo::default();
         keys.iter().for_each(|&key| remover.insert(key));
         let table = Self {
@@ -329,13 +343,13 @@ impl Table {
         if table.is_prioritised() && table.generations.len() != n {
             return Err("its rows have no names".into());
         }
-        let sorted = |mut keys: Vec<u32>| {
-            keys.sort_unstable();
-            keys
-        };
-        let keys = sorted(table.sampler.keys());
-        let all = sorted(keys.iter().chain(&table.free).copied().collect());
-        if keys != sorted(table.remover.keys()) || !all.iter().copied().eq(0..n as u32) {
+        selector::check_keys(&table.free, n)?;
+        // Held by the sampler, by the remover, free: the first two or the last.
+        let mut owners = vec![0_u8; n];
+        for (owner, keys) in [(1, &table.sampler.keys()), (2, &table.remover.keys()), (4, &table.free)] {
+            keys.iter().for_each(|&key| owners[key as usize] |= owner);
+        }
+        if !owners.iter().all(|&owners| owners == 1 | 2 || owners == 4) {
             return Err("sampler, remover and free keys do not share out the rows".into());
         }
         Ok(table)

@@ -22,6 +22,12 @@ pub trait Selector: Send {
     /// Forgets a key that it holds.
     fn remove(&mut self, key: u32);
 
+    /// Forgets a key that it holds and takes it again, as a new one.
+    fn renew(&mut self, key: u32) {
+        self.remove(key);
+        self.insert(key);
+    }
+
     /// Chooses a key; `None` when it holds none that can be chosen. Drawn from `rng` alone: the same state and generator,
     /// the same key.
     fn select(&mut self, rng: &mut Rng) -> Option<Selected>;
@@ -88,6 +94,18 @@ pub enum SelectorState {
     },
 }
 
+/// Whether keys are below `n`, and none is there twice.
+pub(super) fn check_keys(keys: &[u32], n: usize) -> Result<(), String> {
+    let mut seen = vec![false; n];
+    for &key in keys {
+        match seen.get_mut(key as usize) {
+            Some(seen) if !*seen => *seen = true,
+            _ => return Err(format!("key {key} is held twice or is not below {n}")),
+        }
+    }
+    Ok(())
+}
+
 impl SelectorState {
     /// The selector that was saved, over keys `0..n`; says what is wrong with a state that cannot be one.
     pub fn restore(self, n: usize) -> Result<Box<dyn Selector>, String> {
@@ -95,13 +113,7 @@ impl SelectorState {
         | Self::Fifo { keys }
         | Self::Cycle { keys, .. }
         | Self::Prioritised { keys, .. }) = &self;
-        let mut seen = vec![false; n];
-        for &key in keys {
-            match seen.get_mut(key as usize) {
-                Some(seen) if !*seen => *seen = true,
-                _ => return Err(format!("key {key} is held twice or is not below {n}")),
-            }
-        }
+        check_keys(keys, n)?;
         Ok(match self {
             Self::Uniform { keys } => {
                 let mut selector = Box::<Uniform>::default();

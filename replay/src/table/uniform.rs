@@ -31,6 +31,10 @@ impl Selector for Uniform {
         }
     }
 
+    fn renew(&mut self, _: u32) {
+        // Whatever its place, it is drawn like all others.
+    }
+
     fn select(&mut self, rng: &mut Rng) -> Option<Selected> {
         if self.keys.is_empty() {
             return None;

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use common::{ItemId, transition::Shape};
 
-use super::{MAX_BATCH_BYTES, PeriodRecord, Record, record};
+use super::{MAX_BATCH_BYTES, PeriodRecord, Run, record};
 use crate::Error;
 
 /// Checked records.
@@ -15,6 +15,7 @@ pub(crate) struct Batch {
     bytes: Bytes,
     shape: Shape,
     n_steps: usize,
+    oldest_version: Option<u64>,
 }
 
 impl Batch {
@@ -29,15 +30,17 @@ impl Batch {
             let problem = format!("{} bytes are outside 1 to {MAX_BATCH_BYTES}", bytes.len());
             return Err(Error::invalid("records", problem));
         }
-        let (mut rest, mut n_steps) = (&bytes[..], 0);
-        while !rest.is_empty() {
-            match record::take(&mut rest, shape)? {
-                Record::Period(period) => check_period(&period, shape, n_items)?,
-                Record::Step(step) => {
-                    if step.step.item.row() >= n_items {
-                        return Err(unknown_item("item", step.step.item, n_items));
-                    }
-                    n_steps += 1;
+        let (mut rest, mut n_steps, mut oldest_version) = (&bytes[..], 0, None);
+        while let Some(run) = record::take(&mut rest, shape)? {
+            match run {
+                Run::Period(period) => {
+                    check_period(&period, shape, n_items)?;
+                    let version = period.policy_version;
+                    oldest_version = Some(oldest_version.map_or(version, |oldest: u64| oldest.min(version)));
+                }
+                Run::Steps(steps) => {
+                    steps.check(n_items)?;
+                    n_steps += steps.len();
                 }
             }
         }
@@ -45,12 +48,12 @@ impl Batch {
             let problem = format!("{n_steps} steps are over the limit of {most_steps} a batch");
             return Err(Error::invalid("records", problem));
         }
-        Ok(Self { bytes, shape: *shape, n_steps })
+        Ok(Self { bytes, shape: *shape, n_steps, oldest_version })
     }
 
     /// As they came.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    pub(crate) fn bytes(&self) -> Bytes {
+        self.bytes.clone()
     }
 
     /// Number of steps.
@@ -60,16 +63,13 @@ impl Batch {
 
     /// Oldest version of the weights that chose goals of a period that begins here; `None`: none begins.
     pub(crate) fn oldest_version(&self) -> Option<u64> {
-        let version = |record| match record {
-            Record::Period(period) => Some(period.policy_version),
-            Record::Step(_) => None,
-        };
-        self.records().filter_map(version).min()
+        self.oldest_version
     }
 
     /// The records in order.
-    pub(crate) fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        record::checked(&self.bytes, &self.shape)
+    #[inline]
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Run<'_>> {
+        record::runs(&self.bytes, &self.shape)
     }
 }
 
@@ -82,7 +82,7 @@ fn check_period(period: &PeriodRecord<'_>, shape: &Shape, n_items: usize) -> Res
                 return Err(Error::invalid("windows", "padding stands to the right of an item"));
             }
             if !item.is_padding() && item.row() >= n_items {
-                return Err(unknown_item("windows", item, n_items));
+                return Err(record::unknown_item("windows", item, n_items));
             }
             begun |= !item.is_padding();
         }
@@ -96,10 +96,6 @@ fn check_period(period: &PeriodRecord<'_>, shape: &Shape, n_items: usize) -> Res
         }
     }
     Ok(())
-}
-
-fn unknown_item(field: &'static str, item: ItemId, n_items: usize) -> Error {
-    Error::invalid(field, format!("item {item} is outside the catalogue of {n_items}"))
 }
 
 #[cfg(test)]
@@ -119,7 +115,7 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] = value;
             if let Ok(batch) = Batch::check(bytes.into(), &SHAPE, 100, 1_000) {
-                assert!(batch.records().count() > 0);
+                assert!(batch.runs().count() > 0);
             }
         }
     }

@@ -4,7 +4,7 @@ use common::transition::{HighBatch, LowBatch};
 use prost::Message;
 use proto::v1;
 
-use super::{Batch, Record, columns};
+use super::{Batch, Run, columns};
 use crate::{
     fuzz::fuzz,
     shard::{Opened, Shard},
@@ -19,7 +19,8 @@ fn fuzz_a_batch() {
     let mut sequence = 0;
     fuzz("batch", &[arbitrary_records()], |bytes| {
         let Ok(batch) = Batch::check(bytes.to_vec().into(), &SHAPE, 100, 1_000) else { return };
-        let steps = batch.records().filter(|record| matches!(record, Record::Step(_))).count();
+        let steps = |run| if let Run::Steps(steps) = run { steps.len() } else { 0 };
+        let steps: usize = batch.runs().map(steps).sum();
         assert_eq!(steps, batch.n_steps());
         if matches!(shard.look(1, generation, sequence + 1, &batch), Some(Ok(_))) {
             let before = shard.totals()[0].inserted;

@@ -15,7 +15,7 @@ use proto::{SCHEMA_VERSION, v1};
 pub(crate) use batch::Batch;
 pub use record::{PERIOD_HEADER_BYTES, STEP_BYTES, period_bytes};
 pub(crate) use record::{
-    PeriodRecord, Record, StepRecord, feedback_of_code, put_period, put_step, step_code, step_of_code,
+    PeriodRecord, Run, StepRecord, feedback_of_code, put_period, put_step, step_code, step_of_code,
 };
 
 use crate::Error;

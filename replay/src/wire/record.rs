@@ -44,11 +44,45 @@ pub(crate) struct StepRecord {
     pub(crate) step: Step,
 }
 
-/// A record of a batch.
+/// Records of a batch that stand one after the other: a period start, or steps.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Record<'a> {
+pub(crate) enum Run<'a> {
     Period(PeriodRecord<'a>),
-    Step(StepRecord),
+    Steps(Steps<'a>),
+}
+
+/// Steps as they are packed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Steps<'a>(&'a [[u8; STEP_BYTES]]);
+
+impl<'a> Steps<'a> {
+    pub(crate) fn len(self) -> usize {
+        self.0.len()
+    }
+
+    /// Of a batch that was checked.
+    pub(crate) fn iter(self) -> impl Iterator<Item = StepRecord> + use<'a> {
+        self.0.iter().map(step)
+    }
+
+    /// Says what is wrong with the first step that has a code that is none, or an item beyond `n_items`.
+    pub(super) fn check(self, n_items: usize) -> Result<(), Error> {
+        let is_wrong = |bytes: &[u8; STEP_BYTES]| {
+            (bytes[0] & 3 == 3) | (bytes[0] >> 2 > 2) | (item(bytes).row() >= n_items)
+        };
+        // All of them: without a branch a step they are looked at several at once.
+        if !self.0.iter().fold(false, |any, step| any | is_wrong(step)) {
+            return Ok(());
+        }
+        let Some(wrong) = self.0.iter().find(|step| is_wrong(step)) else { return Ok(()) };
+        step_of_code(wrong[0], ItemId::PADDING)?;
+        Err(unknown_item("item", item(wrong), n_items))
+    }
+}
+
+/// An item outside the catalogue.
+pub(super) fn unknown_item(field: &'static str, item: ItemId, n_items: usize) -> Error {
+    Error::invalid(field, format!("item {item} is outside the catalogue of {n_items}"))
 }
 
 /// The feedback and ending of a step in one byte: feedback | ending << 2.
@@ -98,37 +132,39 @@ pub(crate) fn put_step(out: &mut Vec<u8>, record: StepRecord) {
     out.extend_from_slice(&bytes);
 }
 
-/// Splits the first record off `bytes`, which is not empty. Values other than codes are not looked at.
-pub(super) fn take<'a>(bytes: &mut &'a [u8], shape: &Shape) -> Result<Record<'a>, Error> {
-    let is_period = bytes[0] == PERIOD_KIND;
-    let (what, size) = if is_period { ("period start", period_bytes(shape)) } else { ("step", STEP_BYTES) };
-    let Some((record, rest)) = bytes.split_at_checked(size) else {
-        return Err(Error::invalid(
-            "records",
-            format!("{} bytes are left of a {what} of {size}", bytes.len()),
-        ));
-    };
-    *bytes = rest;
-    if !is_period {
-        step_of_code(record[0], ItemId::PADDING)?;
-        return Ok(Record::Step(step(record)));
+/// Splits the first run off `bytes`; `None` where nothing is left. Values are not looked at.
+#[inline]
+pub(super) fn take<'a>(bytes: &mut &'a [u8], shape: &Shape) -> Result<Option<Run<'a>>, Error> {
+    let Some(&kind) = bytes.first() else { return Ok(None) };
+    if kind == PERIOD_KIND {
+        let size = period_bytes(shape);
+        let (record, rest) = bytes.split_at_checked(size).ok_or_else(|| cut(bytes, "period start", size))?;
+        if record[1] != 0 {
+            let problem = format!("byte 1 of a period start is {}, not 0", record[1]);
+            return Err(Error::invalid("records", problem));
+        }
+        *bytes = rest;
+        return Ok(Some(Run::Period(period(record, shape))));
     }
-    if record[1] != 0 {
-        let problem = format!("byte 1 of a period start is {}, not 0", record[1]);
-        return Err(Error::invalid("records", problem));
+    let (steps, _) = bytes.as_chunks();
+    let n = steps.iter().position(|step| step[0] == PERIOD_KIND).unwrap_or(steps.len());
+    if n == 0 {
+        return Err(cut(bytes, "step", STEP_BYTES));
     }
-    Ok(Record::Period(period(record, shape)))
+    *bytes = &bytes[n * STEP_BYTES..];
+    Ok(Some(Run::Steps(Steps(&steps[..n]))))
 }
 
-/// Records of bytes in which [`take`] has found nothing wrong, in order.
-pub(super) fn checked<'a>(bytes: &'a [u8], shape: &'a Shape) -> impl Iterator<Item = Record<'a>> {
-    let (mut rest, period_bytes) = (bytes, period_bytes(shape));
-    std::iter::from_fn(move || {
-        let is_period = *rest.first()? == PERIOD_KIND;
-        let (record, behind) = rest.split_at(if is_period { period_bytes } else { STEP_BYTES });
-        rest = behind;
-        Some(if is_period { Record::Period(period(record, shape)) } else { Record::Step(step(record)) })
-    })
+#[cold]
+fn cut(bytes: &[u8], what: &str, size: usize) -> Error {
+    Error::invalid("records", format!("{} bytes are left of a {what} of {size}", bytes.len()))
+}
+
+/// Runs of bytes in which [`take`] has found nothing wrong, in order.
+#[inline]
+pub(super) fn runs<'a>(bytes: &'a [u8], shape: &'a Shape) -> impl Iterator<Item = Run<'a>> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || take(&mut rest, shape).expect("the batch was checked"))
 }
 
 fn period<'a>(record: &'a [u8], shape: &Shape) -> PeriodRecord<'a> {
@@ -144,11 +180,17 @@ fn period<'a>(record: &'a [u8], shape: &Shape) -> PeriodRecord<'a> {
 }
 
 #[inline]
-fn step(record: &[u8]) -> StepRecord {
+fn step(record: &[u8; STEP_BYTES]) -> StepRecord {
     let feedback = feedback_of_code(record[0]);
     let ending = [Ending::None, Ending::Terminated, Ending::Truncated][usize::from(record[0] >> 2)];
-    let step = Step { item: ItemId(u32_at(record, 4)), feedback, ending };
+    let step = Step { item: item(record), feedback, ending };
     StepRecord { lane: u16::from_le_bytes([record[2], record[3]]), position: record[1], step }
+}
+
+#[inline]
+fn item(record: &[u8; STEP_BYTES]) -> ItemId {
+    let [.., a, b, c, d] = *record;
+    ItemId(u32::from_le_bytes([a, b, c, d]))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -172,14 +214,15 @@ mod tests {
         put_step(&mut bytes, StepRecord { lane: 2, position: 9, step });
         assert_eq!(bytes.len(), period_bytes(&SHAPE) + STEP_BYTES);
         let mut rest = &bytes[..];
-        let Record::Period(period) = take(&mut rest, &SHAPE).unwrap() else { panic!("not a period") };
+        let Some(Run::Period(period)) = take(&mut rest, &SHAPE).unwrap() else { panic!("not a period") };
         assert_eq!((period.lane, period.period, period.session), (513, 3, 7));
         assert_eq!(period.policy_version, start.policy_version);
         assert_eq!(period.windows, bytemuck::cast_slice::<_, u8>(&start.windows));
         assert_eq!(period.goals, bytemuck::cast_slice::<_, u8>(&start.goals));
-        let Record::Step(back) = take(&mut rest, &SHAPE).unwrap() else { panic!("not a step") };
-        assert_eq!((back.lane, back.position, back.step), (2, 9, step));
-        assert!(rest.is_empty());
+        let Some(Run::Steps(steps)) = take(&mut rest, &SHAPE).unwrap() else { panic!("no steps") };
+        let back: Vec<_> = steps.iter().map(|back| (back.lane, back.position, back.step)).collect();
+        assert_eq!(back, [(2, 9, step)]);
+        assert!(take(&mut rest, &SHAPE).unwrap().is_none());
     }
 
     #[test]

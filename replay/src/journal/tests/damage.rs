@@ -80,7 +80,8 @@ fn damage_is_passed_in_no_time_in_a_large_file() {
     let records: Vec<u8> = (0..100_000_u32).flat_map(|k| (k % 1_000).to_le_bytes()).collect();
     let mut bytes = Vec::new();
     for sequence in 0..80 {
-        frame::put(&mut bytes, &Operation::Batch { writer: 1, sequence, records: records.clone() }).unwrap();
+        frame::put(&mut bytes, &Operation::Batch { writer: 1, sequence, records: records.clone().into() })
+            .unwrap();
     }
     bytes[2_000] ^= 1;
     let begun = std::time::Instant::now();

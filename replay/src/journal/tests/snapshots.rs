@@ -134,7 +134,7 @@ async fn a_snapshot_that_failed_is_counted_and_not_tried_again_at_once() {
     // Larger than any batch, and not applied: only its bytes count here.
     let grow = || {
         let records = vec![0; DUE as usize + 1];
-        home.append(&Operation::Batch { writer: 9, sequence: 1, records })
+        home.append(&Operation::Batch { writer: 9, sequence: 1, records: records.into() })
     };
     // The disk fails for the snapshot alone.
     home.durable(grow()).await.unwrap();

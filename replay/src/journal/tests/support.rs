@@ -178,7 +178,7 @@ impl History {
             }
         }
         script.sequence += 1;
-        Operation::Batch { writer: k as u64, sequence: script.sequence, records }
+        Operation::Batch { writer: k as u64, sequence: script.sequence, records: records.into() }
     }
 }
 
