@@ -67,7 +67,8 @@ impl Case {
             encodings.push(encoding);
             size = bytes;
         }
-        [&mut times, &mut encodings].map(|seconds| seconds.sort_by(f64::total_cmp));
+        times.sort_by(f64::total_cmp);
+        encodings.sort_by(f64::total_cmp);
         let at = |seconds: &[f64], share: f64| seconds[((seconds.len() - 1) as f64 * share).round() as usize];
         let ([p50, p99], encoding) =
             ([0.5, 0.99].map(|share| 1e3 * at(&times, share)), 1e6 * at(&encodings, 0.5));
