@@ -32,13 +32,13 @@ class Goals:
             "prioritised": Goal("prioritised sampling, of uniform", 0.8, most=False),
             "beside": Goal("CPU a sampled row beside inserts at half their maximum, of alone", 1.15),
             "memory": Goal("resident memory a transition, of the layout's bytes", 1.15),
-            "durable": Goal("insert on the disk, of in memory (32 frames on their way)", 0.6, most=False),
-            "redis": Goal("insert on the disk, of redis MSET with appendfsync always", 5, most=False),
+            "durable": Goal("insert on the disk, of in memory; 32 frames on their way", 0.6, most=False),
+            "redis": Goal("insert on the disk, 62 bytes a row, of redis MSET with appendfsync always, 769 bytes; 32 frames on their way", 5, most=False),
             "disk": Goal("insert on the disk, of a file that is synced every 256 rows", 0.7, most=False),
-            "insert stall": Goal("longest insert while a million transitions are written to a snapshot", 20, " ms"),
-            "sample stall": Goal("longest minibatch meanwhile", 20, " ms"),
+            "insert stall": Goal("longest durable insert around a snapshot of a million transitions", 20, " ms"),
+            "sample stall": Goal("longest minibatch around it", 20, " ms"),
             "restore": Goal("start with a million transitions: speed, of reading the same files from memory", 0.5, most=False),
-            "ack": Goal("kill -9 of one of two shards: from ready to its first acknowledgement", 150, " ms"),
+            "ack": Goal("kill -9 of one of two shards, away .3 s: from listening to its first acknowledgement, half a million rows read back", 150, " ms"),
             "kill stall": Goal("... longest minibatch from the other shard meanwhile", 100, " ms"),
             "two insert": Goal("CPU an inserted row of two shards, of one", 1.05),
             "two sample": Goal("CPU a sampled row of two shards, of one", 1.05),
@@ -53,12 +53,15 @@ class Goals:
         """A round's; `value` may fail for want of a reply."""
         try:
             self.goals[name].values.append(value())
-        except TypeError:  # of a reply that says why there is none
-            self.goals[name].why = "an entrant did not answer"
+        except (TypeError, ZeroDivisionError):  # a reply that says why there is none, a figure that is none
+            self.goals[name].why = "an entrant had no answer"
 
-    def measure(self, rounds, seconds, programs, learner):
-        """`programs`: ours, the peers, the weights; `learner`: our command, or `None`."""
+    def measure(self, rounds, seconds, programs):
+        """`programs`: ours, the peers, the weights."""
         ours, peers, weights = (program.ask for program in programs)
+        # What is dear to set up is there before the first round.
+        for shards in ("one", "two", "prioritised", "one-far-ahead", "durable", "two-durable"):
+            ours(f"insert {shards} {seconds}")
         for at in range(rounds):
             uniform, alone = ours(f"sample two {seconds}"), ours(f"sample one {seconds}")
             prioritised = ours(f"sample prioritised {seconds}")
@@ -69,7 +72,7 @@ class Goals:
             beside = ours(f"beside two {seconds}")
             self.add("beside", lambda: beside["beside_us"] / beside["alone_us"])
             memory = ours("memory one")
-            self.add("memory", lambda: memory["row_bytes"] / memory["layout_bytes"])
+            self.add("memory", lambda: memory["resident_mb"] / memory["layout_mb"])
             fast, durable = ours(f"insert one-far-ahead {seconds}"), ours(f"insert durable {seconds}")
             self.add("durable", lambda: durable["rows_per_s"] / fast["rows_per_s"])
             redis = peers(f"redis-durable-insert {seconds}")
@@ -89,12 +92,13 @@ class Goals:
             to_one, to_16, loopback = weights(f"weights 1 {seconds}"), weights(f"weights 16 {seconds}"), ours("loopback")
             self.add("encoding", lambda: to_16["encoding_us"] / to_one["encoding_us"])
             self.add("16 subscribers", lambda: to_16["p99_ms"] / (16 * to_16["mb"] / loopback["gb_per_s"]))
-            # A whole training: three rounds are enough.
-            if learner and at < 3:
-                trained = train(learner, at)
-                self.add("idle", lambda: trained["idle"])
-                self.add("age", lambda: trained["age"])
             yield at
+
+    def train(self, learner, seed):
+        """`learner`: our command. A round of what a whole training says."""
+        trained = train(learner, seed)
+        self.add("idle", lambda: trained["idle"])
+        self.add("age", lambda: trained["age"])
 
     def render(self):
         """A title and a table."""
@@ -117,7 +121,7 @@ def train(learner, seed):
         lines = lambda name: [json.loads(line) for line in pathlib.Path(run, name).read_text().splitlines()]
         # Without the first part, in which the learner waits for a first minibatch's worth of transitions.
         timing = lines("timing.jsonl")[1:]
-        trained = [line for line in lines("metrics.jsonl") if line["kind"] == "train"][1:]
+        ages = [line.get("staleness_p99") for line in lines("metrics.jsonl") if line["kind"] == "train"][1:]
         span = sum(b["seconds"] - a["seconds"] for a, b in zip(timing, timing[1:]))
         waited = sum(b["sample_share"] * (b["seconds"] - a["seconds"]) for a, b in zip(timing, timing[1:]))
-        return {"idle": 100 * waited / span, "age": median([line["staleness_p99"] for line in trained])}
+        return {"idle": 100 * waited / span, "age": median([age for age in ages if age is not None])}

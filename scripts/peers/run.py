@@ -224,13 +224,20 @@ def main():
         groups.append(measure(group, entrants))
     services.stop()
 
+    # Theirs fill gigabytes, and ours would share their caches.
+    for program in (replays, reverb):
+        program.stop()
     goals = Goals()
     if wanted("goals"):
-        ours_again, weights = Program([f"{OURS}/peers"]), Program([f"{OURS}/peer_weights"])
-        for at in goals.measure(ROUNDS, SECONDS, (ours_again, replays, weights), f"{OURS}/../learner"):
+        entrants = [Program([f"{OURS}/peers"]), Program(replays.command), Program([f"{OURS}/peer_weights"])]
+        for at in goals.measure(ROUNDS, SECONDS, entrants):
             print(f"  Replay and weights, what is asked beside: round {at + 1} of {ROUNDS}", file=sys.stderr, flush=True)
-        ours_again.stop()
-        weights.stop()
+        for program in entrants:
+            program.stop()
+        # Whole trainings on all cores: three at most.
+        for seed in range(min(ROUNDS, 3) if TRAIN_STEPS else 0):
+            print(f"  Replay and weights, what is asked beside: training {seed + 1}", file=sys.stderr, flush=True)
+            goals.train(f"{OURS}/../learner", seed)
 
     fresh = Program([f"{OURS}/peers"])
     if wanted("actor"):
@@ -238,7 +245,7 @@ def main():
         memory = Group(title, "MB", "resident_mb", smaller=True)
         memory.add("ours", fresh.ask(f"stream {SECONDS}"))
         groups.append(memory)
-    for program in (fresh, ours, torch, engine, acting, replays, reverb):
+    for program in (fresh, ours, torch, engine, acting):
         program.stop()
 
     model = next(line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name"))

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -63,14 +64,21 @@ pub(crate) fn own_s() -> f64 {
     process_s("self")
 }
 
+/// CPU seconds of this thread so far.
+pub(crate) fn thread_s() -> f64 {
+    task_s(Path::new("/proc/thread-self"))
+}
+
 /// Of all threads that live.
 fn process_s(pid: &str) -> f64 {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let seconds = |text: String| text.split(' ').next()?.parse::<f64>().ok();
-    let ns: f64 = tasks
-        .filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok().and_then(seconds))
-        .sum();
-    ns * 1e-9
+    tasks.map(|task| task_s(&task.path())).sum()
+}
+
+/// Of a thread, 0 if it has ended.
+fn task_s(task: &Path) -> f64 {
+    let text = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
+    text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).map_or(0.0, |ns| 1e-9 * ns)
 }
 
 /// Resident memory of a process (`self`: this one) in MB.

@@ -16,7 +16,8 @@ pub(crate) const ROUND: u64 = SESSIONS * LENGTH;
 /// Where the next step belongs.
 pub(crate) struct Rows {
     start: PeriodStart,
-    written: u64,
+    /// Steps so far, those of the rounds before it began included.
+    pub(crate) written: u64,
 }
 
 impl Rows {

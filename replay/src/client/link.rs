@@ -29,15 +29,9 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};
 
-use super::{Shards, members::Member, shard_error};
+use super::{Shards, absence::Absence, members::Member, shard_error};
 use crate::Error;
 
-/// Pause before the stream is opened again, at least and at most: [`PAUSE_SHARE`] of how long the shard has been away, and
-/// shortened at random by up to half, so that a thousand writers do not come back at once. One that is back at once is
-/// found at once.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
-/// See [`PAUSE`].
-const PAUSE_SHARE: f64 = 0.25;
 /// How long opening again may take.
 const OPENING: Duration = Duration::from_secs(5);
 
@@ -170,8 +164,7 @@ pub(super) struct Link {
     pub(super) shared: Arc<Shared>,
     pub(super) progress: watch::Sender<Progress>,
     attempts: u64,
-    /// Since when nothing was acknowledged over an open stream; `None`: all is well.
-    away_since: Option<Instant>,
+    absence: Absence,
 }
 
 /// Why reading a stream has stopped.
@@ -207,7 +200,7 @@ impl Link {
             shared: Arc::clone(&shared),
             progress,
             attempts: 0,
-            away_since: None,
+            absence: Absence::none(),
         };
         tokio::spawn(link.run(answers));
         (shared, receiver)
@@ -262,7 +255,7 @@ impl Link {
                     let n = self.shared.acknowledge(stored);
                     self.progress.send_modify(|progress| progress.stored = progress.stored.max(stored));
                     self.shared.room.add_permits(n);
-                    self.away_since = None;
+                    self.absence.is_over();
                     begun = Instant::now();
                 }
                 Ok(Some(_)) => {
@@ -292,12 +285,12 @@ impl Link {
     /// Opens the stream again and sends what is not stored.
     async fn reopen(&mut self) -> Result<Streaming<v1::AppendResponse>, Stop> {
         let mut members = self.shards.inner.members.clone();
+        self.absence.broke();
         loop {
             self.attempts += 1;
             let jitter = Streams::new(self.open.writer, "replay/backoff");
             let part = jitter.at(self.member.uid, self.attempts).random_range(0.5..1.0);
-            let away = self.away_since.get_or_insert_with(Instant::now).elapsed();
-            let pause = away.mul_f64(PAUSE_SHARE).clamp(PAUSE.0, PAUSE.1).mul_f64(part);
+            let pause = self.absence.pause(part);
             tokio::select! {
                 biased;
                 () = sleep(pause) => {}
@@ -312,7 +305,10 @@ impl Link {
                 Ok(opened) if ![0, self.member.uid].contains(&opened.message.shard_uid) => {
                     // Another one at its address: the membership will say so.
                 }
-                Ok(opened) => return self.resume(opened),
+                Ok(opened) => {
+                    self.absence.opened();
+                    return self.resume(opened);
+                }
                 Err(error @ (Error::Shard { code: Code::InvalidArgument, .. } | Error::Invalid { .. })) => {
                     return Err(Stop::End(End::Failed(error)));
                 }

@@ -4,6 +4,7 @@
 //! and the [`Pacer`] for learners, information and snapshots. Sessions are spread over shards by rendezvous hashing;
 //! minibatches are split by what the shards hold, so that their union is sampled exactly.
 
+mod absence;
 mod draw;
 mod feed;
 mod importance;

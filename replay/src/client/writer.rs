@@ -180,11 +180,10 @@ impl Writer {
     /// Takes note of shards that have come, and of those that are lost with their sessions.
     fn tend(&mut self) {
         let lost = self.roster.tend();
-        if !lost.is_empty() {
-            self.note_lost(lost);
-        }
+        self.note_lost(lost);
     }
 
+    #[inline]
     fn note_lost(&mut self, feeds: Vec<(usize, Feed)>) {
         for (place, feed) in feeds {
             let stored = feed.stored();

@@ -7,6 +7,9 @@ use std::{
     path::Path,
 };
 
+/// Most bytes that are given back to the file system at once.
+const FREED_AT_ONCE: u64 = 16 << 20;
+
 /// A file that is appended to.
 pub(crate) trait Append: Send {
     /// Writes all of it behind what was written before.
@@ -68,6 +71,14 @@ impl Disk for Files {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        // Not all at once: the file system gives the blocks back with its own journal held, and whoever syncs waits for that.
+        let file = OpenOptions::new().write(true).open(path)?;
+        let mut length = file.metadata()?.len();
+        while length > FREED_AT_ONCE {
+            length -= FREED_AT_ONCE;
+            file.set_len(length)?;
+            file.sync_all()?;
+        }
         fs::remove_file(path)
     }
 }

@@ -99,6 +99,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_cannot_be_encoded_leaves_nothing_behind() {
+        struct Never;
+
+        impl Serialize for Never {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                Err(serde::ser::Error::custom("never"))
+            }
+        }
+
+        let mut bytes = frames(&[vec![1, 2]]);
+        let before = bytes.clone();
+        assert!(put(&mut bytes, &(7_u64, Never)).is_err());
+        assert_eq!(bytes, before);
+    }
+
     proptest! {
         #[test]
         fn frames_round_trip_and_a_cut_at_any_byte_leaves_the_whole_ones(

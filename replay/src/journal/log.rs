@@ -99,7 +99,7 @@ struct Shared {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change is a push or an addition.
+        // Changed by whole frames: an operation that cannot be encoded leaves nothing behind.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -19,7 +19,7 @@ use crate::shard::image::Image;
 
 /// Bytes that are written at once.
 const BUFFER: usize = 1 << 20;
-/// Bytes that are brought to the disk at once: what the journal brings there meanwhile waits for no more than that.
+/// Most bytes that are brought to the disk at once: what the journal brings there meanwhile waits for no more than that.
 const SYNCED_AT_ONCE: usize = 4 << 20;
 
 /// Name of the snapshot at a position.
@@ -55,9 +55,11 @@ struct Appender<'a> {
 
 impl Write for Appender<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // A table is one record, and may be larger.
+        let bytes = &bytes[..bytes.len().min(SYNCED_AT_ONCE - self.unsynced)];
         self.file.append(bytes)?;
         self.unsynced += bytes.len();
-        if self.unsynced >= SYNCED_AT_ONCE {
+        if self.unsynced == SYNCED_AT_ONCE {
             self.file.sync()?;
             self.unsynced = 0;
         }
@@ -113,4 +115,46 @@ fn write_to(
     drop(file);
     appended.sync()?;
     Ok(size as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keeps what it is given, and how much of it came before each sync.
+    #[derive(Default)]
+    struct Kept {
+        bytes: Vec<u8>,
+        synced_at: Vec<usize>,
+        is_broken: bool,
+    }
+
+    impl Append for Kept {
+        fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+            self.bytes.extend_from_slice(bytes);
+            Ok(())
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            self.synced_at.push(self.bytes.len());
+            if self.is_broken { Err(io::Error::other("the disk is broken")) } else { Ok(()) }
+        }
+
+        fn cut(&mut self, _: u64) -> io::Result<()> {
+            unreachable!("snapshots are not cut")
+        }
+    }
+
+    #[test]
+    fn a_large_record_is_synced_piece_by_piece_and_a_sync_that_fails_is_told() {
+        let record: Vec<u8> = (0..SYNCED_AT_ONCE * 5 / 2).map(|k| k as u8).collect();
+        let mut kept = Kept::default();
+        let mut file = Appender { file: &mut kept, unsynced: 0 };
+        file.write_all(&record[..9]).unwrap();
+        file.write_all(&record[9..]).unwrap();
+        assert!(kept.bytes == record, "bytes are missing or changed");
+        assert_eq!(kept.synced_at, [SYNCED_AT_ONCE, 2 * SYNCED_AT_ONCE]);
+        kept.is_broken = true;
+        assert!(Appender { file: &mut kept, unsynced: 0 }.write_all(&record).is_err());
+    }
 }

@@ -30,6 +30,9 @@ const OPENING: Duration = Duration::from_secs(5);
 const ON_DISK: Duration = Duration::from_secs(1);
 /// Acknowledgements that wait for the client to read them; the task stands still beyond.
 const UNREAD_ACKS: usize = 16;
+/// Batches of a stream that wait for the journal; the stream is not read beyond. Enough for a disk that takes its time: what
+/// they hold in memory is bounded by the journal.
+const UNACKNOWLEDGED: usize = 128;
 
 /// Serves a stream on its own task, which ends with either side.
 pub(super) fn serve(
@@ -76,7 +79,7 @@ async fn run(
     requests: Streaming<v1::AppendRequest>,
     responses: &mpsc::Sender<Result<v1::AppendResponse, Status>>,
 ) -> Result<(), Status> {
-    let (stored, acks) = mpsc::channel(UNREAD_ACKS);
+    let (stored, acks) = mpsc::channel(UNACKNOWLEDGED);
     futures::try_join!(receive(inner, requests, responses, stored), acknowledge(inner, acks, responses))?;
     Ok(())
 }

@@ -125,6 +125,12 @@ impl Selector for Prioritised {
         self.set_weight(key, 0.0);
     }
 
+    fn renew(&mut self, key: u32) {
+        assert!(self.held[key as usize], "key {key} is not held");
+        self.priorities[key as usize] = self.highest;
+        self.set_weight(key, self.weight(self.highest));
+    }
+
     fn select(&mut self, rng: &mut Rng) -> Option<Selected> {
         let total = self.sums[1];
         if total <= 0.0 {

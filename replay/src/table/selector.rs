@@ -94,13 +94,13 @@ pub enum SelectorState {
     },
 }
 
-/// Whether keys are below `n`, and none is there twice.
+/// Whether keys, held or free, are below `n`, and none is there twice.
 pub(super) fn check_keys(keys: &[u32], n: usize) -> Result<(), String> {
     let mut seen = vec![false; n];
     for &key in keys {
         match seen.get_mut(key as usize) {
             Some(seen) if !*seen => *seen = true,
-            _ => return Err(format!("key {key} is held twice or is not below {n}")),
+            _ => return Err(format!("key {key} is there twice or is not below {n}")),
         }
     }
     Ok(())

@@ -74,7 +74,7 @@ impl<'a> Steps<'a> {
         if !self.0.iter().fold(false, |any, step| any | is_wrong(step)) {
             return Ok(());
         }
-        let Some(wrong) = self.0.iter().find(|step| is_wrong(step)) else { return Ok(()) };
+        let wrong = self.0.iter().find(|step| is_wrong(step)).expect("one of them is");
         step_of_code(wrong[0], ItemId::PADDING)?;
         Err(unknown_item("item", item(wrong), n_items))
     }
@@ -132,7 +132,7 @@ pub(crate) fn put_step(out: &mut Vec<u8>, record: StepRecord) {
     out.extend_from_slice(&bytes);
 }
 
-/// Splits the first run off `bytes`; `None` where nothing is left. Values are not looked at.
+/// Splits the first run off `bytes`; `None` where nothing is left. Codes, items and goals are not looked at.
 #[inline]
 pub(super) fn take<'a>(bytes: &mut &'a [u8], shape: &Shape) -> Result<Option<Run<'a>>, Error> {
     let Some(&kind) = bytes.first() else { return Ok(None) };
@@ -223,6 +223,29 @@ mod tests {
         let back: Vec<_> = steps.iter().map(|back| (back.lane, back.position, back.step)).collect();
         assert_eq!(back, [(2, 9, step)]);
         assert!(take(&mut rest, &SHAPE).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_first_wrong_step_of_a_run_is_named_its_code_before_its_item() {
+        let mut right = Vec::new();
+        let step = |item| StepRecord { lane: 0, position: 0, step: step(item, Feedback::Skip, Ending::None) };
+        (0..40).for_each(|item| put_step(&mut right, step(item)));
+        let problem = |wrong: &[(usize, usize, u8)]| {
+            let mut bytes = right.clone();
+            wrong.iter().for_each(|&(step, byte, value)| bytes[step * STEP_BYTES + byte] = value);
+            let mut rest = &bytes[..];
+            let Some(Run::Steps(steps)) = take(&mut rest, &SHAPE).unwrap() else { panic!("no steps") };
+            steps.check(50).err().map(|error| error.to_string())
+        };
+        assert_eq!(problem(&[]), None);
+        let begins = |wrong: &[(usize, usize, u8)], field: &str| {
+            let text = problem(wrong).unwrap();
+            assert!(text.starts_with(field), "{text}");
+        };
+        begins(&[(39, 4, 50)], "item");
+        begins(&[(39, 4, 50), (20, 0, 3)], "feedback");
+        begins(&[(39, 0, 3), (20, 4, 77)], "item");
+        begins(&[(20, 0, 12), (20, 4, 77)], "ending");
     }
 
     #[test]
