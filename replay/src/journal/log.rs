@@ -183,12 +183,8 @@ impl Log {
     /// Bytes that wait to be written.
     #[cfg(test)]
     pub(crate) fn pending(&self) -> usize {
-        self.shared
-            .state()
-            .items
-            .iter()
-            .map(|item| if let Item::Frames(frames) = item { frames.len() } else { 0 })
-            .sum()
+        let bytes = |item: &Item| if let Item::Frames(frames) = item { frames.len() } else { 0 };
+        self.shared.state().items.iter().map(bytes).sum()
     }
 
     /// How far it is.
