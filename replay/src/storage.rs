@@ -199,9 +199,16 @@ impl Periods {
     /// Appends a step to a period of fewer than c steps.
     #[inline]
     pub(crate) fn push(&mut self, slot: Slot, step: Step) {
+        self.push_held(slot, step, 0);
+    }
+
+    /// The same, with so many holders more.
+    #[inline]
+    pub(crate) fn push_held(&mut self, slot: Slot, step: Step, holders: u16) {
         let c = self.shape.n_steps;
         let (chunk, k) = self.chunk_mut(slot);
         let position = usize::from(chunk.lengths[k]);
+        chunk.holders[k] += holders;
         assert!(position < c, "a period has at most {c} steps");
         chunk.items[k * c + position] = step.item;
         chunk.codes[k * c + position] = step_code(step);

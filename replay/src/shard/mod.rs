@@ -243,9 +243,11 @@ impl Shard {
                 let k = usize::from(record.lane);
                 let closes = state.lanes[k].step(&record, n_steps).expect("the batch was looked at");
                 let slot = state.slots[k];
-                periods.push(slot, record.step);
+                periods.push_held(slot, record.step, 1);
                 feedbacks.count(record.step);
-                insert(periods, low, Row { slot, position: record.position });
+                if let Some(evicted) = low.insert(Row { slot, position: record.position }) {
+                    periods.release(evicted.slot);
+                }
                 if closes {
                     let whole = usize::from(record.position) + 1 == n_steps;
                     // Without goals nobody learns from whole periods.

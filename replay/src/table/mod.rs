@@ -69,6 +69,8 @@ pub(crate) struct Table {
     /// See [`Table::dealt`].
     dealt: u64,
     sampler: Box<dyn Selector>,
+    /// Whether the sampler draws by priority: asked with every row.
+    is_prioritised: bool,
     remover: Fifo,
     /// By key, where rows have priorities: how often the key was given to a row, or taken back. Tells a row from
     /// the one that had its key before.
@@ -132,6 +134,7 @@ impl Table {
             free: Vec::new(),
             counts: Counts::default(),
             dealt: 0,
+            is_prioritised: sampler.is_prioritised(),
             sampler,
             remover: Fifo::default(),
             generations: Column::default(),
@@ -182,7 +185,7 @@ impl Table {
     /// A key has got a row, or has none any more: names of before name nothing.
     #[inline]
     fn rename(&mut self, key: u32) {
-        if !self.sampler.is_prioritised() {
+        if !self.is_prioritised {
             return;
         }
         if self.generations.len() <= key as usize {
@@ -208,7 +211,7 @@ impl Table {
 
     /// Whether rows are drawn by priority.
     pub(crate) fn is_prioritised(&self) -> bool {
-        self.sampler.is_prioritised()
+        self.is_prioritised
     }
 
     /// What the table is worth in the split of a minibatch over shards.
@@ -318,7 +321,7 @@ impl Table {
         if let SelectorState::Prioritised { keys, priorities, .. } = saved {
             keys.into_iter().zip(priorities).for_each(|(key, priority)| sampler.set_priority(key, priority));
         }
-        self.sampler = sampler;
+        (self.is_prioritised, self.sampler) = (sampler.is_prioritised(), sampler);
         self.generations.resize(if self.is_prioritised() { self.rows.len() } else { 0 }, 0);
     }
 
@@ -334,13 +337,15 @@ impl Table {
         selector::check_keys(keys, n)?;
         let mut remover = Fifo::default();
         keys.iter().for_each(|&key| remover.insert(key));
+        let sampler = state.sampler.restore(n)?;
         let table = Self {
             capacity,
             rows: state.rows.into_iter().collect(),
             dealt: dealt::dealt(n.saturating_sub(state.free.len()), &state.counts)?,
             free: state.free,
             counts: state.counts,
-            sampler: state.sampler.restore(n)?,
+            is_prioritised: sampler.is_prioritised(),
+            sampler,
             remover,
             generations: state.generations.into_iter().collect(),
         };
