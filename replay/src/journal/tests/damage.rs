@@ -146,3 +146,27 @@ fn a_shard_that_has_lost_everything_has_another_name() {
     assert_eq!((recovered.uid, recovered.position), (None, 0));
     assert!(recovered.damage.len() >= 3, "{:?}", recovered.damage);
 }
+
+#[test]
+fn old_files_of_which_a_killed_shard_had_removed_a_part_are_no_damage() {
+    let home_dir = tempfile::tempdir().unwrap();
+    let (home, mut shard, _) = open(home_dir.path(), files(), &small()).unwrap();
+    let folder = folder(home_dir.path());
+    let (mut history, mut old) = (History::new(7), Vec::new());
+    for _ in 0..4 {
+        go_on(&mut history, &home, &mut shard, 20);
+        let files = named(&folder, "journal-").into_iter().chain(named(&folder, "snapshot-"));
+        old.extend(files.map(|path| (fs::read(&path).unwrap(), path)));
+        home.snapshot(|| Some((home.begin_snapshot(), shard.image()))).unwrap();
+    }
+    let expected = state(&shard);
+    drop(home);
+    old.retain(|(_, path)| !path.exists());
+    assert!(old.len() >= 3, "too little was removed: this has tested nothing");
+    for (bytes, path) in &old {
+        fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+    }
+    let (found, recovered) = read_back(&folder, &small());
+    assert!(found == expected);
+    assert_eq!(recovered.damage, [""; 0]);
+}
