@@ -208,8 +208,8 @@ impl Periods {
         let c = self.shape.n_steps;
         let (chunk, k) = self.chunk_mut(slot);
         let position = usize::from(chunk.lengths[k]);
-        chunk.holders[k] += holders;
         assert!(position < c, "a period has at most {c} steps");
+        chunk.holders[k] += holders;
         chunk.items[k * c + position] = step.item;
         chunk.codes[k * c + position] = step_code(step);
         chunk.lengths[k] += 1;

@@ -12,7 +12,7 @@ class Goal:
     """A figure, a value a round."""
 
     def __init__(self, what, asked, unit="x", most=True):
-        self.what, self.asked, self.unit, self.most, self.values, self.why = what, asked, unit, most, [], ""
+        self.what, self.asked, self.unit, self.most, self.values, self.why = what, asked, unit, most, [], "left out"
 
     def line(self):
         """Of a table: what, asked, reached, yes or no."""
@@ -38,7 +38,7 @@ class Goals:
             "insert stall": Goal("longest durable insert around a snapshot of a million transitions", 20, " ms"),
             "sample stall": Goal("longest minibatch around it", 20, " ms"),
             "restore": Goal("start with a million transitions: speed, of reading the same files from memory", 0.5, most=False),
-            "ack": Goal("kill -9 of one of two shards, away .3 s: from listening to its first acknowledgement, half a million rows read back", 150, " ms"),
+            "ack": Goal("kill -9 of one of two shards, away .3 s: from listening until all it owed is acknowledged, half a million rows read back", 150, " ms"),
             "kill stall": Goal("... longest minibatch from the other shard meanwhile", 100, " ms"),
             "two insert": Goal("CPU an inserted row of two shards, of one", 1.05),
             "two sample": Goal("CPU a sampled row of two shards, of one", 1.05),
@@ -124,4 +124,7 @@ def train(learner, seed):
         ages = [line.get("staleness_p99") for line in lines("metrics.jsonl") if line["kind"] == "train"][1:]
         span = sum(b["seconds"] - a["seconds"] for a, b in zip(timing, timing[1:]))
         waited = sum(b["sample_share"] * (b["seconds"] - a["seconds"]) for a, b in zip(timing, timing[1:]))
-        return {"idle": 100 * waited / span, "age": median([age for age in ages if age is not None])}
+        ages = [age for age in ages if age is not None]
+        if not ages or not span:
+            return "too short a training"
+        return {"idle": 100 * waited / span, "age": median(ages)}

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// Pause before the stream is opened again, at least and at most: [`PAUSE_SHARE`] of how long the shard has been away, and
 /// shortened at random by up to half, so that a thousand writers do not come back at once. One that is back soon is found
-/// soon: a dozen attempts in the first second, four in the next.
+/// soon: some fifteen attempts in the first second, four in the next.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// See [`PAUSE`].
 const PAUSE_SHARE: f64 = 0.25;

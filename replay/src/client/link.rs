@@ -29,7 +29,12 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};
 
-use super::{Shards, absence::Absence, members::Member, shard_error};
+use super::{
+    Shards,
+    absence::Absence,
+    members::{Member, from_now_on},
+    shard_error,
+};
 use crate::Error;
 
 /// How long opening again may take.
@@ -284,7 +289,8 @@ impl Link {
 
     /// Opens the stream again and sends what is not stored.
     async fn reopen(&mut self) -> Result<Streaming<v1::AppendResponse>, Stop> {
-        let mut members = self.shards.inner.members.clone();
+        // The pauses are for those changes alone that come meanwhile.
+        let mut members = from_now_on(&self.shards.inner.members);
         self.absence.broke();
         loop {
             self.attempts += 1;

@@ -121,6 +121,14 @@ impl Name {
     }
 }
 
+/// Hears of what changes from now on; of what has changed before, whoever asks now is told anyway.
+pub(super) fn from_now_on(members: &Members) -> Members {
+    let mut members = members.clone();
+    // The shared one is only looked at: to it every change is new, for ever.
+    members.mark_unchanged();
+    members
+}
+
 struct Entry {
     member: Member,
     /// Its number, from 1; 0: not said.
@@ -333,5 +341,22 @@ impl Directory {
 
     fn publish(&self, books: &Books) {
         self.members.send_replace(books.shards.values().map(|entry| entry.member.clone()).collect());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changed_before_somebody_listens_does_not_wake_him() {
+        // Looked at and never marked as seen, as that of all shards.
+        let (publish, shared) = watch::channel::<Arc<[Member]>>(Vec::new().into());
+        publish.send(Vec::new().into()).unwrap();
+        assert!(shared.clone().has_changed().unwrap());
+        let listener = from_now_on(&shared);
+        assert!(!listener.has_changed().unwrap());
+        publish.send(Vec::new().into()).unwrap();
+        assert!(listener.has_changed().unwrap());
     }
 }

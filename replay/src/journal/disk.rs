@@ -4,6 +4,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::MetadataExt,
     path::Path,
 };
 
@@ -71,19 +72,61 @@ impl Disk for Files {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        // Not all at once: the file system gives the blocks back with its own journal held, and whoever syncs waits for that.
-        let file = OpenOptions::new().write(true).open(path)?;
-        let mut length = file.metadata()?.len();
-        while length > FREED_AT_ONCE {
-            length -= FREED_AT_ONCE;
-            file.set_len(length)?;
-            file.sync_all()?;
-        }
+        // It goes, whether or not it could be shrunk before: on a full or failing disk just that may not work.
+        let _as_far_as_it_went = shrink(path);
         fs::remove_file(path)
     }
+}
+
+/// Gives most of a file back, not all at once: the file system does it with its own journal held, and whoever syncs waits
+/// for that. A file that has another name, too, is somebody's copy and stays as it is.
+fn shrink(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    let metadata = file.metadata()?;
+    let mut length = if metadata.nlink() == 1 { metadata.len() } else { 0 };
+    while length > FREED_AT_ONCE {
+        length -= FREED_AT_ONCE;
+        file.set_len(length)?;
+        file.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Brings the folder's knowledge of a file to the disk.
 fn sync_folder(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_file_is_removed_and_a_copy_under_another_name_keeps_all_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let [alone, linked, copy] = ["alone", "linked", "copy"].map(|name| folder.path().join(name));
+        let length = 3 * FREED_AT_ONCE + 5;
+        for path in [&alone, &linked] {
+            File::create(path).unwrap().set_len(length).unwrap();
+        }
+        fs::hard_link(&linked, &copy).unwrap();
+        shrink(&alone).unwrap();
+        assert_eq!(fs::metadata(&alone).unwrap().len(), 5);
+        for path in [&alone, &linked] {
+            Files.remove(path).unwrap();
+            assert!(!path.exists());
+        }
+        assert_eq!(fs::metadata(&copy).unwrap().len(), length);
+    }
+
+    #[test]
+    fn what_cannot_be_shrunk_is_removed_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        // Nobody can open it for writing, whoever runs the test: it leads to a folder.
+        let path = folder.path().join("link");
+        std::os::unix::fs::symlink(folder.path(), &path).unwrap();
+        assert!(shrink(&path).is_err());
+        Files.remove(&path).unwrap();
+        assert!(fs::symlink_metadata(&path).is_err());
+    }
 }

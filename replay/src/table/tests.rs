@@ -68,28 +68,39 @@ fn a_restored_table_draws_and_evicts_the_same() {
 fn a_state_that_is_no_table_is_refused() {
     let mut table = Table::new(5, Sampling::Uniform);
     (0..4).for_each(|slot| assert!(table.insert(Row { slot, position: 0 }).is_none()));
-    for change in [
-        (|state| state.rows.push(Row { slot: 0, position: 0 })) as fn(&mut TableState),
-        |state| state.capacity = 6,
-        |state| state.free.push(3),
-        |state| state.free.push(4),
-        |state| {
-            state.rows.push(Row { slot: 0, position: 0 });
-            state.free.extend([4, 4]);
-        },
-        |state| state.remover = SelectorState::Fifo { keys: vec![0, 1, 2, 4] },
-        |state| {
-            state.rows.push(Row { slot: 0, position: 0 });
-            state.remover = SelectorState::Fifo { keys: vec![0, 1, 2, 4] };
-            state.free.push(3);
-        },
-        |state| state.sampler = SelectorState::Uniform { keys: vec![0, 1, 2, 9] },
-        |state| state.sampler = SelectorState::Uniform { keys: vec![0, 1, 2, 2] },
-        |state| state.remover = SelectorState::Fifo { keys: vec![0, 1, 2] },
+    let shared = "do not share out the rows";
+    for (change, problem) in [
+        ((|state| state.rows.push(Row { slot: 0, position: 0 })) as fn(&mut TableState), shared),
+        (|state| state.capacity = 6, "capacity 6"),
+        (|state| state.free.push(3), shared),
+        (|state| state.free.push(4), "key 4 is there twice or is not below 4"),
+        (
+            |state| {
+                state.rows.push(Row { slot: 0, position: 0 });
+                state.free.extend([4, 4]);
+            },
+            "key 4 is there twice or is not below 5",
+        ),
+        (|state| state.remover = SelectorState::Fifo { keys: vec![0, 1, 2, 4] }, "key 4"),
+        (
+            |state| {
+                state.rows.push(Row { slot: 0, position: 0 });
+                state.remover = SelectorState::Fifo { keys: vec![0, 1, 2, 4] };
+                state.free.push(3);
+            },
+            shared,
+        ),
+        (|state| state.sampler = SelectorState::Uniform { keys: vec![0, 1, 2, 9] }, "key 9"),
+        (|state| state.sampler = SelectorState::Uniform { keys: vec![0, 1, 2, 2] }, "key 2"),
+        (|state| state.remover = SelectorState::Fifo { keys: vec![0, 1, 2] }, shared),
     ] {
         let mut state = table.save();
+        // Counts that would do for fewer rows, too: it is not they that are wrong.
+        state.counts.evicted = 10;
+        assert!(Table::restore(state.clone(), 5).is_ok());
         change(&mut state);
-        assert!(Table::restore(state, 5).is_err());
+        let error = Table::restore(state, 5).err().unwrap_or_default();
+        assert!(error.contains(problem), "`{error}` is not about `{problem}`");
     }
 }
 
