@@ -1,4 +1,5 @@
-//! The native engine against the torch engine in f32: every setting, every instruction set, odd sizes, ragged batches.
+//! The native engine, and the torch engine as it runs on GPUs, against the torch engine in f32: every setting, every
+//! instruction set, odd sizes, ragged batches.
 //!
 //! Both start from the same parameters and see the same batches. Relative error of a tensor = max |a - b| / max |b|.
 
@@ -101,10 +102,20 @@ fn assert_same_state(what: &str, found: &Tensors, expected: &Tensors) {
     }
 }
 
-/// Ten updates of both engines.
-fn compare(name: &str, config: &Config, sizes: [usize; 2], level: Level) {
-    let (mut torch, mut native) = (engine(config), native(config, level));
-    assert_eq!(native.state(), torch.state(), "{name}: they start alike");
+/// Compares all of ours: native with every instruction set, torch with its GRUs side by side.
+fn compare(name: &str, config: &Config, sizes: [usize; 2]) {
+    for level in Level::available() {
+        compare_with(&mut native(config, level), &format!("{name}, {level}"), config, sizes);
+    }
+    let mut side_by_side = engine(config);
+    side_by_side.set_side_by_side(true);
+    compare_with(&mut side_by_side, &format!("{name}, side by side"), config, sizes);
+}
+
+/// Ten updates of an engine and of torch's.
+fn compare_with(other: &mut dyn Engine, name: &str, config: &Config, sizes: [usize; 2]) {
+    let mut torch = engine(config);
+    assert_eq!(other.state(), torch.state(), "{name}: they start alike");
     for u in 0..10 {
         let (high, mut low) = batches(config, sizes, u);
         if name.contains("weights") {
@@ -112,14 +123,14 @@ fn compare(name: &str, config: &Config, sizes: [usize; 2], level: Level) {
         }
         let progress = u as f64 / 10.0;
         torch.set_progress(progress);
-        native.set_progress(progress);
-        let (expected, found) = (torch.update(&high, &low).unwrap(), native.update(&high, &low).unwrap());
-        let what = format!("{name}, {level}, update {}", u + 1);
+        other.set_progress(progress);
+        let (expected, found) = (torch.update(&high, &low).unwrap(), other.update(&high, &low).unwrap());
+        let what = format!("{name}, update {}", u + 1);
         for ((name, found), (_, expected)) in measured(&found).into_iter().zip(measured(&expected)) {
             assert_close(&format!("{what}: {name}"), &found, &expected, 10.0 * TOLERANCE);
         }
         if [0, 9].contains(&u) {
-            assert_same_state(&what, &native.state(), &torch.state());
+            assert_same_state(&what, &other.state(), &torch.state());
         }
     }
     let (_, batch) = batches(config, sizes, 77);
@@ -136,8 +147,8 @@ fn compare(name: &str, config: &Config, sizes: [usize; 2], level: Level) {
         ]
         .map(f64s)
     };
-    for (found, expected) in asked(&native).iter().zip(&asked(&torch)) {
-        assert_close(&format!("{name}, {level}: asked"), found, expected, 10.0 * TOLERANCE);
+    for (found, expected) in asked(other).iter().zip(&asked(&torch)) {
+        assert_close(&format!("{name}: asked"), found, expected, 10.0 * TOLERANCE);
     }
 }
 
@@ -217,9 +228,7 @@ fn every_setting_agrees_with_all_instructions() {
     for (name, change) in SETTINGS {
         let mut config = config();
         change(&mut config);
-        for level in Level::available() {
-            compare(name, &config, [12, 30], level);
-        }
+        compare(name, &config, [12, 30]);
     }
 }
 
@@ -239,9 +248,7 @@ fn every_width_and_batch_agrees_with_all_instructions() {
             // A single number has no direction to learn: its gradient is 0, and what is found are rounding errors.
             model.critic_action = CriticAction::Raw;
         }
-        for level in Level::available() {
-            compare(&format!("width {width}, batch {sizes:?}"), &config, sizes, level);
-        }
+        compare(&format!("width {width}, batch {sizes:?}"), &config, sizes);
     }
 }
 

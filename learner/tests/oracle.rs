@@ -41,9 +41,9 @@ fn cases() -> Vec<PathBuf> {
 }
 
 /// Runs a case and returns the worst relative error.
-fn run(path: &Path, kind: Kind) -> Worst {
+fn run(path: &Path, kind: Kind, side_by_side: bool) -> Worst {
     tch::set_num_threads(1);
-    let case = Case::read(path, kind);
+    let case = Case::read(path, kind, side_by_side);
     let mut core = case.core();
     let mut worst = Worst::default();
     for u in 0..case.n_updates() {
@@ -74,7 +74,7 @@ fn run(path: &Path, kind: Kind) -> Worst {
 /// The same by the native engine, in f32. It shows targets and rewards as means over the batch, first gradients in Adam's
 /// running means.
 fn run_native(path: &Path, level: kernels::Level) -> Worst {
-    let case = Case::read(path, Kind::Double);
+    let case = Case::read(path, Kind::Double, false);
     let mut engine = case.native(level);
     let mut worst = Worst::default();
     for u in 0..case.n_updates() {
@@ -121,10 +121,16 @@ fn every_case_is_reproduced() {
     let mut failures = Vec::new();
     for path in cases() {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        for (kind, tolerance) in [(Kind::Double, TOLERANCE_F64), (Kind::Float, TOLERANCE_F32)] {
-            let worst = run(&path, kind);
+        for (kind, side_by_side, tolerance) in [
+            (Kind::Double, false, TOLERANCE_F64),
+            (Kind::Double, true, TOLERANCE_F64),
+            (Kind::Float, false, TOLERANCE_F32),
+            (Kind::Float, true, TOLERANCE_F32),
+        ] {
+            let worst = run(&path, kind, side_by_side);
+            let form = if side_by_side { "side by side" } else { "packed" };
             let line = format!(
-                "{name:<24} {kind:?}: worst relative error {:.2e} at {} ({} tensors compared)",
+                "{name:<24} {kind:?}, {form}: worst relative error {:.2e} at {} ({} tensors compared)",
                 worst.error, worst.tensor, worst.n_compared
             );
             println!("{line}");

@@ -7,7 +7,7 @@
 //! Written for autograd.
 
 use agent::layout::AFFINITY_SHARPNESS;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::window::{PackedWindow, Windows};
 
@@ -20,12 +20,12 @@ pub fn features(projection: &Tensor, place: &Tensor, windows: &Windows, action: 
         if window.counts.is_empty() {
             return none.repeat([1, 2 + AFFINITY_SHARPNESS.len() as i64]);
         }
-        let (rows, ages) = pairs(window);
+        let (rows, ages) = window.pairs();
         let of_items = directions(&window.x, &projection);
-        let products = of_actions.index_select(0, &rows) * of_items;
-        let weight = places.get(number).index_select(0, &ages).unsqueeze(1);
+        let products = of_actions.index_select(0, rows) * of_items;
+        let weight = places.get(number).index_select(0, ages).unsqueeze(1);
         let of_pairs = forms(&products.sum_dim_intlist([1_i64].as_slice(), true, None)) * weight;
-        none.repeat([1, of_pairs.size()[1]]).index_add(0, &rows, &of_pairs)
+        none.repeat([1, of_pairs.size()[1]]).index_add(0, rows, &of_pairs)
     };
     Tensor::cat(&(0..).zip(&windows.0).map(of_window).collect::<Vec<_>>(), 1).unsqueeze(1)
 }
@@ -42,14 +42,4 @@ pub fn directions(vectors: &Tensor, projection: &Tensor) -> Tensor {
     let projected = vectors.linear(projection, None::<&Tensor>);
     let length = projected.norm_scalaropt_dim(2, [-1_i64].as_slice(), true).clamp_min(1e-12);
     projected / length
-}
-
-/// Row and age `[P]` of each pair of a packed window; the newest item has age 0.
-fn pairs(window: &PackedWindow) -> (Tensor, Tensor) {
-    let n_steps = window.counts.len() as i64;
-    let rows: Vec<Tensor> = window.counts.iter().map(|&count| window.order.narrow(0, 0, count)).collect();
-    let options = (Kind::Int64, window.order.device());
-    let age = |(step, &count): (i64, &i64)| Tensor::full([count], n_steps - 1 - step, options);
-    let ages: Vec<Tensor> = (0..).zip(&window.counts).map(age).collect();
-    (Tensor::cat(&rows, 0), Tensor::cat(&ages, 0))
 }

@@ -5,18 +5,27 @@ use tch::Tensor;
 use super::{
     assert_shape,
     gru::{self, Gru},
+    gru_stack,
     layout::N_GRU_BLOCKS,
     parameters::Parameters,
-    window::{PackedWindow, Windows},
+    window::{PackedWindow, PaddedWindow, Windows},
 };
 
 /// What the backward pass needs from the forward pass.
 #[derive(Debug)]
 pub struct Tape {
-    /// One a window.
-    grus: Vec<gru::Tape>,
+    grus: Grus,
     /// `[B, k w]` the last hidden states of the k GRUs, rows in the batch's order.
     joined: Tensor,
+}
+
+/// The tapes of an encoder's GRUs.
+#[derive(Debug)]
+enum Grus {
+    /// One a window, packed.
+    Packed(Vec<gru::Tape>),
+    /// Of all of them, which ran side by side.
+    SideBySide(gru_stack::Tape),
 }
 
 /// The GRUs of an encoder, one a window.
@@ -42,14 +51,39 @@ fn merge(parameters: &Parameters) -> (&Tensor, &Tensor) {
 ///
 /// The paper's W_1 and W_2 lie side by side in W, so would a third one.
 pub fn forward(parameters: &Parameters, windows: &Windows) -> (Tensor, Tape) {
-    let (merge, bias) = merge(parameters);
+    forward_all(&[parameters], windows).remove(0)
+}
+
+/// The same for several networks that read the same windows. Padded windows: all of their GRUs run side by side.
+pub fn forward_all(networks: &[&Parameters], windows: &Windows) -> Vec<(Tensor, Tape)> {
+    let padded: Option<Vec<&PaddedWindow>> = windows.0.iter().map(|window| window.padded.as_ref()).collect();
+    let Some(padded) = padded else {
+        return networks.iter().map(|parameters| forward_packed(parameters, windows)).collect();
+    };
+    let all: Vec<Gru<'_>> = networks.iter().flat_map(|parameters| grus(parameters, windows)).collect();
+    let tape = gru_stack::forward(&all, &padded.repeat(networks.len()));
+    let n_windows = padded.len() as i64;
+    let of_network = |(number, parameters): (i64, &&Parameters)| {
+        let part = tape.part(number * n_windows, n_windows);
+        let joined = part.last().transpose(0, 1).reshape([windows.n_rows(), -1]);
+        join(parameters, joined, Grus::SideBySide(part))
+    };
+    (0..).zip(networks).map(of_network).collect()
+}
+
+fn forward_packed(parameters: &Parameters, windows: &Windows) -> (Tensor, Tape) {
     let tapes: Vec<gru::Tape> =
         grus(parameters, windows).iter().zip(&windows.0).map(|(gru, window)| gru.forward(window)).collect();
     let last = |(tape, window): (&gru::Tape, &PackedWindow)| tape.last(window).index_select(0, &window.rank);
     let joined = Tensor::cat(&tapes.iter().zip(&windows.0).map(last).collect::<Vec<_>>(), 1);
+    join(parameters, joined, Grus::Packed(tapes))
+}
+
+fn join(parameters: &Parameters, joined: Tensor, grus: Grus) -> (Tensor, Tape) {
+    let (merge, bias) = merge(parameters);
     // Eqs 3, 6
     let s = joined.linear(merge, Some(bias));
-    (s, Tape { grus: tapes, joined })
+    (s, Tape { grus, joined })
 }
 
 /// Gradients of the encoder's blocks in the order of the layout, given that of s, `[B, w]`.
@@ -58,11 +92,20 @@ pub fn backward(parameters: &Parameters, windows: &Windows, tape: &Tape, d_s: &T
     let w = merge.size()[0];
     assert_shape("d_s", d_s, &[windows.n_rows(), w]);
     let d_joined = d_s.mm(merge);
+    let grus = grus(parameters, windows);
     let mut gradients = Vec::with_capacity(parameters.layout().n_encoder_blocks());
-    for (k, gru) in grus(parameters, windows).iter().enumerate() {
-        let window = &windows.0[k];
-        let d_last = d_joined.narrow(1, k as i64 * w, w).index_select(0, &window.order);
-        gradients.extend(gru.backward(window, &tape.grus[k], &d_last));
+    match &tape.grus {
+        Grus::Packed(tapes) => {
+            for (k, gru) in grus.iter().enumerate() {
+                let window = &windows.0[k];
+                let d_last = d_joined.narrow(1, k as i64 * w, w).index_select(0, &window.order);
+                gradients.extend(gru.backward(window, &tapes[k], &d_last));
+            }
+        }
+        Grus::SideBySide(tape) => {
+            let d_last = d_joined.view([windows.n_rows(), -1, w]).transpose(0, 1);
+            gradients.extend(gru_stack::backward(&grus, tape, &d_last).into_iter().flatten());
+        }
     }
     gradients.push(d_s.tr().mm(&tape.joined));
     gradients.push(d_s.sum_dim_intlist([0_i64].as_slice(), false, None));
@@ -121,6 +164,13 @@ mod tests {
         Windows(vec![pack(first), pack(second)])
     }
 
+    fn padded(first: &[Vec<ItemId>], second: &[Vec<ItemId>], items: &Tensor) -> Windows {
+        let pad = |windows: &[Vec<ItemId>]| {
+            Packing::new(N, windows.iter().map(Vec::as_slice)).gather_padded(N, items)
+        };
+        Windows(vec![pad(first), pad(second)])
+    }
+
     /// The same by autograd, a row at a time, step by step with the mask of the padding rule.
     fn plain(blocks: &[Tensor], items: &Tensor, first: &[Vec<ItemId>], second: &[Vec<ItemId>]) -> Tensor {
         let gru = |p: &[Tensor], windows: &[Vec<ItemId>]| {
@@ -156,24 +206,46 @@ mod tests {
             // An order window that is empty in every row.
             (ragged(9, 7), vec![vec![ItemId::PADDING; N]; 9]),
         ] {
-            let windows = packed(&first, &second, &items);
-            let (s, tape) = forward(&parameters, &windows);
             let leaves: Vec<Tensor> = parameters.blocks()[..parameters.layout().n_encoder_blocks()]
                 .iter()
                 .map(|p| p.detach().copy().set_requires_grad(true))
                 .collect();
             let expected = plain(&leaves, &items, &first, &second);
-            assert_close("s", &s, &expected.detach());
             let loss = (&expected * expected.sin()).sum(None);
-            let d_s = {
-                let leaf = s.detach().set_requires_grad(true);
-                let loss = (&leaf * leaf.sin()).sum(None);
-                Tensor::run_backward(&[loss], &[leaf], false, false).remove(0)
-            };
-            let gradients = backward(&parameters, &windows, &tape, &d_s);
-            let expected = Tensor::run_backward(&[loss], &leaves, false, false);
-            for ((a, b), block) in gradients.iter().zip(&expected).zip(&parameters.layout().blocks) {
-                assert_close(block.name, a, b);
+            let expected_gradients = Tensor::run_backward(&[loss], &leaves, false, false);
+            for windows in [packed(&first, &second, &items), padded(&first, &second, &items)] {
+                let (s, tape) = forward(&parameters, &windows);
+                assert_close("s", &s, &expected.detach());
+                let d_s = {
+                    let leaf = s.detach().set_requires_grad(true);
+                    let loss = (&leaf * leaf.sin()).sum(None);
+                    Tensor::run_backward(&[loss], &[leaf], false, false).remove(0)
+                };
+                let gradients = backward(&parameters, &windows, &tape, &d_s);
+                for ((a, b), block) in
+                    gradients.iter().zip(&expected_gradients).zip(&parameters.layout().blocks)
+                {
+                    assert_close(block.name, a, b);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn several_networks_side_by_side_are_the_same_as_each_by_itself() {
+        let (one, items) = (parameters(), items());
+        let other = one.copy();
+        let _ = other.flat().shallow_clone().g_mul_scalar_(-0.7);
+        let (first, second) = (ragged(17, 3), ragged(17, 4));
+        let (packed, padded) = (packed(&first, &second, &items), padded(&first, &second, &items));
+        let together = forward_all(&[&one, &other], &padded);
+        for (parameters, (s, tape)) in [&one, &other].into_iter().zip(&together) {
+            let (expected, alone) = forward(parameters, &packed);
+            assert_close("s", s, &expected);
+            let d_s = expected.sin();
+            let expected = backward(parameters, &packed, &alone, &d_s);
+            for (a, b) in backward(parameters, &padded, tape, &d_s).iter().zip(&expected) {
+                assert_close("gradient", a, b);
             }
         }
     }

@@ -6,8 +6,8 @@
 //! | [`layout`] | names, shapes and places of a network's parameters |
 //! | [`initial`] | their initial values |
 //! | `parameters` | those parameters in one flat tensor |
-//! | `window` | history windows, packed for the GRUs |
-//! | `gru`, `encoder` | 3, 6: the state s, and its hand-written backward pass |
+//! | `window`, `upload` | history windows, packed or padded for the GRUs; columns to the device |
+//! | `gru`, `gru_stack`, `encoder` | 3, 6: the state s, and its hand-written backward pass; on GPUs all GRUs side by side |
 //! | `heads` | 4, 5, 7, 8: actors and critics on s |
 //! | `affinity` | how near an action is to the items of the windows, for critics (D30) |
 //! | `state` | the goal in the low-level state (`goal_conditioning = state`, D1) |
@@ -42,6 +42,8 @@ pub mod encoder;
 #[cfg(feature = "torch")]
 pub mod gru;
 #[cfg(feature = "torch")]
+pub mod gru_stack;
+#[cfg(feature = "torch")]
 pub mod heads;
 #[cfg(feature = "torch")]
 pub mod losses;
@@ -57,6 +59,8 @@ pub mod soft_update;
 pub mod state;
 #[cfg(feature = "torch")]
 pub mod targets;
+#[cfg(feature = "torch")]
+pub mod upload;
 #[cfg(feature = "torch")]
 pub mod window;
 

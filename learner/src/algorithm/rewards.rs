@@ -1,9 +1,9 @@
 //! Rewards of both levels (Eqs 10-13). In: external rewards, goals, actions; out: r^l `[B]`, r^h `[B, M]`.
 
 use common::{PeriodLayout, config::Assignment};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
-use super::{assert_shape, shares, state::ActiveGoals};
+use super::{assert_shape, shares, state::ActiveGoals, upload::upload};
 
 /// Norms below it count as it, so that a zero goal has a cosine of 0 and not of NaN.
 const COSINE_EPSILON: f64 = 1e-12;
@@ -42,9 +42,7 @@ pub fn high(phi: &Tensor, assignment: Assignment, beta: f64) -> Tensor {
 
 /// A small constant matrix on the device and of the kind of `like`.
 fn constant(values: &[f64], shape: [usize; 2], like: &Tensor) -> Tensor {
-    let matrix = Tensor::from_slice(values).view(shape.map(|x| x as i64));
-    debug_assert_eq!(matrix.kind(), Kind::Double);
-    matrix.to_device(like.device()).to_kind(like.kind())
+    upload(values, like.device()).view(shape.map(|x| x as i64)).to_kind(like.kind())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use common::PeriodLayout;
 use tch::Tensor;
 
-use super::assert_shape;
+use super::{assert_shape, upload::upload};
 
 /// The goals that guide a batch of steps.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ impl ActiveGoals {
         let index: Vec<i64> = sub_periods.iter().map(|i| i.unwrap_or(0) as i64).collect();
         let active: Vec<f64> = sub_periods.iter().map(|i| if i.is_some() { 1.0 } else { 0.0 }).collect();
         Self {
-            index: Tensor::from_slice(&index).to_device(like.device()),
-            is_active: Tensor::from_slice(&active).to_device(like.device()).to_kind(like.kind()),
+            index: upload(&index, like.device()),
+            is_active: upload(&active, like.device()).to_kind(like.kind()),
         }
     }
 

@@ -5,10 +5,12 @@
 //! lengths (row, step) pairs are stored, step after step: a step is a contiguous slice, an empty step is no step, and an
 //! almost empty window (orders!) costs almost nothing.
 
-use common::ItemId;
-use tch::{Device, Tensor};
+use std::cell::OnceCell;
 
-use super::assert_shape;
+use common::ItemId;
+use tch::Tensor;
+
+use super::{assert_shape, upload::upload};
 
 /// Where the rows of one batch's window lie once packed; plain memory, no tensors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,16 +63,39 @@ impl Packing {
         assert_shape("items", items, &[-1, -1]);
         let device = items.device();
         PackedWindow {
-            x: items.index_select(0, &index(&self.items, device)),
+            x: items.index_select(0, &upload(&self.items, device)),
             counts: self.counts.clone(),
-            order: index(&self.order, device),
-            rank: index(&self.rank, device),
+            order: upload(&self.order, device),
+            rank: upload(&self.rank, device),
+            padded: None,
+            pairs: OnceCell::new(),
         }
     }
-}
 
-fn index(values: &[i64], device: Device) -> Tensor {
-    Tensor::from_slice(values).to_device(device)
+    /// The same with what GRUs side by side read, windows of `n` ids.
+    pub fn gather_padded(&self, n: usize, items: &Tensor) -> PackedWindow {
+        let rows = upload(&self.padded(n), items.device());
+        let padded = PaddedWindow {
+            n_steps: n as i64,
+            x: items.index_select(0, &rows.clamp_min(0)),
+            is_padding: rows.lt(0).unsqueeze(1),
+        };
+        PackedWindow { padded: Some(padded), ..self.gather(items) }
+    }
+
+    /// `[n B]` item rows step after step, in the batch's order; -1 where a window has not begun.
+    fn padded(&self, n: usize) -> Vec<i64> {
+        let n_rows = self.order.len();
+        let mut rows = vec![-1; n * n_rows];
+        let mut items = self.items.iter();
+        let begun = &mut rows[(n - self.counts.len()) * n_rows..];
+        for (step, &count) in begun.chunks_exact_mut(n_rows.max(1)).zip(&self.counts) {
+            for (&row, &item) in self.order[..count as usize].iter().zip(&mut items) {
+                step[row as usize] = item;
+            }
+        }
+        rows
+    }
 }
 
 /// One window of a batch as the GRUs read it. Every network that reads the window shares it.
@@ -84,6 +109,28 @@ pub struct PackedWindow {
     pub order: Tensor,
     /// `[B]` the sorted place of each batch row, i64.
     pub rank: Tensor,
+    /// The same with padding, if GRUs run over it side by side.
+    pub padded: Option<PaddedWindow>,
+    /// See [`Self::pairs`].
+    pairs: OnceCell<(Tensor, Tensor)>,
+}
+
+/// One window of a batch with its padding, rows in the batch's order.
+#[derive(Debug)]
+pub struct PaddedWindow {
+    /// N.
+    pub n_steps: i64,
+    /// `[N B, n]` item vectors, step after step; where the window has not begun, those of some item.
+    pub x: Tensor,
+    /// `[N B, 1]` whether the window has not begun.
+    pub is_padding: Tensor,
+}
+
+impl PaddedWindow {
+    /// Rows of the batch, B.
+    pub fn n_rows(&self) -> i64 {
+        self.x.size()[0] / self.n_steps
+    }
 }
 
 impl PackedWindow {
@@ -95,6 +142,17 @@ impl PackedWindow {
     /// (row, step) pairs, P.
     pub fn n_pairs(&self) -> i64 {
         self.counts.iter().sum()
+    }
+
+    /// Batch row and age `[P]` of each pair, i64; the newest item has age 0. For a window with a pair.
+    pub fn pairs(&self) -> &(Tensor, Tensor) {
+        self.pairs.get_or_init(|| {
+            let oldest = self.counts.len() as i64 - 1;
+            let rows: Vec<Tensor> = self.counts.iter().map(|&count| self.order.narrow(0, 0, count)).collect();
+            let age = |(step, &count): (i64, &i64)| vec![oldest - step; count as usize];
+            let ages: Vec<i64> = (0..).zip(&self.counts).flat_map(age).collect();
+            (Tensor::cat(&rows, 0), upload(&ages, self.order.device()))
+        })
     }
 }
 
@@ -127,11 +185,13 @@ mod tests {
         assert_eq!(packing.rank, [2, 0, 3, 1]);
         assert_eq!(packing.counts, [1, 2, 3]);
         assert_eq!(packing.items, [1, 2, 7, 3, 8, 5]);
+        assert_eq!(packing.padded(3), [-1, 1, -1, -1, -1, 2, -1, 7, 5, 3, -1, 8]);
     }
 
     #[test]
     fn steps_without_a_row_are_skipped() {
         let packing = pack(&[[NONE, NONE, ItemId(5)], [NONE, NONE, NONE]]);
+        assert_eq!(packing.padded(3), [-1, -1, -1, -1, 5, -1]);
         assert_eq!((packing.counts, packing.items), (vec![1], vec![5]));
         let none = pack(&[[NONE; 3]; 2]);
         assert_eq!((none.counts, none.items, none.rank), (vec![], vec![], vec![0, 1]));

@@ -54,6 +54,8 @@ pub(crate) struct Case {
     metadata: BTreeMap<String, String>,
     tensors: BTreeMap<String, Tensor>,
     kind: Kind,
+    /// Whether GRUs run side by side, as on GPUs.
+    side_by_side: bool,
     /// Expectations that were compared, to find any that were not.
     compared: RefCell<BTreeSet<String>>,
 }
@@ -155,7 +157,7 @@ fn settings(metadata: &BTreeMap<String, String>) -> Settings {
 }
 
 impl Case {
-    pub(crate) fn read(path: &Path, kind: Kind) -> Self {
+    pub(crate) fn read(path: &Path, kind: Kind, side_by_side: bool) -> Self {
         let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
         let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
@@ -171,7 +173,14 @@ impl Case {
             (name, if stored == Kind::Double { tensor.to_kind(kind) } else { tensor })
         });
         let tensors = tensors.collect();
-        Self { settings: settings(&metadata), metadata, tensors, kind, compared: RefCell::default() }
+        Self {
+            settings: settings(&metadata),
+            metadata,
+            tensors,
+            kind,
+            side_by_side,
+            compared: RefCell::default(),
+        }
     }
 
     pub(crate) fn n_updates(&self) -> usize {
@@ -213,7 +222,8 @@ impl Case {
         let flat: Vec<i64> = Vec::try_from(ids.contiguous().view([-1])).unwrap();
         let items: Vec<ItemId> =
             flat.iter().map(|&id| u32::try_from(id).map_or(ItemId::PADDING, ItemId)).collect();
-        Packing::new(n, items.chunks_exact(n)).gather(self.tensor("items"))
+        let (packing, items) = (Packing::new(n, items.chunks_exact(n)), self.tensor("items"));
+        if self.side_by_side { packing.gather_padded(n, items) } else { packing.gather(items) }
     }
 
     fn windows(&self, prefix: &str, when: &str) -> Windows {

@@ -30,7 +30,7 @@ impl Absence {
         self.opened = Instant::now();
     }
 
-    /// Something was acknowledged.
+    /// Something was acknowledged, on the stream or as it was opened.
     pub(super) fn is_over(&mut self) {
         self.since = None;
     }

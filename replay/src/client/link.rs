@@ -325,7 +325,7 @@ impl Link {
         }
     }
 
-    fn resume(&self, opened: Opened) -> Result<Streaming<v1::AppendResponse>, Stop> {
+    fn resume(&mut self, opened: Opened) -> Result<Streaming<v1::AppendResponse>, Stop> {
         let Opened { answers, requests, message: v1::AppendOpened { stored_sequence: stored, .. } } = opened;
         let acknowledged = self.progress.borrow().stored;
         let address = &self.member.address;
@@ -343,6 +343,9 @@ impl Link {
                 acknowledged + n as u64
             );
             return Err(Stop::End(End::Failed(Error::invalid("writer", problem))));
+        }
+        if n > 0 {
+            self.absence.is_over();
         }
         {
             let mut outbox = self.shared.outbox();

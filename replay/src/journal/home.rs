@@ -177,16 +177,17 @@ impl Home {
         }
     }
 
-    /// Removes what came before a snapshot.
+    /// Removes what came before a snapshot, all that can be removed; the first error.
     fn clean(&self, before: u64) -> io::Result<()> {
+        let mut all = Ok(());
         for (prefix, suffix) in [("journal-", ".log"), ("snapshot-", ".bin")] {
             let files = recover::list(&self.folder, prefix, suffix).map_err(io::Error::other)?;
             for (position, path) in files {
                 if position < before {
-                    self.disk.remove(&path)?;
+                    all = all.and(self.disk.remove(&path));
                 }
             }
         }
-        Ok(())
+        all
     }
 }

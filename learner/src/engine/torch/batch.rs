@@ -12,6 +12,7 @@ use crate::{
     algorithm::{
         settings::LevelKind,
         state::ActiveGoals,
+        upload::upload,
         window::{Packing, Windows},
     },
     engine::{LowStates, ahead::Ahead, checks},
@@ -115,7 +116,7 @@ fn next_period(positions: &[usize], next: &[ItemId], core: &Core) -> Option<(Ten
         rows.iter().flat_map(|&row| &next[row * stride..][..stride]).copied().collect();
     let index: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
     let windows = pack(&of_rows, LevelKind::High, core);
-    Some((Tensor::from_slice(&index).to_device(core.options().1), windows))
+    Some((upload(&index, core.options().1), windows))
 }
 
 /// The windows and, where goals are in the state, the features of checked low-level decisions.
@@ -137,7 +138,12 @@ pub(super) fn pack(windows: &[ItemId], level: LevelKind, core: &Core) -> Windows
     let n = core.settings().model.window;
     let one = |kind: WindowKind| {
         let rows = windows.chunks_exact(N_WINDOWS * n).map(move |row| history::window(row, kind));
-        Packing::new(n, rows).gather(core.items())
+        let packing = Packing::new(n, rows);
+        if core.is_side_by_side() {
+            packing.gather_padded(n, core.items())
+        } else {
+            packing.gather(core.items())
+        }
     };
     // Eq 3: clicks and orders; Eq 6: skips and clicks
     Windows(core.settings().windows(level).iter().map(|&kind| one(kind)).collect())
@@ -146,7 +152,7 @@ pub(super) fn pack(windows: &[ItemId], level: LevelKind, core: &Core) -> Windows
 /// The embeddings `[len, n]` of checked items.
 pub(super) fn rows(items: &[ItemId], core: &Core) -> Tensor {
     let index: Vec<i64> = items.iter().map(|item| i64::from(item.0)).collect();
-    core.items().index_select(0, &Tensor::from_slice(&index).to_device(core.options().1))
+    core.items().index_select(0, &upload(&index, core.options().1))
 }
 
 /// Checked goals `[B, M, n]`.
@@ -165,5 +171,5 @@ fn weights(weights: &[f32], core: &Core) -> Option<Tensor> {
 
 pub(super) fn column(values: &[f32], core: &Core) -> Tensor {
     let (kind, device) = core.options();
-    Tensor::from_slice(values).to_device(device).to_kind(kind)
+    upload(values, device).to_kind(kind)
 }

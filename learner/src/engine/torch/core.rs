@@ -8,6 +8,7 @@ use tch::{Device, Kind, Tensor};
 use super::{
     batch::{self, HighTensors, LowTensors},
     level::{Level, LevelBatch},
+    measures::{LevelMeasures, UpdateMeasures},
 };
 use crate::{
     algorithm::{
@@ -16,12 +17,10 @@ use crate::{
         noise, rewards,
         settings::{LevelKind, Settings},
         state::ActiveGoals,
+        upload::upload,
         window::Windows,
     },
-    engine::{
-        checks::Checks,
-        metrics::{LevelMetrics, UpdateMetrics},
-    },
+    engine::{checks::Checks, metrics::UpdateMetrics},
 };
 
 /// Without goals there is no high level, and nobody may ask for it.
@@ -41,6 +40,8 @@ pub struct Core {
     /// Of the noise of the targets' actions: (update, level).
     smoothing: Streams,
     updates: u64,
+    /// Whether GRUs run side by side over padded windows: where starting an operation costs more than doing it.
+    side_by_side: bool,
 }
 
 impl Core {
@@ -60,6 +61,7 @@ impl Core {
             low: Level::new(&settings, LevelKind::Low, streams, options),
             smoothing,
             updates: 0,
+            side_by_side: options.1.is_cuda(),
             settings,
             items,
         }
@@ -88,6 +90,16 @@ impl Core {
     /// Kind and device of every real-valued tensor.
     pub fn options(&self) -> (Kind, Device) {
         (self.items.kind(), self.items.device())
+    }
+
+    /// Whether batches are decoded for GRUs that run side by side: on GPUs they are.
+    pub fn is_side_by_side(&self) -> bool {
+        self.side_by_side
+    }
+
+    /// Decides that, for tests and benchmarks of the form of GPUs on a CPU.
+    pub fn set_side_by_side(&mut self, side_by_side: bool) {
+        self.side_by_side = side_by_side;
     }
 
     /// Updates done.
@@ -185,7 +197,7 @@ impl Core {
         let shape = [n_rows, self.settings.n_heads(level) as i64, self.settings.model.n_dims as i64];
         let values: Vec<f64> = draws.take(shape.iter().product::<i64>() as usize).collect();
         let (kind, device) = self.options();
-        Some(Tensor::from_slice(&values).view(shape).to_device(device).to_kind(kind))
+        Some(upload(&values, device).view(shape).to_kind(kind))
     }
 
     /// A step of the low-level actor towards items chosen in these states (D25): rows `[B]` of the item table, with their
@@ -219,8 +231,7 @@ impl Core {
     pub fn update(&mut self, high: Option<&HighTensors>, low: Option<&LowTensors>) -> UpdateMetrics {
         self.updates += 1;
         let actors_move = self.updates.is_multiple_of(self.settings.algorithm.actor_delay);
-        let mut metrics =
-            UpdateMetrics { update: self.updates, high: None, low: None, mean_internal_reward: 0.0 };
+        let mut measures = UpdateMeasures::default();
         if let Some(batch) = high {
             let reward = self.high_reward(batch);
             let smoothing = self.smoothing_noise(LevelKind::High, batch.terminated.size()[0]);
@@ -238,17 +249,17 @@ impl Core {
                 further_discount: None,
             };
             let level = self.high.as_mut().expect(NO_HIGH_LEVEL);
-            metrics.high = Some(step(level, &batch, actors_move));
+            measures.high = Some(step(level, &batch, actors_move));
         }
         if let Some(batch) = low {
             let (internal, active) = self.internal_reward(batch);
-            let n_active = active.is_active.sum(Kind::Double).double_value(&[]);
-            metrics.mean_internal_reward = internal.sum(Kind::Double).double_value(&[]) / n_active.max(1.0);
+            let n_active = active.is_active.sum(Kind::Double).clamp_min(1.0);
+            measures.mean_internal_reward = Some(internal.sum(Kind::Double) / n_active);
             let reward = self.low_return(batch, &internal);
             let gamma = self.settings.discount(LevelKind::Low);
             let further = batch.ahead.as_ref().map(|ahead| {
                 let (kind, device) = self.options();
-                Tensor::from_slice(&ahead.discounts(gamma)).to_device(device).to_kind(kind)
+                upload(&ahead.discounts(gamma), device).to_kind(kind)
             });
             let features = self.low_features(batch);
             let smoothing = self.smoothing_noise(LevelKind::Low, batch.terminated.size()[0]);
@@ -265,7 +276,7 @@ impl Core {
                 smoothing: smoothing.as_ref(),
                 further_discount: further.as_ref(),
             };
-            metrics.low = Some(step(&mut self.low, &batch, actors_move));
+            measures.low = Some(step(&mut self.low, &batch, actors_move));
         }
         if actors_move {
             let tau = self.settings.algorithm.soft_update;
@@ -276,16 +287,16 @@ impl Core {
                 self.low.soft_update(tau);
             }
         }
-        metrics
+        measures.read(self.updates)
     }
 }
 
 /// Targets, then the critic, then the actor against the new critic.
-fn step(level: &mut Level, batch: &LevelBatch<'_>, actor_moves: bool) -> LevelMetrics {
+fn step(level: &mut Level, batch: &LevelBatch<'_>, actor_moves: bool) -> LevelMeasures {
     let y = level.targets(batch);
-    let mut metrics = level.critic_step(batch, &y);
+    let mut measures = level.critic_step(batch, &y);
     if actor_moves {
-        metrics.actor = Some(level.actor_step(batch));
+        measures.actor = Some(level.actor_step(batch));
     }
-    metrics
+    measures
 }

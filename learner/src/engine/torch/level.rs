@@ -1,4 +1,4 @@
-//! One level: an actor, a critic and their targets (DDPG). In: one batch's tensors; out: parameters moved, metrics.
+//! One level: an actor, a critic and their targets (DDPG). In: one batch's tensors; out: parameters moved, measures.
 //!
 //! The two levels are the same code: the low one has one head, and may have features behind its state.
 
@@ -10,21 +10,21 @@ use common::{
 };
 use tch::{Device, Kind, Tensor};
 
-use super::network::{Forms, Network, Trained};
-use crate::{
-    algorithm::{
-        adam::Adam,
-        groups, initial,
-        layout::{Layout, Role},
-        losses,
-        mapping::Mapping,
-        parameters::Parameters,
-        settings::{LevelKind, Settings},
-        soft_update::soft_update,
-        targets,
-        window::Windows,
-    },
-    engine::metrics::{ActorMetrics, LevelMetrics},
+use super::{
+    measures::{ActorMeasures, LevelMeasures},
+    network::{Forms, Network, Trained, encode},
+};
+use crate::algorithm::{
+    adam::Adam,
+    groups, initial,
+    layout::{Layout, Role},
+    losses,
+    mapping::Mapping,
+    parameters::Parameters,
+    settings::{LevelKind, Settings},
+    soft_update::soft_update,
+    targets,
+    window::Windows,
 };
 
 /// What one update of a level reads. B rows, H heads.
@@ -167,18 +167,23 @@ impl Level {
 
     /// y `[B, H]` from the target networks (Eqs 14, 17).
     pub fn targets(&self, batch: &LevelBatch<'_>) -> Tensor {
-        let mut action = self.target_actor.act(batch.next, batch.next_features);
+        let critics: Vec<&Network> = std::iter::once(&self.target_critic)
+            .chain(self.second.as_ref().map(|(_, target)| target))
+            .collect();
+        let networks: Vec<&Network> = std::iter::once(&self.target_actor).chain(critics.clone()).collect();
+        let mut states =
+            encode(&networks, batch.next).into_iter().map(|encoded| encoded.state(batch.next_features));
+        let mut action = self.target_actor.act_in(&states.next().expect("a state a network"));
         if let Some(noise) = batch.smoothing {
             action = targets::smoothed(&action, noise, self.bound);
         }
         if let Some(mapping) = batch.mapping {
             action = mapping.map(&action.squeeze_dim(1)).unsqueeze(1);
         }
-        let mut next_value = self.target_critic.value(batch.next, batch.next_features, &action);
-        if let Some((_, target)) = &self.second {
-            let other = target.value(batch.next, batch.next_features, &action);
-            next_value = targets::smaller(&next_value, &other);
-        }
+        let values =
+            critics.iter().zip(states).map(|(critic, state)| critic.value_in(batch.next, &state, &action));
+        let mut next_value =
+            values.reduce(|one, other| targets::smaller(&one, &other)).expect("a level has a critic");
         if let Some(discount) = batch.further_discount {
             next_value *= discount.unsqueeze(1);
         }
@@ -187,53 +192,74 @@ impl Level {
 
     /// The critic's step towards y (Eqs 15, 18), that of the second one too. Leaves the actor alone. What is measured is the
     /// first critic's.
-    pub fn critic_step(&mut self, batch: &LevelBatch<'_>, y: &Tensor) -> LevelMetrics {
-        let (steps, form) = (self.steps(), (self.loss, self.clip));
-        let CriticStep { loss: critic_loss, q, norm } = step_critic(&mut self.critic, batch, y, &steps, form);
-        if let Some((second, _)) = &mut self.second {
-            step_critic(second, batch, y, &steps, form);
+    pub fn critic_step(&mut self, batch: &LevelBatch<'_>, y: &Tensor) -> LevelMeasures {
+        let steps = self.steps();
+        let second = self.second.as_mut().map(|(trained, _)| trained);
+        let mut critics: Vec<&mut Trained> = std::iter::once(&mut self.critic).chain(second).collect();
+        let (mut loss, mut first_q, mut norm) = (Vec::new(), None, None);
+        for (groups, head) in &steps {
+            let networks: Vec<&Network> = critics.iter().map(|critic| &critic.network).collect();
+            let encoded = encode(&networks, batch.now);
+            for (number, (critic, encoded)) in critics.iter_mut().zip(encoded).enumerate() {
+                let graph = critic.network.differentiate(encoded, batch.now, batch.features);
+                let q = graph.value(batch.action);
+                let losses = losses::critic(self.loss, y, &q, batch.weights);
+                let gradient = graph.gradient(&driving(&losses, *head));
+                let its_norm = critic.step(groups, gradient, self.clip);
+                if number == 0 {
+                    norm = Some(its_norm);
+                    loss.push(of_step(&losses, *head));
+                    first_q.get_or_insert(q.detach());
+                }
+            }
         }
-        let dead =
-            if self.is_relu { q.eq(0.0).to_kind(Kind::Double).mean(None).double_value(&[]) } else { 0.0 };
-        // A row with several heads has the priority of the worst.
-        let errors = batch.weights.map(|_| (y - &q).abs().amax([1_i64].as_slice(), false));
-        LevelMetrics {
-            td_errors: errors.map_or_else(Vec::new, |errors| to_f64s(&errors)),
-            critic_loss,
+        let q = first_q.expect("a level has a head");
+        LevelMeasures {
+            // A row with several heads has the priority of the worst.
+            td_errors: batch.weights.map(|_| (y - &q).abs().amax([1_i64].as_slice(), false)),
+            critic_loss: Tensor::cat(&loss, 0),
             mean_q: by_head(&q),
             mean_target: by_head(y),
             mean_reward: by_head(batch.reward),
-            critic_gradient_norm: norm,
-            dead_share: dead,
+            critic_gradient_norm: norm.expect("a level has a head"),
+            dead_share: self.is_relu.then(|| q.eq(0.0).to_kind(Kind::Double).mean(None)),
             actor: None,
         }
     }
 
     /// The actor's step up the critic's value (Eqs 16, 19). Leaves the critic bit-identical.
-    pub fn actor_step(&mut self, batch: &LevelBatch<'_>) -> ActorMetrics {
+    pub fn actor_step(&mut self, batch: &LevelBatch<'_>) -> ActorMeasures {
         let (mut loss, mut saturated, mut norm) = (Vec::new(), None, None);
         // The critic is frozen: its state is a constant, and nothing behind it is differentiated.
-        let seen = self.critic.network.state(batch.now, batch.features);
+        let mut seen = None;
         for (groups, head) in self.steps() {
-            let graph = self.actor.network.differentiate(batch.now, batch.features);
+            let mut encoded = encode(&self.still_to_encode(seen.is_some()), batch.now);
+            let actor = encoded.remove(0);
+            let seen = seen.get_or_insert_with(|| encoded.remove(0).state(batch.features));
+            let graph = self.actor.network.differentiate(actor, batch.now, batch.features);
             let (u, action) = graph.act();
-            let mut losses = losses::actor(&self.critic.network.value_in(batch.now, &seen, &action));
+            let mut losses = losses::actor(&self.critic.network.value_in(batch.now, seen, &action));
             if self.saturation_penalty > 0.0 {
                 losses = &losses + losses::saturation(&u, self.saturation_penalty);
             }
             let gradient = graph.gradient(&driving(&losses, head));
             norm = Some(self.actor.step(&groups, gradient, self.clip));
-            collect(&mut loss, &losses, head);
+            loss.push(of_step(&losses, head));
             saturated.get_or_insert_with(|| {
-                let beyond = action.detach().abs().gt(self.saturated).to_kind(Kind::Double);
-                beyond.mean(None).double_value(&[])
+                action.detach().abs().gt(self.saturated).to_kind(Kind::Double).mean(None)
             });
         }
-        ActorMetrics {
-            loss,
-            gradient_norm: norm.map_or(0.0, |norm| norm.double_value(&[])),
-            saturated_share: saturated.unwrap_or(0.0),
+        ActorMeasures {
+            loss: Tensor::cat(&loss, 0),
+            gradient_norm: norm.expect("a level has a head"),
+            saturated_share: saturated.expect("a level has a head"),
         }
+    }
+
+    /// The actor, and the critic unless its state is known.
+    fn still_to_encode(&self, knows_critic: bool) -> Vec<&Network> {
+        let critic = (!knows_critic).then_some(&self.critic.network);
+        std::iter::once(&self.actor.network).chain(critic).collect()
     }
 
     /// A step of the actor down a `loss` (a scalar) of its actions `[B, H, n]`; everything else stays. The loss before it.
@@ -243,7 +269,8 @@ impl Level {
         features: Option<&Tensor>,
         loss: impl FnOnce(&Tensor) -> Tensor,
     ) -> f64 {
-        let graph = self.actor.network.differentiate(windows, features);
+        let encoded = encode(&[&self.actor.network], windows).remove(0);
+        let graph = self.actor.network.differentiate(encoded, windows, features);
         let loss = loss(&graph.act().1);
         let gradient = graph.gradient(&loss);
         let groups: BTreeSet<usize> = self.steps().into_iter().flat_map(|(groups, _)| groups).collect();
@@ -259,38 +286,6 @@ impl Level {
     }
 }
 
-/// What a critic's step measures.
-struct CriticStep {
-    /// `[H]`.
-    loss: Vec<f64>,
-    /// `[B, H]` Q before the step.
-    q: Tensor,
-    /// Of the last gradient, before clipping.
-    norm: f64,
-}
-
-/// Moves one critic towards y.
-fn step_critic(
-    critic: &mut Trained,
-    batch: &LevelBatch<'_>,
-    y: &Tensor,
-    steps: &[(Vec<usize>, Option<usize>)],
-    (form, clip): (CriticLoss, f64),
-) -> CriticStep {
-    let (mut loss, mut first_q, mut norm) = (Vec::new(), None, None);
-    for (groups, head) in steps {
-        let graph = critic.network.differentiate(batch.now, batch.features);
-        let q = graph.value(batch.action);
-        let losses = losses::critic(form, y, &q, batch.weights);
-        let gradient = graph.gradient(&driving(&losses, *head));
-        norm = Some(critic.step(groups, gradient, clip));
-        collect(&mut loss, &losses, *head);
-        first_q.get_or_insert(q.detach());
-    }
-    let q = first_q.expect("a level has a head");
-    CriticStep { loss, q, norm: norm.map_or(0.0, |norm| norm.double_value(&[])) }
-}
-
 /// The scalar that a step descends: the loss of one head, or the sum over all.
 fn driving(losses: &Tensor, head: Option<usize>) -> Tensor {
     match head {
@@ -299,20 +294,16 @@ fn driving(losses: &Tensor, head: Option<usize>) -> Tensor {
     }
 }
 
-/// Notes the losses that a step has just used: one head's, or those of all.
-fn collect(noted: &mut Vec<f64>, losses: &Tensor, head: Option<usize>) {
+/// The losses that a step descends, `[1]` of one head, or `[H]`.
+fn of_step(losses: &Tensor, head: Option<usize>) -> Tensor {
+    let losses = losses.detach();
     match head {
-        Some(head) => noted.push(losses.double_value(&[head as i64])),
-        None => noted.extend((0..losses.size()[0]).map(|i| losses.double_value(&[i]))),
+        Some(head) => losses.narrow(0, head as i64, 1),
+        None => losses,
     }
 }
 
-fn to_f64s(values: &Tensor) -> Vec<f64> {
-    Vec::try_from(values.to_device(Device::Cpu).to_kind(Kind::Double)).expect("a vector of f64")
-}
-
 /// Means over the batch: `[B, H]` to `[H]`.
-fn by_head(values: &Tensor) -> Vec<f64> {
-    let means = values.mean_dim([0_i64].as_slice(), false, None);
-    (0..means.size()[0]).map(|i| means.double_value(&[i])).collect()
+fn by_head(values: &Tensor) -> Tensor {
+    values.mean_dim([0_i64].as_slice(), false, None)
 }

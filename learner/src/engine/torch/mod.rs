@@ -5,6 +5,7 @@
 //! | [`core`] | both levels and one update of them, from tensors |
 //! | [`level`] | one DDPG pair with its targets: the three steps of an update |
 //! | [`network`] | one network: parameters, encoder, heads, optimiser |
+//! | [`measures`] | what an update measures, read from the device at its end |
 //! | [`batch`] | checked ids to tensors |
 //! | [`state`] | networks and optimisers by name, to and from plain memory |
 //! | [`device`] | `auto`, `cpu`, `cuda:N` |
@@ -13,6 +14,7 @@ pub mod batch;
 pub mod core;
 pub mod device;
 pub mod level;
+pub mod measures;
 pub mod network;
 pub mod state;
 
@@ -30,7 +32,10 @@ pub use self::{
 };
 use super::{Engine, Error, LowStates, UpdateMetrics};
 use crate::{
-    algorithm::settings::{LevelKind, Settings},
+    algorithm::{
+        settings::{LevelKind, Settings},
+        upload::upload,
+    },
     checkpoint::{self, Tensors},
 };
 
@@ -70,6 +75,11 @@ impl TorchEngine {
         &self.core
     }
 
+    /// See [`Core::set_side_by_side`].
+    pub fn set_side_by_side(&mut self, side_by_side: bool) {
+        self.core.set_side_by_side(side_by_side);
+    }
+
     /// Maps targets (`target_action = mapped`) into these items instead of the whole catalogue.
     pub fn map_targets_to(&mut self, items: &[ItemId]) -> Result<(), Error> {
         self.core.checks().targets(items)?;
@@ -93,8 +103,8 @@ impl TorchEngine {
         let (windows, features) = batch::low_states(states, &self.core);
         let (kind, device) = self.core.options();
         let index: Vec<i64> = items.iter().map(|item| i64::from(item.0)).collect();
-        let index = Tensor::from_slice(&index).to_device(device);
-        let weights = Tensor::from_slice(weights).to_device(device).to_kind(kind);
+        let index = upload(&index, device);
+        let weights = upload(weights, device).to_kind(kind);
         Ok(self.core.imitate(&windows, features.as_ref(), &index, &weights))
     }
 }

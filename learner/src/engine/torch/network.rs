@@ -71,14 +71,18 @@ impl Network {
 
     /// The state with its features, `[B, D]`.
     pub fn state(&self, windows: &Windows, features: Option<&Tensor>) -> Tensor {
-        state::join(encoder::forward(&self.parameters, windows).0, features)
+        encode(&[self], windows).remove(0).state(features)
     }
 
     /// An actor's actions `[B, H, n]`.
     pub fn act(&self, windows: &Windows, features: Option<&Tensor>) -> Tensor {
+        self.act_in(&self.state(windows, features))
+    }
+
+    /// The same in states `[B, D]` that this actor's own encoder made.
+    pub fn act_in(&self, state: &Tensor) -> Tensor {
         assert_eq!(self.layout().role, Role::Actor, "a critic does not act");
-        let u = heads::pre_activation(self.heads(), &self.state(windows, features));
-        heads::action(&u, self.forms.bound)
+        heads::action(&heads::pre_activation(self.heads(), state), self.forms.bound)
     }
 
     /// A critic's values `[B, H]` of actions `[B, H, n]`.
@@ -96,15 +100,42 @@ impl Network {
         heads::value(blocks, Some(windows), (state, action), self.forms.critic)
     }
 
-    /// The forward pass of a step: autograd sees the heads only, from the state on.
-    pub fn differentiate<'a>(&'a self, windows: &'a Windows, features: Option<&Tensor>) -> Graph<'a> {
-        let (s, tape) = encoder::forward(&self.parameters, windows);
+    /// A step's pass on from what this network's encoder made of the windows: autograd sees the heads only, from the state on.
+    pub fn differentiate<'a>(
+        &'a self,
+        encoded: Encoded,
+        windows: &'a Windows,
+        features: Option<&Tensor>,
+    ) -> Graph<'a> {
         let leaf = |t: &Tensor| t.detach().set_requires_grad(true);
+        let Encoded { s, tape } = encoded;
         let s = leaf(&s);
         let state = state::join(s.shallow_clone(), features);
         let blocks = self.heads().iter().map(leaf).collect();
         Graph { network: self, windows, tape, s, state, blocks }
     }
+}
+
+/// What a network's encoder made of windows.
+#[derive(Debug)]
+pub struct Encoded {
+    /// `[B, w]`.
+    s: Tensor,
+    tape: encoder::Tape,
+}
+
+impl Encoded {
+    /// The state with its features, `[B, D]`.
+    pub fn state(self, features: Option<&Tensor>) -> Tensor {
+        state::join(self.s, features)
+    }
+}
+
+/// The encoders of several networks over the same windows: on a GPU side by side.
+pub fn encode(networks: &[&Network], windows: &Windows) -> Vec<Encoded> {
+    let parameters: Vec<&Parameters> = networks.iter().map(|network| &network.parameters).collect();
+    let encoded = encoder::forward_all(&parameters, windows).into_iter();
+    encoded.map(|(s, tape)| Encoded { s, tape }).collect()
 }
 
 /// A forward pass that can be differentiated.
