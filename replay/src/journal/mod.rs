@@ -7,6 +7,7 @@
 //! | [`disk`] | the file operations that may fail |
 //! | [`log`] | the journal of a running shard: group commit |
 //! | [`snapshot`] | images of the shard on disk |
+//! | [`ahead`] | operations of a file, read while those before are applied |
 //! | [`recover`] | a shard from what is on disk |
 //! | [`retry`] | when a snapshot that failed is tried again |
 //! | [`deal`] | contents dealt out to another number of shards |
@@ -26,6 +27,7 @@
 //! Acknowledged means in the journal. The newest two snapshots are kept, and the journal from the older of them on, so that
 //! a snapshot that turns out to be damaged costs nothing.
 
+pub(crate) mod ahead;
 pub(crate) mod deal;
 pub(crate) mod disk;
 pub(crate) mod folder;

@@ -9,6 +9,7 @@
 
 use std::{
     fs,
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -16,11 +17,14 @@ use common::codec;
 use proto::SCHEMA_VERSION;
 
 use super::{
-    Error,
+    Error, ahead,
     frame::{self, Found},
     operation::{FORM, FileHeader, MAGIC},
 };
 use crate::shard::{Shard, image::Sections};
+
+/// Bytes that a file's header is looked for in; it is smaller by far.
+const HEADER_AT_MOST: u64 = 64 << 10;
 
 /// What was read back.
 pub(crate) struct Recovered {
@@ -151,8 +155,29 @@ impl Recovered {
         Ok(())
     }
 
+    /// Applies the operations of a file that is whole up to where this one ends: the offset there, 0 if not even its header is.
+    fn whole(&mut self, path: &Path, run_id: &str, shard: &mut Shard) -> Result<u64, Error> {
+        let error = || Error::file("read", path);
+        let mut begin = Vec::new();
+        let file = fs::File::open(path).map_err(error())?;
+        file.take(HEADER_AT_MOST).read_to_end(&mut begin).map_err(error())?;
+        let Ok((header, first)) = header(&begin, path, run_id)? else { return Ok(0) };
+        self.uid.get_or_insert(header.shard_uid);
+        ahead::each(path, first as u64, |(operation, length)| {
+            shard.apply(operation)?;
+            self.operations += 1;
+            self.position += length as u64;
+            Ok(())
+        })
+        .map_err(error())
+    }
+
     /// Applies the operations of a file, as far as they are whole.
     fn segment(&mut self, path: &Path, run_id: &str, shard: &mut Shard, is_last: bool) -> Result<(), Error> {
+        let applied = self.whole(path, run_id, shard)?;
+        if applied > 0 && applied == fs::metadata(path).map_err(Error::file("read", path))?.len() {
+            return Ok(());
+        }
         let bytes = fs::read(path).map_err(Error::file("read", path))?;
         let (header, first) = match header(&bytes, path, run_id)? {
             Ok(found) => found,
@@ -167,7 +192,7 @@ impl Recovered {
             Err(problem) => return self.put_aside(path, &problem),
         };
         self.uid.get_or_insert(header.shard_uid);
-        let mut offset = first;
+        let mut offset = first.max(applied as usize);
         let problem = loop {
             match frame::at(&bytes, offset) {
                 Found::Frame { payload, next } => {

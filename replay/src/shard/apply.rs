@@ -23,8 +23,11 @@ impl Shard {
             Operation::Batch { writer, sequence, records } => {
                 let batch = Batch::check(records, &self.shape, self.n_items, MAX_BATCH_STEPS)
                     .map_err(|error| error.to_string())?;
-                // A stream of its own: those of the process before are gone.
-                let generation = self.open(writer).map_err(|error| error.to_string())?.generation;
+                // One stream of its own: those of the process before are gone.
+                let generation = match self.writers.get(&writer) {
+                    Some(state) => state.generation,
+                    None => self.open(writer).map_err(|error| error.to_string())?.generation,
+                };
                 let n_steps = self.shape.n_steps;
                 let state = self.writer(writer, generation).ok_or("its writer has another stream")?;
                 // It was accepted once, also if there is less memory today.

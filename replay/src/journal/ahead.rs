@@ -1,0 +1,153 @@
+//! Operations of a file, read and decoded on a thread of their own while the shard applies those before. In: a file; out: its
+//! operations, in order, up to the first that is not whole.
+//!
+//! A start takes as long as the slower of the two, not both, and holds a few pieces of a file in memory, not all of it.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::Path,
+    thread,
+};
+
+use common::codec;
+use crossbeam::channel::{Receiver, Sender, bounded};
+
+use super::{
+    frame::{self, Found},
+    operation::Operation,
+};
+
+/// Bytes that are read at once; a frame may be larger.
+const PIECE: usize = 1 << 20;
+/// Pieces whose operations wait for the shard.
+const AHEAD: usize = 4;
+
+/// An operation and the length of its frame in bytes.
+pub(crate) type Framed = (Operation, usize);
+
+/// Hands the operations from byte `first` on to `apply`, until one is not whole or `apply` refuses it. Where that one begins,
+/// or the end of the file.
+pub(crate) fn each(
+    path: &Path,
+    first: u64,
+    apply: impl FnMut(Framed) -> Result<(), String>,
+) -> io::Result<u64> {
+    each_by(PIECE, path, first, apply)
+}
+
+fn each_by(
+    piece: usize,
+    path: &Path,
+    first: u64,
+    mut apply: impl FnMut(Framed) -> Result<(), String>,
+) -> io::Result<u64> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(first))?;
+    let (sender, operations): (_, Receiver<Vec<Framed>>) = bounded(AHEAD);
+    thread::scope(|scope| {
+        let reader = scope.spawn(move || read(&mut file, piece, &sender));
+        let mut offset = first;
+        'file: for piece in &operations {
+            for (operation, length) in piece {
+                if apply((operation, length)).is_err() {
+                    break 'file;
+                }
+                offset += length as u64;
+            }
+        }
+        // A reader that is still at it finds nobody who listens.
+        drop(operations);
+        reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok(offset)
+    })
+}
+
+/// Reads until the file ends, a frame is not whole or nobody listens.
+fn read(file: &mut impl Read, piece: usize, operations: &Sender<Vec<Framed>>) -> io::Result<()> {
+    let (mut buffer, mut wanted) = (Vec::new(), piece);
+    loop {
+        let n_read = file.by_ref().take(wanted as u64).read_to_end(&mut buffer)?;
+        let (decoded, taken) = decode(&buffer);
+        let is_whole = taken > 0 || buffer.is_empty();
+        if operations.send(decoded).is_err() || n_read == 0 {
+            return Ok(());
+        }
+        buffer.drain(..taken);
+        // One that is larger than a piece: it, or what looks like it, is read at ever larger pieces.
+        wanted = if is_whole { piece } else { 2 * wanted };
+    }
+}
+
+/// The whole operations that a buffer begins with, and their bytes.
+fn decode(buffer: &[u8]) -> (Vec<Framed>, usize) {
+    let (mut decoded, mut offset) = (Vec::new(), 0);
+    while let Found::Frame { payload, next } = frame::at(buffer, offset) {
+        let Ok(operation) = codec::decode(payload) else { break };
+        decoded.push((operation, next - offset));
+        offset = next;
+    }
+    (decoded, offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A file of operations of many sizes, and where each begins.
+    fn file(folder: &Path) -> (std::path::PathBuf, Vec<u64>) {
+        let (mut bytes, mut begins) = (b"header".to_vec(), Vec::new());
+        for k in 0_u64..40 {
+            begins.push(bytes.len() as u64);
+            let records = vec![k as u8; (k * k) as usize].into();
+            frame::put(&mut bytes, &Operation::Batch { writer: k, sequence: k, records }).unwrap();
+        }
+        let path = folder.join("journal");
+        fs::write(&path, &bytes).unwrap();
+        (path, begins)
+    }
+
+    fn writers(piece: usize, path: &Path, refused: u64) -> (Vec<u64>, u64) {
+        let mut writers = Vec::new();
+        let end = each_by(piece, path, 6, |(operation, _)| {
+            let Operation::Batch { writer, records, .. } = operation else { panic!("another operation") };
+            assert_eq!(records, vec![writer as u8; (writer * writer) as usize]);
+            if writer == refused {
+                return Err("refused".into());
+            }
+            writers.push(writer);
+            Ok(())
+        });
+        (writers, end.unwrap())
+    }
+
+    #[test]
+    fn all_operations_come_in_order_whatever_the_size_of_a_piece() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, begins) = file(folder.path());
+        let length = fs::metadata(&path).unwrap().len();
+        for piece in [1, 7, 100, 1_000, PIECE] {
+            assert_eq!(writers(piece, &path, u64::MAX), ((0..40).collect(), length));
+            assert_eq!(writers(piece, &path, 17), ((0..17).collect(), begins[17]));
+        }
+    }
+
+    #[test]
+    fn the_first_that_is_not_whole_ends_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, begins) = file(folder.path());
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[begins[30] as usize + 20] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        for piece in [1, 100, PIECE] {
+            assert_eq!(writers(piece, &path, u64::MAX), ((0..30).collect(), begins[30]));
+        }
+        for cut in [begins[5] + 1, begins[6] - 1] {
+            fs::write(&path, &bytes[..cut as usize]).unwrap();
+            assert_eq!(writers(64, &path, u64::MAX), ((0..5).collect(), begins[5]));
+        }
+        assert!(each(&folder.path().join("none"), 0, |_| Ok(())).is_err());
+    }
+}
