@@ -65,7 +65,8 @@ pub fn forward_all(networks: &[&Parameters], windows: &Windows) -> Vec<(Tensor, 
     let n_windows = padded.len() as i64;
     let of_network = |(number, parameters): (i64, &&Parameters)| {
         let part = tape.part(number * n_windows, n_windows);
-        let joined = part.last().transpose(0, 1).reshape([windows.n_rows(), -1]);
+        let w = merge(parameters).0.size()[0];
+        let joined = part.last().transpose(0, 1).reshape([windows.n_rows(), n_windows * w]);
         join(parameters, joined, Grus::SideBySide(part))
     };
     (0..).zip(networks).map(of_network).collect()
@@ -103,7 +104,7 @@ pub fn backward(parameters: &Parameters, windows: &Windows, tape: &Tape, d_s: &T
             }
         }
         Grus::SideBySide(tape) => {
-            let d_last = d_joined.view([windows.n_rows(), -1, w]).transpose(0, 1);
+            let d_last = d_joined.view([windows.n_rows(), grus.len() as i64, w]).transpose(0, 1);
             gradients.extend(gru_stack::backward(&grus, tape, &d_last).into_iter().flatten());
         }
     }

@@ -10,7 +10,7 @@ use tch::Tensor;
 
 use super::{assert_shape, gru::Gru, window::PaddedWindow};
 
-/// What sigmoid makes exactly 1 of, in f32 and in f64.
+/// What sigmoid makes exactly 1 of, in f32 and in f64. At a padded pair h is 0, so that W_hz h adds nothing to it.
 const SHUT: f64 = 1e3;
 
 /// What the backward pass needs from the forward pass. G GRUs, N steps, B rows.
@@ -65,16 +65,18 @@ pub fn forward(grus: &[Gru<'_>], windows: &[&PaddedWindow]) -> Tape {
     let _ = gates.narrow(2, w, w).masked_fill_(&of_windows(|window| &window.is_padding), SHUT);
     let gates = gates.view([g, steps, rows, 3 * w]);
     let hidden = Tensor::zeros([g, steps + 1, rows, w], (x.kind(), x.device()));
-    let recurrent = Tensor::empty([g, steps, rows, w], (x.kind(), x.device()));
     let by_gate = stack(grus, |gru| gru.weight_hh).transpose(1, 2);
     let (w_rz, w_n) = (by_gate.narrow(2, 0, 2 * w), by_gate.narrow(2, 2 * w, w));
-    let bias_n = bias_hh.narrow(1, 2 * w, w).unsqueeze(1);
+    // Adding to what is there is one operation; adding to a bias copies the bias first, step by step.
+    let bias_n = bias_hh.narrow(1, 2 * w, w).view([g, 1, 1, w]);
+    let recurrent = bias_n.expand([g, steps, rows, w], false).contiguous();
     for t in 0..steps {
         let (h, step) = (hidden.select(1, t), gates.select(1, t));
         let mut rz = step.narrow(2, 0, 2 * w);
         let _ = rz.baddbmm_(&h, &w_rz);
         let _ = rz.sigmoid_();
-        let in_new = bias_n.baddbmm_out(&recurrent.select(1, t), &h, &w_n);
+        let mut in_new = recurrent.select(1, t);
+        let _ = in_new.baddbmm_(&h, &w_n);
         let mut new = step.narrow(2, 2 * w, w);
         let _ = new.addcmul_(&rz.narrow(2, 0, w), &in_new);
         let _ = new.tanh_();
@@ -99,11 +101,12 @@ pub fn backward(grus: &[Gru<'_>], tape: &Tape, d_last: &Tensor) -> Vec<[Tensor; 
     let d = Tensor::cat(&[&to_r, &to_z, &(&to_n * &r), &to_n], 3);
     let by_column = d.view([g, steps, rows, 4, w]);
     let d_hidden = d.narrow(3, 0, 3 * w);
-    let mut dh = d_last.shallow_clone();
+    let mut dh = d_last.copy();
     for t in (0..steps).rev() {
         let _ = by_column.select(1, t).g_mul_(&dh.unsqueeze(2));
         if t > 0 {
-            dh = (&dh * z.select(1, t)).baddbmm(&d_hidden.select(1, t), &weight_hh, 1.0, 1.0);
+            dh *= z.select(1, t);
+            let _ = dh.baddbmm_(&d_hidden.select(1, t), &weight_hh);
         }
     }
     let d = d.view([g, steps * rows, 4 * w]);

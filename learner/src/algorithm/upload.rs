@@ -8,5 +8,6 @@ use tch::{Device, Tensor, kind::Element};
 /// the next product, meanwhile. The pinned block is torch's, which uses it again once the copy is done.
 pub fn upload<T: Element>(values: &[T], device: Device) -> Tensor {
     let here = Tensor::from_slice(values);
-    if device.is_cuda() { here.pin_memory(device).to_device_(device, T::KIND, true, false) } else { here }
+    // Not `pin_memory`: libtorch warns at every call with a device, and tch makes no other.
+    if device.is_cuda() { here.internal_pin_memory(device).to_device_(device, T::KIND, true, false) } else { here }
 }

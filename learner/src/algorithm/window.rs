@@ -3,7 +3,7 @@
 //! Rows are sorted by length, longest first. Padding is on the left and neutral (h = 0 until the window begins), so the
 //! rows that take part in step t are a prefix of the sorted rows, and the prefix grows with t. Only those P = sum of all
 //! lengths (row, step) pairs are stored, step after step: a step is a contiguous slice, an empty step is no step, and an
-//! almost empty window (orders!) costs almost nothing.
+//! almost empty window (orders!) costs almost nothing. For GRUs that run side by side a window has its padding, too.
 
 use std::cell::OnceCell;
 
@@ -61,30 +61,30 @@ impl Packing {
     /// The tensors of this packing, with the item vectors looked up in `items` `[V, n]`.
     pub fn gather(&self, items: &Tensor) -> PackedWindow {
         assert_shape("items", items, &[-1, -1]);
-        let device = items.device();
-        PackedWindow {
-            x: items.index_select(0, &upload(&self.items, device)),
-            counts: self.counts.clone(),
-            order: upload(&self.order, device),
-            rank: upload(&self.rank, device),
-            padded: None,
-            pairs: OnceCell::new(),
-        }
+        let [rows, order, rank] = uploaded([&self.items, &self.order, &self.rank], items);
+        self.packed(items.index_select(0, &rows), order, rank, None)
     }
 
-    /// The same with what GRUs side by side read, windows of `n` ids.
+    /// The same with what GRUs side by side read, windows of `n` ids as they were packed.
     pub fn gather_padded(&self, n: usize, items: &Tensor) -> PackedWindow {
-        let rows = upload(&self.padded(n), items.device());
+        assert_shape("items", items, &[-1, -1]);
+        let padded = self.padded(n);
+        let [padded, rows, order, rank] = uploaded([&padded, &self.items, &self.order, &self.rank], items);
         let padded = PaddedWindow {
             n_steps: n as i64,
-            x: items.index_select(0, &rows.clamp_min(0)),
-            is_padding: rows.lt(0).unsqueeze(1),
+            x: items.index_select(0, &padded.clamp_min(0)),
+            is_padding: padded.lt(0).unsqueeze(1),
         };
-        PackedWindow { padded: Some(padded), ..self.gather(items) }
+        self.packed(items.index_select(0, &rows), order, rank, Some(padded))
+    }
+
+    fn packed(&self, x: Tensor, order: Tensor, rank: Tensor, padded: Option<PaddedWindow>) -> PackedWindow {
+        PackedWindow { x, counts: self.counts.clone(), order, rank, padded, pairs: OnceCell::new() }
     }
 
     /// `[n B]` item rows step after step, in the batch's order; -1 where a window has not begun.
     fn padded(&self, n: usize) -> Vec<i64> {
+        assert!(n >= self.counts.len(), "windows of {n} ids were packed");
         let n_rows = self.order.len();
         let mut rows = vec![-1; n * n_rows];
         let mut items = self.items.iter();
@@ -96,6 +96,17 @@ impl Packing {
         }
         rows
     }
+}
+
+/// Columns on the device of `like`, in one copy.
+fn uploaded<const K: usize>(columns: [&Vec<i64>; K], like: &Tensor) -> [Tensor; K] {
+    let all = upload(&columns.map(Vec::as_slice).concat(), like.device());
+    let mut start = 0;
+    columns.map(|column| {
+        let part = all.narrow(0, start, column.len() as i64);
+        start += column.len() as i64;
+        part
+    })
 }
 
 /// One window of a batch as the GRUs read it. Every network that reads the window shares it.

@@ -171,16 +171,16 @@ impl Core {
         sum
     }
 
-    /// The goals in the low-level states before and after the steps, `[B, n + M]` each, if they are there at all (D1).
+    /// The goals in the low-level states before (`active`) and after the steps, `[B, n + M]` each, if they are there at all (D1).
     ///
     /// After the last step of a period the next period's goals are those the target high-level actor would set there:
     /// the real ones are not part of the transition, and targets come from target networks.
-    fn low_features(&self, batch: &LowTensors) -> Option<(Tensor, Tensor)> {
+    fn low_features(&self, batch: &LowTensors, active: &ActiveGoals) -> Option<(Tensor, Tensor)> {
         if !self.settings.model.goal_conditioning.in_state() {
             return None;
         }
         let layout = self.settings.period_layout();
-        let now = ActiveGoals::new(&layout, &batch.positions, &batch.goals).features(&batch.goals);
+        let now = active.features(&batch.goals);
         let after: Vec<usize> =
             batch.last_positions().iter().map(|position| (position + 1) % layout.n_steps).collect();
         let mut goals = batch.goals.shallow_clone();
@@ -261,7 +261,7 @@ impl Core {
                 let (kind, device) = self.options();
                 upload(&ahead.discounts(gamma), device).to_kind(kind)
             });
-            let features = self.low_features(batch);
+            let features = self.low_features(batch, &active);
             let smoothing = self.smoothing_noise(LevelKind::Low, batch.terminated.size()[0]);
             let batch = LevelBatch {
                 now: &batch.now,

@@ -65,12 +65,14 @@ impl UpdateMeasures {
         }
         tensors.extend(self.mean_internal_reward.as_ref());
         let mut read = Read(to_f64s(&tensors).into_iter());
-        UpdateMetrics {
+        let metrics = UpdateMetrics {
             update,
             high: self.high.as_ref().map(|level| read.level(level)),
             low: self.low.as_ref().map(|level| read.level(level)),
             mean_internal_reward: self.mean_internal_reward.as_ref().map_or(0.0, |mean| read.one(mean)),
-        }
+        };
+        assert!(read.0.next().is_none(), "what is put in is taken out");
+        metrics
     }
 
     fn levels(&self) -> impl Iterator<Item = &LevelMeasures> {
