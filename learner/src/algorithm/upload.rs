@@ -9,5 +9,9 @@ use tch::{Device, Tensor, kind::Element};
 pub fn upload<T: Element>(values: &[T], device: Device) -> Tensor {
     let here = Tensor::from_slice(values);
     // Not `pin_memory`: libtorch warns at every call with a device, and tch makes no other.
-    if device.is_cuda() { here.internal_pin_memory(device).to_device_(device, T::KIND, true, false) } else { here }
+    if device.is_cuda() {
+        here.internal_pin_memory(device).to_device_(device, T::KIND, true, false)
+    } else {
+        here
+    }
 }
