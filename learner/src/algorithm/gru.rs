@@ -92,14 +92,8 @@ impl Gru<'_> {
             return [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh].map(Tensor::zeros_like);
         }
         let h = tape.hidden.narrow(0, 0, n_pairs);
-        let gate = |i: i64| tape.gates.narrow(1, i * w, w);
-        let (r, z, n) = (gate(0), gate(1), gate(2));
-        // Every gradient of a step is that of its h' times a factor known from the forward pass; r' of W_hn h too.
-        // Columns: r, z, (W_hn h + b_hn), n, each before its nonlinearity.
-        let to_n = Tensor::tanh_backward(&(1.0 - &z), &n);
-        let to_z = Tensor::sigmoid_backward(&(&h - &n), &z);
-        let to_r = Tensor::sigmoid_backward(&(&to_n * &tape.recurrent), &r);
-        let d = Tensor::cat(&[&to_r, &to_z, &(&to_n * &r), &to_n], 1);
+        let d = factors(&tape.gates, &tape.recurrent, &h);
+        let z = tape.gates.narrow(1, w, w);
         let by_column = d.view([n_pairs, 4, w]);
         let d_hidden = d.narrow(1, 0, 3 * w);
         let mut end = n_pairs;
@@ -124,4 +118,16 @@ impl Gru<'_> {
             sums.narrow(0, 0, 3 * w),
         ]
     }
+}
+
+/// What a step's gradient of h' is multiplied by for those of what is before the nonlinearities, `[.., 4w]`: r, z,
+/// (W_hn h + b_hn), n. From `[.., 3w]` gates, `[.., w]` W_hn h + b_hn and `[.., w]` h before the step.
+pub(super) fn factors(gates: &Tensor, recurrent: &Tensor, hidden: &Tensor) -> Tensor {
+    let w = recurrent.size().last().copied().unwrap_or(0);
+    let gate = |i: i64| gates.narrow(-1, i * w, w);
+    let (r, z, n) = (gate(0), gate(1), gate(2));
+    let to_n = Tensor::tanh_backward(&(1.0 - &z), &n);
+    let to_z = Tensor::sigmoid_backward(&(hidden - &n), &z);
+    let to_r = Tensor::sigmoid_backward(&(&to_n * recurrent), &r);
+    Tensor::cat(&[&to_r, &to_z, &(&to_n * &r), &to_n], -1)
 }

@@ -8,7 +8,11 @@
 
 use tch::Tensor;
 
-use super::{assert_shape, gru::Gru, window::PaddedWindow};
+use super::{
+    assert_shape,
+    gru::{Gru, factors},
+    window::PaddedWindow,
+};
 
 /// What sigmoid makes exactly 1 of, in f32 and in f64. At a padded pair h is 0, so that W_hz h adds nothing to it.
 const SHUT: f64 = 1e3;
@@ -92,13 +96,8 @@ pub fn backward(grus: &[Gru<'_>], tape: &Tape, d_last: &Tensor) -> Vec<[Tensor; 
     assert_shape("d_last", d_last, &[g, rows, w]);
     let weight_hh = stack(grus, |gru| gru.weight_hh);
     let h = tape.hidden.narrow(1, 0, steps);
-    let gate = |i: i64| tape.gates.narrow(3, i * w, w);
-    let (r, z, n) = (gate(0), gate(1), gate(2));
-    // Columns: r, z, (W_hn h + b_hn), n, each before its nonlinearity, see `gru`.
-    let to_n = Tensor::tanh_backward(&(1.0 - &z), &n);
-    let to_z = Tensor::sigmoid_backward(&(&h - &n), &z);
-    let to_r = Tensor::sigmoid_backward(&(&to_n * &tape.recurrent), &r);
-    let d = Tensor::cat(&[&to_r, &to_z, &(&to_n * &r), &to_n], 3);
+    let d = factors(&tape.gates, &tape.recurrent, &h);
+    let z = tape.gates.narrow(3, w, w);
     let by_column = d.view([g, steps, rows, 4, w]);
     let d_hidden = d.narrow(3, 0, 3 * w);
     let mut dh = d_last.copy();

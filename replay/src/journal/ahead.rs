@@ -46,7 +46,8 @@ fn each_by(
     file.seek(SeekFrom::Start(first))?;
     let (sender, operations): (_, Receiver<Vec<Framed>>) = bounded(AHEAD);
     thread::scope(|scope| {
-        let reader = scope.spawn(move || read(&mut file, piece, &sender));
+        let reader = thread::Builder::new().name("journal-ahead".into());
+        let reader = reader.spawn_scoped(scope, move || read(&mut file, piece, &sender))?;
         let mut offset = first;
         'file: for piece in &operations {
             for (operation, length) in piece {
@@ -63,19 +64,19 @@ fn each_by(
     })
 }
 
-/// Reads until the file ends, a frame is not whole or nobody listens.
+/// Reads until the file ends, a frame cannot be whole or nobody listens.
 fn read(file: &mut impl Read, piece: usize, operations: &Sender<Vec<Framed>>) -> io::Result<()> {
     let (mut buffer, mut wanted) = (Vec::new(), piece);
     loop {
         let n_read = file.by_ref().take(wanted as u64).read_to_end(&mut buffer)?;
         let (decoded, taken) = decode(&buffer);
-        let is_whole = taken > 0 || buffer.is_empty();
+        buffer.drain(..taken);
+        let missing = frame::missing(&buffer);
         if operations.send(decoded).is_err() || n_read == 0 {
             return Ok(());
         }
-        buffer.drain(..taken);
-        // One that is larger than a piece: it, or what looks like it, is read at ever larger pieces.
-        wanted = if is_whole { piece } else { 2 * wanted };
+        let Some(missing) = missing else { return Ok(()) };
+        wanted = missing.max(piece);
     }
 }
 

@@ -72,18 +72,19 @@ impl Disk for Files {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        // It goes, whether or not it could be shrunk before: on a full or failing disk just that may not work.
-        let _as_far_as_it_went = shrink(path);
-        fs::remove_file(path)
+        let file = OpenOptions::new().write(true).open(path);
+        fs::remove_file(path)?;
+        // It is gone, whatever comes of this.
+        let _as_far_as_it_went = file.and_then(|file| give_back(&file));
+        Ok(())
     }
 }
 
-/// Gives most of a file back, not all at once: the file system does it with its own journal held, and whoever syncs waits
-/// for that. A file that has another name, too, is somebody's copy and stays as it is.
-fn shrink(path: &Path) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(path)?;
+/// Gives the room of a removed file back, not all at once: the file system does it with its own journal held, and whoever syncs
+/// waits for that. A file that has another name is somebody's copy and stays as it is.
+fn give_back(file: &File) -> io::Result<()> {
     let metadata = file.metadata()?;
-    let mut length = if metadata.nlink() == 1 { metadata.len() } else { 0 };
+    let mut length = if metadata.nlink() == 0 { metadata.len() } else { 0 };
     while length > FREED_AT_ONCE {
         length -= FREED_AT_ONCE;
         file.set_len(length)?;
@@ -102,31 +103,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_large_file_is_removed_and_a_copy_under_another_name_keeps_all_of_it() {
+    fn a_large_file_is_given_back_piece_by_piece_and_a_copy_under_another_name_keeps_all_of_it() {
         let folder = tempfile::tempdir().unwrap();
         let [alone, linked, copy] = ["alone", "linked", "copy"].map(|name| folder.path().join(name));
         let length = 3 * FREED_AT_ONCE + 5;
-        for path in [&alone, &linked] {
-            File::create(path).unwrap().set_len(length).unwrap();
-        }
+        let [file, _] = [&alone, &linked].map(|path| {
+            let file = File::create(path).unwrap();
+            file.set_len(length).unwrap();
+            file
+        });
         fs::hard_link(&linked, &copy).unwrap();
-        shrink(&alone).unwrap();
-        assert_eq!(fs::metadata(&alone).unwrap().len(), 5);
         for path in [&alone, &linked] {
             Files.remove(path).unwrap();
             assert!(!path.exists());
         }
+        assert_eq!(file.metadata().unwrap().len(), 5);
         assert_eq!(fs::metadata(&copy).unwrap().len(), length);
     }
 
     #[test]
-    fn what_cannot_be_shrunk_is_removed_all_the_same() {
+    fn what_cannot_be_opened_is_removed_all_the_same() {
         let folder = tempfile::tempdir().unwrap();
         // Nobody can open it for writing, whoever runs the test: it leads to a folder.
         let path = folder.path().join("link");
         std::os::unix::fs::symlink(folder.path(), &path).unwrap();
-        assert!(shrink(&path).is_err());
         Files.remove(&path).unwrap();
         assert!(fs::symlink_metadata(&path).is_err());
+        assert!(Files.remove(&path).is_err());
     }
 }

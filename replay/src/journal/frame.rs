@@ -64,6 +64,14 @@ pub(crate) fn at(bytes: &[u8], offset: usize) -> Found<'_> {
     }
 }
 
+/// How many bytes the frame lacks that these are the beginning of; `None`: more of them would not make it whole.
+pub(crate) fn missing(bytes: &[u8]) -> Option<usize> {
+    let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else { return Some(HEADER - bytes.len()) };
+    let length = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
+    let is_whole = header[..4] != MARK || length <= rest.len();
+    (!is_whole).then(|| length - rest.len())
+}
+
 /// Whether a whole frame begins anywhere behind an offset: then what stands at it was damaged, not just not written.
 pub(crate) fn is_followed(bytes: &[u8], offset: usize) -> bool {
     let behind = offset + 1;
@@ -113,6 +121,17 @@ mod tests {
         let before = bytes.clone();
         assert!(put(&mut bytes, &(7_u64, Never)).is_err());
         assert_eq!(bytes, before);
+    }
+
+    #[test]
+    fn what_a_frame_lacks_is_known_from_its_header_on() {
+        let frame = frames(&[vec![7; 20]]);
+        for n in 0..frame.len() {
+            let expected = if n < HEADER { HEADER - n } else { frame.len() - n };
+            assert_eq!(missing(&frame[..n]), Some(expected), "{n} bytes");
+        }
+        assert_eq!(missing(&frame), None);
+        assert_eq!(missing(&[0; 30]), None);
     }
 
     proptest! {

@@ -9,7 +9,7 @@
 
 use std::{
     fs,
-    io::Read,
+    io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
@@ -174,31 +174,31 @@ impl Recovered {
 
     /// Applies the operations of a file, as far as they are whole.
     fn segment(&mut self, path: &Path, run_id: &str, shard: &mut Shard, is_last: bool) -> Result<(), Error> {
-        let applied = self.whole(path, run_id, shard)?;
-        if applied > 0 && applied == fs::metadata(path).map_err(Error::file("read", path))?.len() {
-            return Ok(());
+        let begin = self.whole(path, run_id, shard)?;
+        // What is left: nearly always nothing.
+        let bytes = read_from(path, begin).map_err(Error::file("read", path))?;
+        if begin == 0 {
+            return match header(&bytes, path, run_id)? {
+                // A file whose creation was cut short holds nothing that was acknowledged.
+                Err(_) if is_last && !frame::is_followed(&bytes, 0) => {
+                    tracing::warn!(
+                        "{}: its header was not written in full; nothing was stored in it",
+                        path.display()
+                    );
+                    fs::remove_file(path).map_err(Error::file("remove", path))
+                }
+                Err(problem) => self.put_aside(path, &problem),
+                Ok(_) => self.put_aside(path, &format!("its header has more than {HEADER_AT_MOST} bytes")),
+            };
         }
-        let bytes = fs::read(path).map_err(Error::file("read", path))?;
-        let (header, first) = match header(&bytes, path, run_id)? {
-            Ok(found) => found,
-            // A file whose creation was cut short holds nothing that was acknowledged.
-            Err(_) if is_last && !frame::is_followed(&bytes, 0) => {
-                tracing::warn!(
-                    "{}: its header was not written in full; nothing was stored in it",
-                    path.display()
-                );
-                return fs::remove_file(path).map_err(Error::file("remove", path));
-            }
-            Err(problem) => return self.put_aside(path, &problem),
-        };
-        self.uid.get_or_insert(header.shard_uid);
-        let mut offset = first.max(applied as usize);
+        let mut offset = 0;
         let problem = loop {
+            let at = begin + offset as u64;
             match frame::at(&bytes, offset) {
                 Found::Frame { payload, next } => {
                     let operation = codec::decode(payload).map_err(|error| error.to_string());
                     if let Err(problem) = operation.and_then(|operation| shard.apply(operation)) {
-                        break format!("the operation at byte {offset} cannot be: {problem}");
+                        break format!("the operation at byte {at} cannot be: {problem}");
                     }
                     self.operations += 1;
                     self.position += (next - offset) as u64;
@@ -207,20 +207,20 @@ impl Recovered {
                 Found::End => return Ok(()),
                 Found::Damaged if is_last && !frame::is_followed(&bytes, offset) => {
                     tracing::warn!(
-                        "{}: the last {} bytes, from byte {offset} on, were not written in full and are cut off; they \
-                         were never acknowledged",
+                        "{}: the last {} bytes, from byte {at} on, were not written in full and are cut off; they were \
+                         never acknowledged",
                         path.display(),
                         bytes.len() - offset
                     );
-                    return cut(path, offset as u64);
+                    return cut(path, at);
                 }
-                Found::Damaged => break format!("it is damaged at byte {offset}"),
+                Found::Damaged => break format!("it is damaged at byte {at}"),
             }
         };
         // Kept for people, from the damage on; what comes before it stands.
         let aside = aside(path);
         fs::write(&aside, &bytes[offset..]).map_err(Error::file("write", &aside))?;
-        cut(path, offset as u64)?;
+        cut(path, begin + offset as u64)?;
         let line = format!(
             "{}: {problem}; the {} bytes from there on are LOST and kept in {}",
             path.display(),
@@ -231,6 +231,14 @@ impl Recovered {
         self.damage.push(line);
         Ok(())
     }
+}
+
+/// A file's bytes from an offset on.
+fn read_from(path: &Path, begin: u64) -> io::Result<Vec<u8>> {
+    let (mut file, mut bytes) = (fs::File::open(path)?, Vec::new());
+    file.seek(SeekFrom::Start(begin))?;
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// A name for what is damaged that nothing has yet.

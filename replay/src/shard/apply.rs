@@ -23,6 +23,7 @@ impl Shard {
             Operation::Batch { writer, sequence, records } => {
                 let batch = Batch::check(records, &self.shape, self.n_items, MAX_BATCH_STEPS)
                     .map_err(|error| error.to_string())?;
+                let is_new = !self.writers.contains_key(&writer);
                 // One stream of its own: those of the process before are gone.
                 let generation = match self.writers.get(&writer) {
                     Some(state) => state.generation,
@@ -31,11 +32,15 @@ impl Shard {
                 let n_steps = self.shape.n_steps;
                 let state = self.writer(writer, generation).ok_or("its writer has another stream")?;
                 // It was accepted once, also if there is less memory today.
-                match state.look(sequence, &batch, n_steps).map_err(|error| error.to_string())? {
-                    super::Verdict::New => drop(self.store(writer, generation, sequence, &batch)),
-                    super::Verdict::Duplicate => {}
+                let verdict = state.look(sequence, &batch, n_steps).map_err(|error| error.to_string());
+                match verdict {
+                    Ok(super::Verdict::New) => drop(self.store(writer, generation, sequence, &batch)),
+                    Ok(super::Verdict::Duplicate) => {}
+                    // Nobody is known for a batch that cannot have been.
+                    Err(_) if is_new => drop(self.writers.remove(&writer)),
+                    Err(_) => {}
                 }
-                Ok(())
+                verdict.map(drop)
             }
             Operation::Forget { writer } => {
                 self.forget(writer);

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::{kill::ends, support::*};
+use crate::journal::operation::Operation;
 
 #[test]
 fn a_flipped_bit_in_any_frame_loses_no_operation_before_it_and_says_so() {
@@ -41,6 +42,32 @@ fn a_flipped_bit_in_any_frame_loses_no_operation_before_it_and_says_so() {
 }
 
 #[test]
+fn an_operation_that_cannot_be_ends_what_is_served_and_is_said_and_kept() {
+    let home_dir = tempfile::tempdir().unwrap();
+    let (home, mut shard, _) = open(home_dir.path(), files(), &small()).unwrap();
+    let mut history = History::new(8);
+    let (position, before) = go_on(&mut history, &home, &mut shard, 10).pop().unwrap();
+    // Its frame is whole, but its writer has sent nothing before.
+    let Operation::Batch { records, .. } = History::new(9).batch() else { panic!("no batch") };
+    home.append(&Operation::Batch { writer: 9, sequence: 5, records });
+    go_on(&mut history, &home, &mut shard, 10);
+    drop(home);
+    let folder = folder(home_dir.path());
+    let journal = named(&folder, "journal-").pop().unwrap();
+    let bytes = fs::read(&journal).unwrap();
+    let refused = ends(&bytes)[10];
+    let (found, recovered) = read_back(&folder, &small());
+    assert!(found == before, "what comes before it is served, and nothing behind it");
+    assert_eq!((recovered.position, recovered.operations), (position, 10));
+    let [said] = &recovered.damage[..] else { panic!("{:?}", recovered.damage) };
+    assert!(said.contains(&format!("the operation at byte {refused} cannot be: ")), "{said}");
+    assert!(said.contains("does not follow 0"), "{said}");
+    assert!(fs::read(named(&folder, "journal-").pop().unwrap()).unwrap() == bytes[refused..]);
+    let (again, recovered) = read_back(&folder, &small());
+    assert!(again == before && recovered.damage.is_empty());
+}
+
+#[test]
 fn a_journal_file_that_is_missing_is_told_and_what_stands_before_it_is_served() {
     for missing in [0, 1] {
         let home_dir = tempfile::tempdir().unwrap();
@@ -74,7 +101,7 @@ fn a_journal_file_that_is_missing_is_told_and_what_stands_before_it_is_served() 
 
 #[test]
 fn damage_is_passed_in_no_time_in_a_large_file() {
-    use crate::journal::{frame, operation::Operation};
+    use crate::journal::frame;
 
     // Small numbers everywhere: each could be a length.
     let records: Vec<u8> = (0..100_000_u32).flat_map(|k| (k % 1_000).to_le_bytes()).collect();

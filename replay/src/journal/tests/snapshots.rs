@@ -151,3 +151,26 @@ async fn a_snapshot_that_failed_is_counted_and_not_tried_again_at_once() {
     grow();
     assert!(home.is_snapshot_due());
 }
+
+#[tokio::test]
+async fn an_old_file_that_cannot_be_removed_is_told_and_keeps_no_other() {
+    let (home_dir, disk) = (tempfile::tempdir().unwrap(), FailingDisk::default());
+    let fate = disk.fate.clone();
+    let (home, mut shard, _) = open(home_dir.path(), Arc::new(disk), &small()).unwrap();
+    let folder = folder(home_dir.path());
+    let mut history = History::new(12);
+    let mut snapshot = || {
+        go_on(&mut history, &home, &mut shard, 5);
+        home.snapshot(|| Some((home.begin_snapshot(), shard.image())))
+    };
+    snapshot().unwrap();
+    snapshot().unwrap();
+    let [stays, other] =
+        [named(&folder, "journal-"), named(&folder, "snapshot-")].map(|files| files[0].clone());
+    fate.lock().unwrap().stays = Some(stays.clone());
+    assert!(snapshot().unwrap_err().to_string().contains("it stays"));
+    assert!(stays.exists() && !other.exists());
+    fate.lock().unwrap().stays = None;
+    snapshot().unwrap();
+    assert!(!stays.exists());
+}

@@ -202,6 +202,8 @@ pub(crate) struct Fate {
     pub(crate) write_fails: bool,
     /// The next write panics.
     pub(crate) write_panics: bool,
+    /// The file that cannot be removed.
+    pub(crate) stays: Option<PathBuf>,
     /// Every fsync fails, for ever.
     pub(crate) sync_fails: bool,
     /// How long an fsync takes.
@@ -233,6 +235,9 @@ impl Disk for FailingDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        if self.fate.lock().unwrap().stays.as_deref() == Some(path) {
+            return Err(io::Error::other("it stays"));
+        }
         Files.remove(path)
     }
 }
