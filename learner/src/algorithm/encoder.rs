@@ -47,15 +47,11 @@ fn merge(parameters: &Parameters) -> (&Tensor, &Tensor) {
     (&parameters.blocks()[first], &parameters.blocks()[first + 1])
 }
 
-/// `s = W [h_first; h_second] + b`, no activation (Eqs 3, 6): `[B, w]`.
+/// `s = W [h_first; h_second] + b`, no activation (Eqs 3, 6): `[B, w]`, of each of several networks that read the same windows.
+/// Padded windows: all of their GRUs run side by side.
 ///
 /// The paper's W_1 and W_2 lie side by side in W, so would a third one.
-pub fn forward(parameters: &Parameters, windows: &Windows) -> (Tensor, Tape) {
-    forward_all(&[parameters], windows).remove(0)
-}
-
-/// The same for several networks that read the same windows. Padded windows: all of their GRUs run side by side.
-pub fn forward_all(networks: &[&Parameters], windows: &Windows) -> Vec<(Tensor, Tape)> {
+pub fn forward(networks: &[&Parameters], windows: &Windows) -> Vec<(Tensor, Tape)> {
     let padded: Option<Vec<&PaddedWindow>> = windows.0.iter().map(|window| window.padded.as_ref()).collect();
     let Some(padded) = padded else {
         return networks.iter().map(|parameters| forward_packed(parameters, windows)).collect();
@@ -133,6 +129,10 @@ mod tests {
 
     const N: usize = 5;
     const V: i64 = 20;
+
+    fn forward(parameters: &Parameters, windows: &Windows) -> (Tensor, Tape) {
+        super::forward(&[parameters], windows).remove(0)
+    }
 
     fn parameters() -> Parameters {
         let mut config = Config::preset(Preset::Paper);
@@ -239,7 +239,7 @@ mod tests {
         let _ = other.flat().shallow_clone().g_mul_scalar_(-0.7);
         let (first, second) = (ragged(17, 3), ragged(17, 4));
         let (packed, padded) = (packed(&first, &second, &items), padded(&first, &second, &items));
-        let together = forward_all(&[&one, &other], &padded);
+        let together = super::forward(&[&one, &other], &padded);
         for (parameters, (s, tape)) in [&one, &other].into_iter().zip(&together) {
             let (expected, alone) = forward(parameters, &packed);
             assert_close("s", s, &expected);

@@ -97,7 +97,7 @@ impl Core {
         self.side_by_side
     }
 
-    /// Decides that, for tests and benchmarks of the form of GPUs on a CPU.
+    /// Decides that, for tests of the form of GPUs on a CPU.
     pub fn set_side_by_side(&mut self, side_by_side: bool) {
         self.side_by_side = side_by_side;
     }

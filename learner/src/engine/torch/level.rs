@@ -230,15 +230,15 @@ impl Level {
     /// The actor's step up the critic's value (Eqs 16, 19). Leaves the critic bit-identical.
     pub fn actor_step(&mut self, batch: &LevelBatch<'_>) -> ActorMeasures {
         let (mut loss, mut saturated, mut norm) = (Vec::new(), None, None);
+        let mut encoded = encode(&[&self.critic.network, &self.actor.network], batch.now).into_iter();
         // The critic is frozen: its state is a constant, and nothing behind it is differentiated.
-        let mut seen = None;
+        let seen = encoded.next().expect("a state a network").state(batch.features);
         for (groups, head) in self.steps() {
-            let mut encoded = encode(&self.still_to_encode(seen.is_some()), batch.now);
-            let actor = encoded.remove(0);
-            let seen = seen.get_or_insert_with(|| encoded.remove(0).state(batch.features));
+            // Behind a step the actor's encoder is another one.
+            let actor = encoded.next().unwrap_or_else(|| encode(&[&self.actor.network], batch.now).remove(0));
             let graph = self.actor.network.differentiate(actor, batch.now, batch.features);
             let (u, action) = graph.act();
-            let mut losses = losses::actor(&self.critic.network.value_in(batch.now, seen, &action));
+            let mut losses = losses::actor(&self.critic.network.value_in(batch.now, &seen, &action));
             if self.saturation_penalty > 0.0 {
                 losses = &losses + losses::saturation(&u, self.saturation_penalty);
             }
@@ -254,12 +254,6 @@ impl Level {
             gradient_norm: norm.expect("a level has a head"),
             saturated_share: saturated.expect("a level has a head"),
         }
-    }
-
-    /// The actor, and the critic unless its state is known.
-    fn still_to_encode(&self, knows_critic: bool) -> Vec<&Network> {
-        let critic = (!knows_critic).then_some(&self.critic.network);
-        std::iter::once(&self.actor.network).chain(critic).collect()
     }
 
     /// A step of the actor down a `loss` (a scalar) of its actions `[B, H, n]`; everything else stays. The loss before it.

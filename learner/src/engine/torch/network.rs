@@ -134,7 +134,7 @@ impl Encoded {
 /// The encoders of several networks over the same windows: on a GPU side by side.
 pub fn encode(networks: &[&Network], windows: &Windows) -> Vec<Encoded> {
     let parameters: Vec<&Parameters> = networks.iter().map(|network| &network.parameters).collect();
-    let encoded = encoder::forward_all(&parameters, windows).into_iter();
+    let encoded = encoder::forward(&parameters, windows).into_iter();
     encoded.map(|(s, tape)| Encoded { s, tape }).collect()
 }
 
