@@ -25,14 +25,18 @@ const AHEAD: usize = 4;
 
 /// An operation and the length of its frame in bytes.
 pub(crate) type Framed = (Operation, usize);
+/// Or why the frame holds none.
+type Decoded = Result<Framed, String>;
 
-/// Hands the operations from byte `first` on to `apply`, until one is not whole or `apply` refuses it. Where that one begins,
-/// or the end of the file.
+/// Up to where operations were applied, and why the one there cannot be; `None`: the file ends there, or what follows is not whole.
+pub(crate) type Applied = (u64, Option<String>);
+
+/// Hands the operations from byte `first` on to `apply`, until one is not whole, cannot be decoded or is refused.
 pub(crate) fn each(
     path: &Path,
     first: u64,
     apply: impl FnMut(Framed) -> Result<(), String>,
-) -> io::Result<u64> {
+) -> io::Result<Applied> {
     each_by(PIECE, path, first, apply)
 }
 
@@ -41,31 +45,33 @@ fn each_by(
     path: &Path,
     first: u64,
     mut apply: impl FnMut(Framed) -> Result<(), String>,
-) -> io::Result<u64> {
+) -> io::Result<Applied> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(first))?;
-    let (sender, operations): (_, Receiver<Vec<Framed>>) = bounded(AHEAD);
+    let (sender, operations): (_, Receiver<Vec<Decoded>>) = bounded(AHEAD);
     thread::scope(|scope| {
         let reader = thread::Builder::new().name("journal-ahead".into());
         let reader = reader.spawn_scoped(scope, move || read(&mut file, piece, &sender))?;
-        let mut offset = first;
-        'file: for piece in &operations {
-            for (operation, length) in piece {
-                if apply((operation, length)).is_err() {
-                    break 'file;
+        let (mut offset, mut refused) = (first, None);
+        for decoded in operations.iter().flatten() {
+            let length = decoded.as_ref().map_or(0, |(_, length)| *length as u64);
+            match decoded.and_then(&mut apply) {
+                Ok(()) => offset += length,
+                Err(problem) => {
+                    refused = Some(problem);
+                    break;
                 }
-                offset += length as u64;
             }
         }
         // A reader that is still at it finds nobody who listens.
         drop(operations);
         reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        Ok(offset)
+        Ok((offset, refused))
     })
 }
 
 /// Reads until the file ends, a frame cannot be whole or nobody listens.
-fn read(file: &mut impl Read, piece: usize, operations: &Sender<Vec<Framed>>) -> io::Result<()> {
+fn read(file: &mut impl Read, piece: usize, operations: &Sender<Vec<Decoded>>) -> io::Result<()> {
     let (mut buffer, mut wanted) = (Vec::new(), piece);
     loop {
         let n_read = file.by_ref().take(wanted as u64).read_to_end(&mut buffer)?;
@@ -80,12 +86,17 @@ fn read(file: &mut impl Read, piece: usize, operations: &Sender<Vec<Framed>>) ->
     }
 }
 
-/// The whole operations that a buffer begins with, and their bytes.
-fn decode(buffer: &[u8]) -> (Vec<Framed>, usize) {
+/// The whole operations that a buffer begins with, and their bytes; one that cannot be decoded is the last.
+fn decode(buffer: &[u8]) -> (Vec<Decoded>, usize) {
     let (mut decoded, mut offset) = (Vec::new(), 0);
     while let Found::Frame { payload, next } = frame::at(buffer, offset) {
-        let Ok(operation) = codec::decode(payload) else { break };
-        decoded.push((operation, next - offset));
+        match codec::decode(payload) {
+            Ok(operation) => decoded.push(Ok((operation, next - offset))),
+            Err(error) => {
+                decoded.push(Err(error.to_string()));
+                break;
+            }
+        }
         offset = next;
     }
     (decoded, offset)
@@ -110,7 +121,7 @@ mod tests {
         (path, begins)
     }
 
-    fn writers(piece: usize, path: &Path, refused: u64) -> (Vec<u64>, u64) {
+    fn writers(piece: usize, path: &Path, refused: u64) -> (Vec<u64>, Applied) {
         let mut writers = Vec::new();
         let end = each_by(piece, path, 6, |(operation, _)| {
             let Operation::Batch { writer, records, .. } = operation else { panic!("another operation") };
@@ -130,8 +141,9 @@ mod tests {
         let (path, begins) = file(folder.path());
         let length = fs::metadata(&path).unwrap().len();
         for piece in [1, 7, 100, 1_000, PIECE] {
-            assert_eq!(writers(piece, &path, u64::MAX), ((0..40).collect(), length));
-            assert_eq!(writers(piece, &path, 17), ((0..17).collect(), begins[17]));
+            assert_eq!(writers(piece, &path, u64::MAX), ((0..40).collect(), (length, None)));
+            let refused = Some("refused".into());
+            assert_eq!(writers(piece, &path, 17), ((0..17).collect(), (begins[17], refused)));
         }
     }
 
@@ -143,12 +155,28 @@ mod tests {
         bytes[begins[30] as usize + 20] ^= 1;
         fs::write(&path, &bytes).unwrap();
         for piece in [1, 100, PIECE] {
-            assert_eq!(writers(piece, &path, u64::MAX), ((0..30).collect(), begins[30]));
+            assert_eq!(writers(piece, &path, u64::MAX), ((0..30).collect(), (begins[30], None)));
         }
         for cut in [begins[5] + 1, begins[6] - 1] {
             fs::write(&path, &bytes[..cut as usize]).unwrap();
-            assert_eq!(writers(64, &path, u64::MAX), ((0..5).collect(), begins[5]));
+            assert_eq!(writers(64, &path, u64::MAX), ((0..5).collect(), (begins[5], None)));
         }
         assert!(each(&folder.path().join("none"), 0, |_| Ok(())).is_err());
+    }
+
+    #[test]
+    fn a_whole_frame_that_holds_no_operation_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, _) = file(folder.path());
+        let mut bytes = fs::read(&path).unwrap();
+        let end = bytes.len() as u64;
+        frame::put(&mut bytes, &u64::MAX).unwrap();
+        frame::put(&mut bytes, &Operation::Forget { writer: 3 }).unwrap();
+        fs::write(&path, &bytes).unwrap();
+        for piece in [1, 100, PIECE] {
+            let (applied, (at, problem)) = writers(piece, &path, u64::MAX);
+            assert_eq!((applied.len(), at), (40, end));
+            assert!(problem.is_some());
+        }
     }
 }

@@ -17,7 +17,8 @@ use common::codec;
 use proto::SCHEMA_VERSION;
 
 use super::{
-    Error, ahead,
+    Error,
+    ahead::{self, Applied},
     frame::{self, Found},
     operation::{FORM, FileHeader, MAGIC},
 };
@@ -155,13 +156,13 @@ impl Recovered {
         Ok(())
     }
 
-    /// Applies the operations of a file that is whole up to where this one ends: the offset there, 0 if not even its header is.
-    fn whole(&mut self, path: &Path, run_id: &str, shard: &mut Shard) -> Result<u64, Error> {
+    /// Applies the operations of a file up to the first that is not whole or cannot be; up to 0 if not even its header is whole.
+    fn whole(&mut self, path: &Path, run_id: &str, shard: &mut Shard) -> Result<Applied, Error> {
         let error = || Error::file("read", path);
         let mut begin = Vec::new();
         let file = fs::File::open(path).map_err(error())?;
         file.take(HEADER_AT_MOST).read_to_end(&mut begin).map_err(error())?;
-        let Ok((header, first)) = header(&begin, path, run_id)? else { return Ok(0) };
+        let Ok((header, first)) = header(&begin, path, run_id)? else { return Ok((0, None)) };
         self.uid.get_or_insert(header.shard_uid);
         ahead::each(path, first as u64, |(operation, length)| {
             shard.apply(operation)?;
@@ -174,7 +175,7 @@ impl Recovered {
 
     /// Applies the operations of a file, as far as they are whole.
     fn segment(&mut self, path: &Path, run_id: &str, shard: &mut Shard, is_last: bool) -> Result<(), Error> {
-        let begin = self.whole(path, run_id, shard)?;
+        let (begin, refused) = self.whole(path, run_id, shard)?;
         // What is left: nearly always nothing.
         let bytes = read_from(path, begin).map_err(Error::file("read", path))?;
         if begin == 0 {
@@ -191,40 +192,28 @@ impl Recovered {
                 Ok(_) => self.put_aside(path, &format!("its header has more than {HEADER_AT_MOST} bytes")),
             };
         }
-        let mut offset = 0;
-        let problem = loop {
-            let at = begin + offset as u64;
-            match frame::at(&bytes, offset) {
-                Found::Frame { payload, next } => {
-                    let operation = codec::decode(payload).map_err(|error| error.to_string());
-                    if let Err(problem) = operation.and_then(|operation| shard.apply(operation)) {
-                        break format!("the operation at byte {at} cannot be: {problem}");
-                    }
-                    self.operations += 1;
-                    self.position += (next - offset) as u64;
-                    offset = next;
-                }
-                Found::End => return Ok(()),
-                Found::Damaged if is_last && !frame::is_followed(&bytes, offset) => {
-                    tracing::warn!(
-                        "{}: the last {} bytes, from byte {at} on, were not written in full and are cut off; they were \
-                         never acknowledged",
-                        path.display(),
-                        bytes.len() - offset
-                    );
-                    return cut(path, at);
-                }
-                Found::Damaged => break format!("it is damaged at byte {at}"),
+        let problem = match (refused, frame::at(&bytes, 0)) {
+            (Some(problem), _) => format!("the operation at byte {begin} cannot be: {problem}"),
+            (None, Found::End) => return Ok(()),
+            (None, Found::Damaged) if is_last && !frame::is_followed(&bytes, 0) => {
+                tracing::warn!(
+                    "{}: the last {} bytes, from byte {begin} on, were not written in full and are cut off; they were \
+                     never acknowledged",
+                    path.display(),
+                    bytes.len()
+                );
+                return cut(path, begin);
             }
+            (None, _) => format!("it is damaged at byte {begin}"),
         };
         // Kept for people, from the damage on; what comes before it stands.
         let aside = aside(path);
-        fs::write(&aside, &bytes[offset..]).map_err(Error::file("write", &aside))?;
-        cut(path, begin + offset as u64)?;
+        fs::write(&aside, &bytes).map_err(Error::file("write", &aside))?;
+        cut(path, begin)?;
         let line = format!(
             "{}: {problem}; the {} bytes from there on are LOST and kept in {}",
             path.display(),
-            bytes.len() - offset,
+            bytes.len(),
             aside.display()
         );
         tracing::error!("{line}");
