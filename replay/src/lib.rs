@@ -26,6 +26,7 @@ mod error;
 mod fuzz;
 pub mod journal;
 pub mod local;
+mod packed;
 mod piece;
 pub mod server;
 mod service;

@@ -166,7 +166,7 @@ impl Case {
     }
 
     /// kill -9 and a start: seconds until the first shard is ready with what it held, and those that reading the files it
-    /// needs for that takes.
+    /// needs for that takes; how many of these are snapshots.
     pub(crate) fn restore(&mut self) -> Result<Reply> {
         let data = self.folder.path().join("data");
         self.servers[0].kill();
@@ -189,7 +189,13 @@ impl Case {
         let restoring = begun.elapsed().as_secs_f64();
         // The writer is connected again before the next measurement.
         self.rows.store(&mut self.writer, 4 * ROWS as u64);
-        Ok(vec![("restore_s", restoring), ("read_s", reading), ("mb", 1e-6 * bytes as f64)])
+        let snapshots = f64::from(u8::from(snapshot.is_some()));
+        Ok(vec![
+            ("restore_s", restoring),
+            ("read_s", reading),
+            ("mb", 1e-6 * bytes as f64),
+            ("snapshots", snapshots),
+        ])
     }
 
     /// kill -9 of a shard that is written to, and its start: from when it listens until it has acknowledged what it owed (what it

@@ -13,6 +13,7 @@
 //! | `prefetch SHARDS SECONDS` | the same as `sample`, two minibatches ahead as a learner has them |
 //! | `beside SHARDS SECONDS` | CPU of a sampled row alone, and while rows are inserted at half the maximum |
 //! | `memory SHARDS`, `snapshot SHARDS`, `restore SHARDS`, `kill SHARDS` | what the shards take, their longest calls, their coming back |
+//! | `restore-new SHARDS` | the coming back of shards that were just filled, for this line alone: there is no snapshot yet |
 //! | `disk BYTES SECONDS` | rows a second that are appended to a file, each 256 brought to the disk |
 //! | `tonic-insert`, `tonic-sample`, `tcp-insert`, `tcp-sample` `BYTES SECONDS` | rows of so many bytes, 256 a frame |
 //! | `copy`, `loopback` | GB/s of this machine |
@@ -101,6 +102,7 @@ fn answer(line: &str, state: &mut Kept) -> Result<Reply> {
         "memory" => state.shards(argument()?)?.memory(),
         "snapshot" => state.shards(argument()?)?.snapshot(),
         "restore" => state.shards(argument()?)?.restore(),
+        "restore-new" => shards::Case::start(argument()?)?.restore(),
         "kill" => state.shards(argument()?)?.kill(),
         "tonic-insert" => entry(&mut state.tonic, size()?, || bare::Case::start(size()?))?.insert(seconds),
         "tonic-sample" => entry(&mut state.tonic, size()?, || bare::Case::start(size()?))?.sample(seconds),

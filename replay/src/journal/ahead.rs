@@ -1,5 +1,5 @@
-//! Operations of a file, read and decoded on a thread of their own while the shard applies those before. In: a file; out: its
-//! operations, in order, up to the first that is not whole.
+//! The records of a file, read and decoded on a thread of their own while the shard takes in those before. In: a file; out: its
+//! records (operations of a journal, sections of a snapshot), in order, up to the first that is not whole.
 //!
 //! A start takes as long as the slower of the two, not both, and holds a few pieces of a file in memory, not all of it.
 
@@ -12,48 +12,46 @@ use std::{
 
 use common::codec;
 use crossbeam::channel::{Receiver, Sender, bounded};
+use serde::de::DeserializeOwned;
 
-use super::{
-    frame::{self, Found},
-    operation::Operation,
-};
+use super::frame::{self, Found};
 
 /// Bytes that are read at once; a frame may be larger.
 const PIECE: usize = 1 << 20;
-/// Pieces whose operations wait for the shard.
+/// Pieces whose records wait for the shard.
 const AHEAD: usize = 4;
 
-/// An operation and the length of its frame in bytes.
-pub(crate) type Framed = (Operation, usize);
+/// A record and the length of its frame in bytes.
+pub(crate) type Framed<T> = (T, usize);
 /// Or why the frame holds none.
-type Decoded = Result<Framed, String>;
+type Decoded<T> = Result<Framed<T>, String>;
 
-/// Up to where operations were applied, and why the one there cannot be; `None`: the file ends there, or what follows is not whole.
+/// Up to where records were applied, and why the one there cannot be; `None`: the file ends there, or what follows is not whole.
 pub(crate) type Applied = (u64, Option<String>);
 
-/// Hands the operations from byte `first` on to `apply`, until one is not whole, cannot be decoded or is refused.
-pub(crate) fn each(
+/// Hands the records from byte `first` on to `apply`, until one is not whole, cannot be decoded or is refused.
+pub(crate) fn each<T: DeserializeOwned + Send>(
     path: &Path,
     first: u64,
-    apply: impl FnMut(Framed) -> Result<(), String>,
+    apply: impl FnMut(Framed<T>) -> Result<(), String>,
 ) -> io::Result<Applied> {
     each_by(PIECE, path, first, apply)
 }
 
-fn each_by(
+fn each_by<T: DeserializeOwned + Send>(
     piece: usize,
     path: &Path,
     first: u64,
-    mut apply: impl FnMut(Framed) -> Result<(), String>,
+    mut apply: impl FnMut(Framed<T>) -> Result<(), String>,
 ) -> io::Result<Applied> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(first))?;
-    let (sender, operations): (_, Receiver<Vec<Decoded>>) = bounded(AHEAD);
+    let (sender, records): (_, Receiver<Vec<Decoded<T>>>) = bounded(AHEAD);
     thread::scope(|scope| {
         let reader = thread::Builder::new().name("journal-ahead".into());
         let reader = reader.spawn_scoped(scope, move || read(&mut file, piece, &sender))?;
         let (mut offset, mut refused) = (first, None);
-        for decoded in operations.iter().flatten() {
+        for decoded in records.iter().flatten() {
             let length = decoded.as_ref().map_or(0, |(_, length)| *length as u64);
             match decoded.and_then(&mut apply) {
                 Ok(()) => offset += length,
@@ -64,21 +62,25 @@ fn each_by(
             }
         }
         // A reader that is still at it finds nobody who listens.
-        drop(operations);
+        drop(records);
         reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         Ok((offset, refused))
     })
 }
 
 /// Reads until the file ends, a frame cannot be whole or nobody listens.
-fn read(file: &mut impl Read, piece: usize, operations: &Sender<Vec<Decoded>>) -> io::Result<()> {
+fn read<T: DeserializeOwned>(
+    file: &mut impl Read,
+    piece: usize,
+    records: &Sender<Vec<Decoded<T>>>,
+) -> io::Result<()> {
     let (mut buffer, mut wanted) = (Vec::new(), piece);
     loop {
         let n_read = file.by_ref().take(wanted as u64).read_to_end(&mut buffer)?;
         let (decoded, taken) = decode(&buffer);
         buffer.drain(..taken);
         let missing = frame::missing(&buffer);
-        if operations.send(decoded).is_err() || n_read == 0 {
+        if records.send(decoded).is_err() || n_read == 0 {
             return Ok(());
         }
         let Some(missing) = missing else { return Ok(()) };
@@ -86,12 +88,12 @@ fn read(file: &mut impl Read, piece: usize, operations: &Sender<Vec<Decoded>>) -
     }
 }
 
-/// The whole operations that a buffer begins with, and their bytes; one that cannot be decoded is the last.
-fn decode(buffer: &[u8]) -> (Vec<Decoded>, usize) {
+/// The whole records that a buffer begins with, and their bytes; one that cannot be decoded is the last.
+fn decode<T: DeserializeOwned>(buffer: &[u8]) -> (Vec<Decoded<T>>, usize) {
     let (mut decoded, mut offset) = (Vec::new(), 0);
     while let Found::Frame { payload, next } = frame::at(buffer, offset) {
         match codec::decode(payload) {
-            Ok(operation) => decoded.push(Ok((operation, next - offset))),
+            Ok(record) => decoded.push(Ok((record, next - offset))),
             Err(error) => {
                 decoded.push(Err(error.to_string()));
                 break;
@@ -107,6 +109,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::journal::operation::Operation;
 
     /// A file of operations of many sizes, and where each begins.
     fn file(folder: &Path) -> (std::path::PathBuf, Vec<u64>) {
@@ -161,7 +164,7 @@ mod tests {
             fs::write(&path, &bytes[..cut as usize]).unwrap();
             assert_eq!(writers(64, &path, u64::MAX), ((0..5).collect(), (begins[5], None)));
         }
-        assert!(each(&folder.path().join("none"), 0, |_| Ok(())).is_err());
+        assert!(each(&folder.path().join("none"), 0, |_: Framed<Operation>| Ok(())).is_err());
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub enum Error {
     InUse(PathBuf),
     /// Files of another build.
     #[error(
-        "{path} has form {form} and schema version {schema}, this build reads {our_form} and {our_schema}: nothing was changed"
+        "{path} has form {form} and schema version {schema}, this build reads forms up to {our_form} and schema version {our_schema}: nothing was changed"
     )]
     Version {
         /// The file.

@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::table::Level;
 
-/// Version of the files' form.
-pub(crate) const FORM: u32 = 1;
+/// Version of the files' form. In form 1, snapshots were not packed and had tables as one record each.
+pub(crate) const FORM: u32 = 2;
+/// The oldest form that is read.
+pub(crate) const OLDEST_FORM: u32 = 1;
 /// First field of every file.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"mahrl-jn");
 

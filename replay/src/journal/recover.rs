@@ -20,9 +20,12 @@ use super::{
     Error,
     ahead::{self, Applied},
     frame::{self, Found},
-    operation::{FORM, FileHeader, MAGIC},
+    operation::{FORM, FileHeader, MAGIC, OLDEST_FORM, Operation},
 };
-use crate::shard::{Shard, image::Sections};
+use crate::shard::{
+    Shard,
+    image::{Section, Sections},
+};
 
 /// Bytes that a file's header is looked for in; it is smaller by far.
 const HEADER_AT_MOST: u64 = 64 << 10;
@@ -60,11 +63,10 @@ pub(crate) fn recover(folder: &Path, run_id: &str, shard: &mut Shard) -> Result<
         Recovered { uid: None, position: 0, snapshot: None, operations: 0, damage: Vec::new() };
     let segments = list(folder, "journal-", ".log")?;
     for (position, path) in list(folder, "snapshot-", ".bin")?.into_iter().rev() {
-        let bytes = fs::read(&path).map_err(Error::file("read", &path))?;
-        match snapshot(&bytes, &path, run_id, shard)? {
-            Ok(header) => {
-                recovered.uid = Some(header.shard_uid);
-                (recovered.position, recovered.snapshot) = (position, Some((position, bytes.len() as u64)));
+        match snapshot(&path, run_id, shard)? {
+            Ok((uid, size)) => {
+                recovered.uid = Some(uid);
+                (recovered.position, recovered.snapshot) = (position, Some((position, size)));
                 break;
             }
             Err(problem) => recovered.put_aside(&path, &format!("snapshot: {problem}"))?,
@@ -97,7 +99,7 @@ fn header(bytes: &[u8], path: &Path, run_id: &str) -> Result<Result<(FileHeader,
     if magic != MAGIC {
         return Ok(Err("it is no file of a shard".into()));
     }
-    if (form, schema_version) != (FORM, SCHEMA_VERSION) {
+    if !(OLDEST_FORM..=FORM).contains(&form) || schema_version != SCHEMA_VERSION {
         return Err(Error::Version {
             path: path.to_owned(),
             form,
@@ -113,31 +115,23 @@ fn header(bytes: &[u8], path: &Path, run_id: &str) -> Result<Result<(FileHeader,
     Ok(Ok((header, next)))
 }
 
-fn snapshot(
-    bytes: &[u8],
-    path: &Path,
-    run_id: &str,
-    shard: &mut Shard,
-) -> Result<Result<FileHeader, String>, Error> {
-    let (header, mut offset) = match header(bytes, path, run_id)? {
+/// Fills a shard from a snapshot: the name of its contents and the file's size; `Ok(Err)` if it is damaged.
+fn snapshot(path: &Path, run_id: &str, shard: &mut Shard) -> Result<Result<(u64, u64), String>, Error> {
+    let error = || Error::file("read", path);
+    let (begin, size) = begin_of(path).map_err(error())?;
+    let (header, first) = match header(&begin, path, run_id)? {
         Ok(found) => found,
         Err(problem) => return Ok(Err(problem)),
     };
     let mut sections = Sections::default();
-    loop {
-        match frame::at(bytes, offset) {
-            Found::Frame { payload, next } => {
-                if let Err(problem) = sections.push(payload) {
-                    return Ok(Err(problem));
-                }
-                offset = next;
-            }
-            Found::End => break,
-            Found::Damaged => return Ok(Err(format!("it is damaged at byte {offset}"))),
-        }
+    let read = ahead::each(path, first as u64, |(section, _): (Section, _)| sections.push(section));
+    match read.map_err(error())? {
+        (_, Some(problem)) => return Ok(Err(problem)),
+        (offset, None) if offset < size => return Ok(Err(format!("it is damaged at byte {offset}"))),
+        (_, None) => {}
     }
     match shard.restore_sections(sections) {
-        Ok(()) => Ok(Ok(header)),
+        Ok(()) => Ok(Ok((header.shard_uid, size))),
         // Whole, and of other settings: the user must decide.
         Err(problem) if problem.starts_with("it is of") => {
             Err(Error::Settings { path: path.to_owned(), problem })
@@ -159,12 +153,10 @@ impl Recovered {
     /// Applies the operations of a file up to the first that is not whole or cannot be; up to 0 if not even its header is whole.
     fn whole(&mut self, path: &Path, run_id: &str, shard: &mut Shard) -> Result<Applied, Error> {
         let error = || Error::file("read", path);
-        let mut begin = Vec::new();
-        let file = fs::File::open(path).map_err(error())?;
-        file.take(HEADER_AT_MOST).read_to_end(&mut begin).map_err(error())?;
+        let (begin, _) = begin_of(path).map_err(error())?;
         let Ok((header, first)) = header(&begin, path, run_id)? else { return Ok((0, None)) };
         self.uid.get_or_insert(header.shard_uid);
-        ahead::each(path, first as u64, |(operation, length)| {
+        ahead::each(path, first as u64, |(operation, length): (Operation, _)| {
             shard.apply(operation)?;
             self.operations += 1;
             self.position += length as u64;
@@ -220,6 +212,14 @@ impl Recovered {
         self.damage.push(line);
         Ok(())
     }
+}
+
+/// The bytes of a file among which its header is, and its size.
+fn begin_of(path: &Path) -> io::Result<(Vec<u8>, u64)> {
+    let (file, mut bytes) = (fs::File::open(path)?, Vec::new());
+    let size = file.metadata()?.len();
+    file.take(HEADER_AT_MOST).read_to_end(&mut bytes)?;
+    Ok((bytes, size))
 }
 
 /// A file's bytes from an offset on.

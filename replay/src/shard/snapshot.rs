@@ -19,7 +19,7 @@ use crate::{
 
 /// What a snapshot must agree with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Identity {
+pub(crate) struct Identity {
     schema_version: u32,
     run_id: String,
     shape: Shape,

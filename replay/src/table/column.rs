@@ -67,13 +67,25 @@ impl<T: Copy> Column<T> {
         }
     }
 
+    /// So many times the same value.
+    pub(crate) fn filled(len: usize, value: T) -> Self {
+        let mut column = Self::default();
+        column.resize(len, value);
+        column
+    }
+
     /// Fills up with `value`, or drops what is too much.
     pub(crate) fn resize(&mut self, len: usize, value: T) {
         while self.len > len {
             self.pop();
         }
         while self.len < len {
+            // The rest of a chunk at once.
             self.push(value);
+            let more = (len - self.len).min(self.chunks.len() * CHUNK - self.len);
+            let last = self.chunks.last_mut().expect("one was pushed").get_mut();
+            last.resize(last.len() + more, value);
+            self.len += more;
         }
     }
 
@@ -93,11 +105,14 @@ impl<T: Copy> Column<T> {
     }
 }
 
-impl<T: Copy> FromIterator<T> for Column<T> {
-    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
-        let mut column = Self::default();
-        values.into_iter().for_each(|value| column.push(value));
-        column
+impl<T: Copy> From<Vec<T>> for Column<T> {
+    fn from(values: Vec<T>) -> Self {
+        let chunk = |values: &[T]| {
+            let mut chunk = Vec::with_capacity(CHUNK);
+            chunk.extend_from_slice(values);
+            Piece::Own(chunk)
+        };
+        Self { chunks: values.chunks(CHUNK).map(chunk).collect(), len: values.len() }
     }
 }
 
@@ -128,7 +143,7 @@ mod tests {
             steps in prop::collection::vec((0_u8..4, any::<prop::sample::Index>(), any::<u32>()), 0..200),
         ) {
             let mut vector: Vec<u32> = (0..begin as u32).collect();
-            let mut column: Column<u32> = vector.iter().copied().collect();
+            let mut column = Column::from(vector.clone());
             let (kept, before) = (column.share(), vector.clone());
             for (what, at, value) in steps {
                 match what {

@@ -18,10 +18,7 @@ impl Cycle {
         if next.is_some_and(|next| !keys.contains(&next)) {
             return Err("its next key is not held".into());
         }
-        let mut selector = Self::default();
-        keys.iter().for_each(|&key| selector.insert(key));
-        selector.next = next;
-        Ok(selector)
+        Ok(Self { order: keys.into(), n_held: keys.len(), next })
     }
 }
 

@@ -22,6 +22,20 @@ impl Default for Fifo {
     }
 }
 
+impl From<&[u32]> for Fifo {
+    /// Keys that were inserted in this order, each once.
+    fn from(keys: &[u32]) -> Self {
+        let n = keys.iter().max().map_or(0, |&key| key as usize + 1);
+        let mut links = Column::filled(n, (NONE, NONE));
+        for (k, &key) in keys.iter().enumerate() {
+            let older = if k == 0 { NONE } else { keys[k - 1] };
+            links[key as usize] = (older, keys.get(k + 1).copied().unwrap_or(NONE));
+        }
+        let ends = [keys.first(), keys.last()].map(|end| end.copied().unwrap_or(NONE));
+        Self { links, oldest: ends[0], newest: ends[1] }
+    }
+}
+
 impl Fifo {
     /// The key that was inserted before all others that are held.
     #[inline]
@@ -117,6 +131,9 @@ mod tests {
                         model.remove(at);
                     }
                     _ => {}
+                }
+                if choice % 16 == 0 {
+                    fifo = Fifo::from(&fifo.keys()[..]);
                 }
                 proptest::prop_assert_eq!(fifo.keys(), Vec::from(model.clone()));
                 proptest::prop_assert_eq!(fifo.select(&mut rng).map(|s| s.key), model.front().copied());

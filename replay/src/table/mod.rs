@@ -11,6 +11,7 @@ mod fifo;
 pub(crate) mod limiter;
 mod prioritised;
 mod selector;
+mod state;
 #[cfg(test)]
 mod tests;
 mod uniform;
@@ -24,6 +25,7 @@ pub use fifo::Fifo;
 pub use limiter::Level;
 pub use prioritised::Prioritised;
 pub use selector::{Selected, Selector, SelectorImage, SelectorState};
+pub(crate) use state::{TableImage, TableRows, TableState};
 pub use uniform::Uniform;
 
 use crate::{settings::Sampling, storage::Slot};
@@ -45,19 +47,6 @@ pub(crate) struct Counts {
     pub(crate) evicted: u64,
 }
 
-/// A table in the form of a snapshot.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct TableState {
-    capacity: usize,
-    rows: Vec<Row>,
-    free: Vec<u32>,
-    counts: Counts,
-    sampler: SelectorState,
-    remover: SelectorState,
-    /// See [`Table`].
-    generations: Vec<u32>,
-}
-
 /// Rows, a sampler, a remover.
 pub(crate) struct Table {
     capacity: usize,
@@ -77,32 +66,6 @@ pub(crate) struct Table {
     generations: Column<u32>,
 }
 
-/// A table as it was at some time.
-pub(crate) struct TableImage {
-    capacity: usize,
-    rows: Column<Row>,
-    free: Vec<u32>,
-    counts: Counts,
-    sampler: SelectorImage,
-    remover: SelectorImage,
-    generations: Column<u32>,
-}
-
-impl TableImage {
-    /// In the form of a snapshot.
-    pub(crate) fn into_state(self) -> TableState {
-        TableState {
-            capacity: self.capacity,
-            rows: self.rows.to_vec(),
-            free: self.free,
-            counts: self.counts,
-            sampler: (self.sampler)(),
-            remover: (self.remover)(),
-            generations: self.generations.to_vec(),
-        }
-    }
-}
-
 /// A row that was drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Drawn {
@@ -111,13 +74,6 @@ pub(crate) struct Drawn {
     pub(crate) name: u64,
     /// With which it was drawn.
     pub(crate) probability: f64,
-}
-
-impl TableState {
-    /// Of the table that was saved.
-    pub(crate) fn capacity(&self) -> usize {
-        self.capacity
-    }
 }
 
 impl Table {
@@ -272,37 +228,15 @@ impl Table {
 
     /// The rows that are held, in no particular order.
     pub(crate) fn held(&self) -> impl Iterator<Item = Row> {
-        self.sampler.keys().into_iter().map(|key| self.rows[key as usize])
+        let mut is_free = vec![false; if self.free.is_empty() { 0 } else { self.rows.len() }];
+        self.free.iter().for_each(|&key| is_free[key as usize] = true);
+        let rows = self.rows.iter().enumerate();
+        rows.filter(move |(key, _)| is_free.get(*key) != Some(&true)).map(|(_, row)| *row)
     }
 
     /// The rows that are held, in the order in which they give way.
     pub(crate) fn oldest_first(&self) -> impl Iterator<Item = Row> {
         self.remover.keys().into_iter().map(|key| self.rows[key as usize])
-    }
-
-    /// The table as it is now, in microseconds; see [`Column`].
-    pub(crate) fn image(&mut self) -> TableImage {
-        TableImage {
-            capacity: self.capacity,
-            rows: self.rows.share(),
-            free: self.free.clone(),
-            counts: self.counts,
-            sampler: self.sampler.image(),
-            remover: self.remover.image(),
-            generations: self.generations.share(),
-        }
-    }
-
-    pub(crate) fn save(&self) -> TableState {
-        TableState {
-            capacity: self.capacity,
-            rows: self.rows.to_vec(),
-            free: self.free.clone(),
-            counts: self.counts,
-            sampler: self.sampler.save(),
-            remover: self.remover.save(),
-            generations: self.generations.to_vec(),
-        }
     }
 
     /// Rows are drawn so from now on; what is known of them beyond their ages stays where it still means something.
@@ -323,44 +257,5 @@ impl Table {
         }
         (self.is_prioritised, self.sampler) = (sampler.is_prioritised(), sampler);
         self.generations.resize(if self.is_prioritised() { self.rows.len() } else { 0 }, 0);
-    }
-
-    /// The table that was saved; says what is wrong with a state that cannot be one.
-    pub(crate) fn restore(state: TableState, capacity: usize) -> Result<Self, String> {
-        let n = state.rows.len();
-        if state.capacity != capacity || n.saturating_sub(state.free.len()) > capacity {
-            return Err(format!("a table of capacity {} is not one of {capacity}", state.capacity));
-        }
-        let SelectorState::Fifo { keys } = &state.remover else {
-            return Err("its remover is not first in, first out".into());
-        };
-        selector::check_keys(keys, n)?;
-        let mut remover = Fifo::default();
-        keys.iter().for_each(|&key| remover.insert(key));
-        let sampler = state.sampler.restore(n)?;
-        let table = Self {
-            capacity,
-            rows: state.rows.into_iter().collect(),
-            dealt: dealt::dealt(n.saturating_sub(state.free.len()), &state.counts)?,
-            free: state.free,
-            counts: state.counts,
-            is_prioritised: sampler.is_prioritised(),
-            sampler,
-            remover,
-            generations: state.generations.into_iter().collect(),
-        };
-        if table.is_prioritised() && table.generations.len() != n {
-            return Err("its rows have no names".into());
-        }
-        selector::check_keys(&table.free, n)?;
-        // Held by the sampler, by the remover, free: the first two or the last.
-        let mut owners = vec![0_u8; n];
-        for (owner, keys) in [(1, &table.sampler.keys()), (2, &table.remover.keys()), (4, &table.free)] {
-            keys.iter().for_each(|&key| owners[key as usize] |= owner);
-        }
-        if !owners.iter().all(|&owners| owners == 1 | 2 || owners == 4) {
-            return Err("sampler, remover and free keys do not share out the rows".into());
-        }
-        Ok(table)
     }
 }

@@ -54,12 +54,17 @@ impl Prioritised {
         {
             return Err("its priorities are none".into());
         }
-        let mut selector = Self::new(exponent);
+        let mut selector = Self { highest, n_held: keys.len(), ..Self::new(exponent) };
+        let n = keys.iter().max().map_or(0, |&key| key as usize + 1);
+        (selector.priorities, selector.held) = (Column::filled(n, 0.0), Column::filled(n, false));
+        selector.leaves = n.next_power_of_two();
+        selector.sums = vec![0.0; 2 * selector.leaves];
         for (&key, &priority) in keys.iter().zip(priorities) {
-            selector.insert(key);
-            selector.set_priority(key, priority);
+            (selector.priorities[key as usize], selector.held[key as usize]) = (priority, true);
+            let leaf = selector.leaves + key as usize;
+            selector.sums[leaf] = selector.weight(priority);
         }
-        selector.highest = highest;
+        selector.add_up();
         Ok(selector)
     }
 
@@ -96,10 +101,15 @@ impl Prioritised {
         let leaves = (key as usize + 1).next_power_of_two();
         let mut sums = vec![0.0; 2 * leaves];
         sums[leaves..leaves + self.leaves].copy_from_slice(&self.sums[self.leaves..]);
-        for node in (1..leaves).rev() {
-            sums[node] = sums[2 * node] + sums[2 * node + 1];
-        }
         (self.sums, self.leaves) = (sums, leaves);
+        self.add_up();
+    }
+
+    /// All inner sums, from the leaves.
+    fn add_up(&mut self) {
+        for node in (1..self.leaves).rev() {
+            self.sums[node] = self.sums[2 * node] + self.sums[2 * node + 1];
+        }
     }
 }
 

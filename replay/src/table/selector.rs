@@ -94,40 +94,32 @@ pub enum SelectorState {
     },
 }
 
-/// Whether keys, held or free, are below `n`, and none is there twice.
-pub(super) fn check_keys(keys: &[u32], n: usize) -> Result<(), String> {
-    let mut seen = vec![false; n];
-    for &key in keys {
-        match seen.get_mut(key as usize) {
-            Some(seen) if !*seen => *seen = true,
-            _ => return Err(format!("key {key} is there twice or is not below {n}")),
-        }
-    }
-    Ok(())
-}
-
 impl SelectorState {
-    /// The selector that was saved, over keys `0..n`; says what is wrong with a state that cannot be one.
-    pub fn restore(self, n: usize) -> Result<Box<dyn Selector>, String> {
+    /// The keys, in its own order.
+    pub(super) fn keys(&self) -> &[u32] {
         let (Self::Uniform { keys }
         | Self::Fifo { keys }
         | Self::Cycle { keys, .. }
-        | Self::Prioritised { keys, .. }) = &self;
-        check_keys(keys, n)?;
+        | Self::Prioritised { keys, .. }) = self;
+        keys
+    }
+
+    /// The keys, and where they have them their priorities.
+    pub(super) fn columns_mut(&mut self) -> (&mut Vec<u32>, Option<&mut Vec<f64>>) {
+        match self {
+            Self::Uniform { keys } | Self::Fifo { keys } | Self::Cycle { keys, .. } => (keys, None),
+            Self::Prioritised { keys, priorities, .. } => (keys, Some(priorities)),
+        }
+    }
+
+    /// The selector that was saved, whose keys were checked: each is there once. Says what is wrong with the rest.
+    pub(super) fn restore(self) -> Result<Box<dyn Selector>, String> {
         Ok(match self {
-            Self::Uniform { keys } => {
-                let mut selector = Box::<Uniform>::default();
-                keys.into_iter().for_each(|key| selector.insert(key));
-                selector
-            }
+            Self::Uniform { keys } => Box::new(Uniform::from(keys)),
+            Self::Fifo { keys } => Box::new(Fifo::from(&keys[..])),
             Self::Cycle { keys, next } => Box::new(Cycle::restore(&keys, next)?),
             Self::Prioritised { exponent, highest, keys, priorities } => {
                 Box::new(Prioritised::restore(exponent, highest, &keys, &priorities)?)
-            }
-            Self::Fifo { keys } => {
-                let mut selector = Box::<Fifo>::default();
-                keys.into_iter().for_each(|key| selector.insert(key));
-                selector
             }
         })
     }

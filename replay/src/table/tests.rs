@@ -1,6 +1,6 @@
 //! Tables: who is drawn, who gives way, what comes back.
 
-use common::seed::Streams;
+use common::{codec, seed::Streams};
 
 use super::*;
 
@@ -61,6 +61,33 @@ fn a_restored_table_draws_and_evicts_the_same() {
         assert_eq!(table.sample(3, &mut streams.at(0, k)), other.sample(3, &mut streams.at(0, k)));
         let row = Row { slot: 100 + k as u32, position: 1 };
         assert_eq!(table.insert(row), other.insert(row));
+    }
+}
+
+#[test]
+fn the_parts_of_a_large_table_are_its_state() {
+    for sampling in [Sampling::Uniform, Sampling::Fifo, Sampling::Prioritised { exponent: 0.5 }] {
+        let mut table = Table::new(140_000, sampling);
+        for slot in 0..150_000 {
+            let _evicted = table.insert(Row { slot, position: slot as u8 % 10 });
+        }
+        let mut rng = Streams::new(1, "test").sequential();
+        let drawn = table.sample(50, &mut rng).unwrap();
+        drawn
+            .iter()
+            .zip(1..)
+            .for_each(|(row, k)| assert!(table.set_priority(row.name, k.into()) || row.name == 0));
+        assert_eq!(table.resize(139_990).len(), 10);
+        let (head, parts) = table.save().into_parts();
+        let parts: Vec<Vec<u8>> = parts.map(|part| codec::encode(&part).unwrap()).collect();
+        assert_eq!(parts.len(), 3);
+        let most = parts.iter().map(Vec::len).max().unwrap();
+        assert!(codec::encode(&head).unwrap().len() < 100 && most < 2 << 20, "{most}");
+        let read = |parts: &[Vec<u8>]| {
+            head.clone().with_parts(parts.iter().map(|part| codec::decode(part).unwrap()).collect())
+        };
+        assert!(read(&parts).unwrap() == table.save());
+        assert!(Table::restore(read(&parts[1..]).unwrap(), 139_990).is_err());
     }
 }
 

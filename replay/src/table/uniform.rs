@@ -13,6 +13,16 @@ pub struct Uniform {
     places: Column<u32>,
 }
 
+impl From<Vec<u32>> for Uniform {
+    /// Keys that were inserted in this order, each once.
+    fn from(keys: Vec<u32>) -> Self {
+        let n = keys.iter().max().map_or(0, |&key| key as usize + 1);
+        let mut places = Column::filled(n, 0);
+        keys.iter().zip(0..).for_each(|(&key, place)| places[key as usize] = place);
+        Self { keys: keys.into(), places }
+    }
+}
+
 impl Selector for Uniform {
     fn insert(&mut self, key: u32) {
         if self.places.len() <= key as usize {

@@ -5,6 +5,9 @@
 //! slots as it is first needed and is kept: nothing is allocated a step once the tables are full. Owner: one shard,
 //! under its lock.
 
+mod chunk;
+
+pub(crate) use chunk::{Chunk, PackedChunk};
 use common::{
     Feedback, ItemId,
     history::{self, N_WINDOWS},
@@ -25,45 +28,6 @@ const LINE: usize = 16;
 
 /// Index of a period.
 pub(crate) type Slot = u32;
-
-/// Columns of [`CHUNK`] slots.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Chunk {
-    /// `[CHUNK, 3, N]` at the start of the period.
-    windows: Vec<ItemId>,
-    /// `[CHUNK, M, n]`.
-    goals: Vec<f32>,
-    /// `[CHUNK, c]` items shown.
-    items: Vec<ItemId>,
-    /// `[CHUNK, c]` feedback and ending, see [`step_code`].
-    codes: Vec<u8>,
-    /// `[CHUNK]` steps so far.
-    lengths: Vec<u8>,
-    /// `[CHUNK]` holders; 0: free.
-    holders: Vec<u16>,
-    /// `[CHUNK]`.
-    policy_versions: Vec<u64>,
-    /// `[CHUNK]` who it was: for people and checkers, not read by sampling.
-    sessions: Vec<u64>,
-    /// `[CHUNK]`.
-    periods: Vec<u32>,
-}
-
-impl Chunk {
-    fn new(shape: &Shape) -> Self {
-        Self {
-            windows: vec![ItemId::PADDING; CHUNK * N_WINDOWS * shape.window],
-            goals: vec![0.0; CHUNK * shape.n_goals * shape.n_dims],
-            items: vec![ItemId::PADDING; CHUNK * shape.n_steps],
-            codes: vec![0; CHUNK * shape.n_steps],
-            lengths: vec![0; CHUNK],
-            holders: vec![0; CHUNK],
-            policy_versions: vec![0; CHUNK],
-            sessions: vec![0; CHUNK],
-            periods: vec![0; CHUNK],
-        }
-    }
-}
 
 /// What lies in a slot.
 #[derive(Clone, Copy)]
