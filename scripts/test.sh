@@ -33,6 +33,8 @@ tests() {
     echo 'no test ran' >&2
     status=1
   fi
+  # Wherever else, kernels are built without the checks of every pointer, in tests too.
+  cargo test -p kernels --config 'profile.dev.package.kernels.debug-assertions=true' "${flags[@]}" || status=$?
   return "$status"
 }
 

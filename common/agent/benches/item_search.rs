@@ -66,7 +66,7 @@ fn main() {
         let items = items(n_items, &mut rng);
         let (recall, directions) = (whole(&items), directions(&items, QUERIES, &mut rng));
         let begun = Instant::now();
-        let index = item_search::index(&items, Level::best());
+        let index = item_search::index(&items);
         let built = begun.elapsed().as_secs_f64();
         let exact = Mapping::new(items.clone());
         let (best, exact_us) = choose(&exact, &directions, &recall);

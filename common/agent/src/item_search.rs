@@ -35,8 +35,9 @@ pub fn is_wanted(search: ItemSearch, n_items: usize) -> bool {
 
 static INDEXES: PerTable<InvertedFile> = PerTable::new();
 
-/// The index of a table. Whoever asks first builds it (9 s for a million items), the others wait.
-pub fn index(items: &Arc<ItemTable>, level: Level) -> Arc<InvertedFile> {
+/// The index of a table. Whoever asks first builds it (9 s for a million items), the others wait. It is built on the best instructions
+/// whatever it is searched on: which items share a group depends on rounding.
+pub fn index(items: &Arc<ItemTable>) -> Arc<InvertedFile> {
     INDEXES.get(items, || {
         let (n_items, begun, mut told) = (items.n_items(), Instant::now(), 0);
         tracing::info!(items = n_items, "grouping the items by direction");
@@ -47,7 +48,7 @@ pub fn index(items: &Arc<ItemTable>, level: Level) -> Arc<InvertedFile> {
                 tracing::info!(items = n_items, percent = 10 * tenths, "grouping the items by direction");
             }
         };
-        let index = InvertedFile::new(level, items.unit_embeddings(), items.n_dims(), progress);
+        let index = InvertedFile::new(Level::best(), items.unit_embeddings(), items.n_dims(), progress);
         let (seconds, mb) = (begun.elapsed().as_secs_f32(), index.bytes() / 1_000_000);
         tracing::info!(items = n_items, seconds, mb, "the items are grouped by direction");
         index

@@ -43,6 +43,8 @@ pub struct Mapping {
     search: ItemSearch,
     /// The codes of the items, once they were needed.
     coded: OnceLock<Arc<CodedTable>>,
+    /// Their index, once it was needed.
+    index: OnceLock<Arc<InvertedFile>>,
 }
 
 /// Working memory of a thread.
@@ -58,8 +60,6 @@ pub struct MappingScratch {
     found: Found,
     /// Zeros: what was shown is not among the contenders.
     shown: Vec<u64>,
-    /// The catalogue's index, once it was needed.
-    index: Option<Arc<InvertedFile>>,
 }
 
 /// Candidates with their scores and which of them were shown.
@@ -97,7 +97,8 @@ impl Scored<'_> {
 impl Mapping {
     /// The mapping into a table, which compares all candidates.
     pub fn new(items: Arc<ItemTable>) -> Self {
-        Self { items, level: Level::best(), search: ItemSearch::Exact, coded: OnceLock::new() }
+        let (coded, index) = (OnceLock::new(), OnceLock::new());
+        Self { items, level: Level::best(), search: ItemSearch::Exact, coded, index }
     }
 
     /// The same mapping, which looks for the nearest item in this way.
@@ -247,8 +248,8 @@ impl Mapping {
     /// Looks up candidates near a direction: the contenders are those left that are among the nearest by their estimates. False
     /// if they are fewer than k.
     fn find(&self, direction: &[f32], recall: &RecallSet, k: usize, scratch: &mut MappingScratch) -> bool {
-        let MappingScratch { found, contenders, index, .. } = scratch;
-        let index = index.get_or_insert_with(|| item_search::index(&self.items, self.level));
+        let MappingScratch { found, contenders, .. } = scratch;
+        let index = self.index.get_or_init(|| item_search::index(&self.items));
         let n_shown = recall.candidates().len() - recall.n_left();
         index.search(self.level, direction, (item_search::LOOKED_AT, k + n_shown), found);
         contenders.clear();

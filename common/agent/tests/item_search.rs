@@ -53,6 +53,19 @@ fn what_was_shown_is_not_found_again_and_the_rest_comes_in_order() {
 }
 
 #[test]
+fn a_threads_memory_serves_mappings_into_tables_of_any_size() {
+    let mut rng = Streams::new(9, "test").sequential();
+    let mut scratch = MappingScratch::default();
+    for n_items in [3_000, 1_000, 5_000] {
+        let items = items(n_items, &mut rng);
+        let mapping = Mapping::new(items.clone()).with_search(ItemSearch::Approximate);
+        let last = ItemId(n_items as u32 - 1);
+        let direction = items.unit_embedding(last).to_vec();
+        assert_eq!(mapping.choose_one(&direction, &whole(&items), &mut scratch), Some(last));
+    }
+}
+
+#[test]
 fn items_far_away_are_shown_when_the_near_ones_are_used_up() {
     let mut rng = Streams::new(5, "test").sequential();
     let items = items(60_000, &mut rng);

@@ -14,6 +14,8 @@ use crate::{
 
 /// Largest code.
 const LARGEST: f32 = 127.0;
+/// Most components of a row: sums of as many products of an unsigned and a signed byte fit 32 bits.
+const MOST_DIMS: usize = i32::MAX as usize / (255 * 127);
 
 /// Groups of products for each of the k that are looked for: two of the k largest are seldom in one group.
 const GROUPS: usize = 8;
@@ -55,9 +57,10 @@ impl CodedTable {
     /// Codes rows `[R, n]`.
     ///
     /// # Panics
-    /// If the table is no `[R, n]`.
+    /// If the table is no `[R, n]`, or n is above 66,311.
     pub fn new(table: &[f32], n: usize) -> Self {
         assert!(n > 0 && table.len().is_multiple_of(n), "a table is [R, {n}]");
+        assert!(n <= MOST_DIMS, "sums over {n} components of a row do not fit 32 bits");
         let lines = Self::bytes(1, n) / LINE;
         let mut codes = vec![Line([128; LINE]); table.len() / n * lines];
         let scale = largest(table) / LARGEST;

@@ -1,6 +1,6 @@
 //! From a run-time level to compiled code: one generic kernel in, its instance for the level out.
 //!
-//! The functions here are the only ones that enable target features. Kernels and everything they call are
+//! The functions here are the only safe way to ones that enable target features. Kernels and everything they call are
 //! `#[inline(always)]`, so that their bodies, and the intrinsics in them, are compiled inside these functions. A
 //! kernel must not hide vector operations in closures: those would be compiled without the features (those of a function with
 //! `target_feature` have its).

@@ -163,7 +163,7 @@ impl ProductCodes {
     /// rows of these spans, the next of which begins behind the last block of the one before.
     ///
     /// # Panics
-    /// If there is no such block, the tables are of other codes, or k is 0.
+    /// If there is no such block, more is added than [`Tables::whole`] gives, the tables are of other codes, or k is 0.
     pub fn largest<'a>(
         &self,
         level: Level,
@@ -174,7 +174,9 @@ impl ProductCodes {
         assert!(k > 0, "the 0 largest");
         assert_eq!(tables.tables.len(), self.registers, "tables of other codes");
         let n_blocks = self.codes.len() / self.registers;
-        assert!(spans.iter().all(|span| span.blocks().end <= n_blocks), "blocks of {n_blocks}: {spans:?}");
+        let is_right =
+            |span: &Span| span.blocks().end <= n_blocks && usize::from(span.more) <= LARGEST_SUM + 1;
+        assert!(spans.iter().all(is_right), "blocks of {n_blocks}, at most {LARGEST_SUM} more: {spans:?}");
         let wanted: usize = spans.iter().map(|span| span.blocks().len()).sum();
         let EstimateScratch { estimates, groups, positions } = scratch;
         estimates.resize(wanted * BLOCK, 0);
@@ -183,7 +185,7 @@ impl ProductCodes {
         let kernel =
             Largest { codes: &self.codes, tables: &tables.tables, spans, k, estimates, groups, positions };
         // SAFETY: the blocks exist, with as many registers as there are tables, and there is an estimate for each of their rows;
-        // `look_up` and `whole` keep numbers and sums within their bounds.
+        // `look_up` keeps numbers and sums within their bounds, what is added was checked.
         unsafe { dispatch_bytes(level, kernel) };
         positions
     }

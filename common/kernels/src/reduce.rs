@@ -118,8 +118,9 @@ impl Kernel for Squares<'_> {
 /// # Panics
 /// If a slice is not `[rows, columns]`.
 pub fn transpose_into(level: Level, (rows, columns): (usize, usize), a: &[f32], out: &mut [f32]) {
-    assert_eq!(a.len(), rows * columns, "A is [{rows}, {columns}]");
-    assert_eq!(out.len(), rows * columns, "out is [{columns}, {rows}]");
+    let n = rows.checked_mul(columns);
+    assert_eq!(Some(a.len()), n, "A is [{rows}, {columns}]");
+    assert_eq!(Some(out.len()), n, "out is [{columns}, {rows}]");
     // SAFETY: checked above.
     unsafe { dispatch(level, Transpose { rows, columns, a: a.as_ptr(), out: out.as_mut_ptr() }) }
 }

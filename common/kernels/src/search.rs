@@ -230,7 +230,8 @@ pub fn relu_dot_rows(
 ) {
     let k = weights.len();
     let is_shared = base.len() == k;
-    assert!(is_shared || base.len() == rows.len() * k, "base: {} floats for {} rows", base.len(), rows.len());
+    let is_whole = is_shared || rows.len().checked_mul(k) == Some(base.len());
+    assert!(is_whole, "base: {} floats for {} rows", base.len(), rows.len());
     assert_eq!(out.len(), rows.len(), "one product a row");
     assert!(k > 0, "rows of length 0");
     let largest = rows.iter().copied().max().unwrap_or(0) as usize;

@@ -247,3 +247,24 @@ fn gates_that_are_too_short_are_refused() {
     let gates = RowMajorMut { data: &mut gates, stride: 8 };
     training::step_forward(Level::best(), (3, 2), gates, &mut hidden, None);
 }
+
+#[test]
+#[should_panic(expected = "hidden: [4, 2] does not fit in 7")]
+fn hidden_states_that_are_too_short_are_refused() {
+    let (mut gates, mut hidden) = (vec![0.0; 32], vec![0.0; 7]);
+    let gates = RowMajorMut { data: &mut gates, stride: 8 };
+    training::step_forward(Level::best(), (4, 2), gates, &mut hidden, None);
+}
+
+#[test]
+#[should_panic(expected = "a row of gates can be addressed")]
+fn a_width_whose_gates_no_number_counts_is_refused() {
+    let gates = RowMajorMut { data: &mut [], stride: 0 };
+    training::step_forward(Level::best(), (4, 1 << 62), gates, &mut [], None);
+}
+
+#[test]
+#[should_panic(expected = "A is [4294967296, 4294967296]")]
+fn a_matrix_whose_size_no_number_counts_is_refused() {
+    reduce::transpose_into(Level::best(), (1 << 32, 1 << 32), &[], &mut []);
+}

@@ -14,7 +14,7 @@ pub(crate) fn allocations() -> usize {
 
 struct Counting;
 
-// SAFETY: passes every call on to the system's allocator unchanged.
+// SAFETY: passes allocations and their ends on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);

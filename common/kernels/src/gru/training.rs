@@ -30,7 +30,7 @@ pub fn step_forward(
 ) {
     check((n_rows, width), &gates, hidden.len());
     if let Some(before) = &before {
-        assert!(before.len() >= n_rows * width, "[{n_rows}, {width}] does not fit in {}", before.len());
+        assert_fits("before: ", (n_rows, width), (before.len(), width));
     }
     let (stride, gates) = (gates.stride, gates.data.as_mut_ptr());
     let hidden = hidden.as_mut_ptr();
@@ -55,7 +55,7 @@ pub fn step_backward(
     d_hidden: &mut [f32],
 ) {
     check((n_rows, width), &gates, d_hidden.len());
-    assert!(before.len() >= n_rows * width, "[{n_rows}, {width}] does not fit in {}", before.len());
+    assert_fits("before: ", (n_rows, width), (before.len(), width));
     let (stride, gates) = (gates.stride, gates.data.as_mut_ptr());
     let (before, d_hidden) = (before.as_ptr(), d_hidden.as_mut_ptr());
     // SAFETY: checked above.
@@ -65,8 +65,9 @@ pub fn step_backward(
 }
 
 fn check((n_rows, width): (usize, usize), gates: &RowMajorMut<'_>, hidden: usize) {
-    assert_fits("gates: ", (n_rows, PARTS * width), (gates.data.len(), gates.stride));
-    assert!(n_rows * width <= hidden, "[{n_rows}, {width}] does not fit in {hidden}");
+    let columns = PARTS.checked_mul(width).expect("a row of gates can be addressed");
+    assert_fits("gates: ", (n_rows, columns), (gates.data.len(), gates.stride));
+    assert_fits("hidden: ", (n_rows, width), (hidden, width));
 }
 
 /// What a step does to one vector of the units of a row.

@@ -2,7 +2,7 @@
 
 use super::Simd;
 
-/// Eight floats without special instructions. None of its methods but the loads and stores is really unsafe.
+/// Eight floats without special instructions. None of its methods but those that load and store is really unsafe.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable;
 

@@ -47,7 +47,7 @@ impl Mapping {
     /// A mapping to all items of the table, looked for in this way.
     pub fn new(items: &Arc<ItemTable>, search: ItemSearch, level: Level) -> Self {
         if item_search::is_wanted(search, items.n_items()) {
-            Self { items: Arc::clone(items), among: Among::Index(item_search::index(items, level)) }
+            Self { items: Arc::clone(items), among: Among::Index(item_search::index(items)) }
         } else {
             Self::to_chosen(items, (0..items.n_items() as u32).map(ItemId).collect())
         }
