@@ -11,7 +11,6 @@ use std::{collections::HashSet, time::Instant};
 use agent::{Mapping, MappingScratch, item_search};
 use clustered::{N, directions, items, whole};
 use common::{ItemId, RecallSet, config::ItemSearch, seed::Streams};
-use kernels::Level;
 
 const QUERIES: usize = 2_000;
 

@@ -45,7 +45,7 @@ pub struct Scratch {
 
 impl Mapping {
     /// A mapping to all items of the table, looked for in this way.
-    pub fn new(items: &Arc<ItemTable>, search: ItemSearch, level: Level) -> Self {
+    pub fn new(items: &Arc<ItemTable>, search: ItemSearch) -> Self {
         if item_search::is_wanted(search, items.n_items()) {
             Self { items: Arc::clone(items), among: Among::Index(item_search::index(items)) }
         } else {
@@ -145,7 +145,7 @@ mod tests {
 
     fn mapped(items: &Arc<ItemTable>, actions: &[f32], search: ItemSearch) -> Vec<f32> {
         let mut out = actions.to_vec();
-        let mapping = Mapping::new(items, search, Level::best());
+        let mapping = Mapping::new(items, search);
         mapping.map(Level::best(), &mut out, &mut Scratch::default());
         out
     }

@@ -133,7 +133,7 @@ impl NativeEngine {
         Ok(Self {
             high: has_high.then(|| Side::new(&settings, LevelKind::High, &initial, level)),
             low: Side::new(&settings, LevelKind::Low, &initial, level),
-            mapping: mapped.then(|| Mapping::new(items, settings.model.item_search, level)),
+            mapping: mapped.then(|| Mapping::new(items, settings.model.item_search)),
             next_goals: NextGoals::default(),
             updates: 0,
             source: Source::new(settings, Arc::clone(items), smoothing),
