@@ -120,7 +120,10 @@ impl Weights {
                     expected: parameter.shape.clone(),
                 });
             }
-            if let Some((index, &value)) = tensor.data.iter().enumerate().find(|(_, x)| !x.is_finite()) {
+            // All of them before the first that is not is looked for: several at once.
+            if !tensor.data.iter().fold(true, |all, x| all & x.is_finite())
+                && let Some((index, &value)) = tensor.data.iter().enumerate().find(|(_, x)| !x.is_finite())
+            {
                 return Err(Error::NotFinite { name, index, value });
             }
         }

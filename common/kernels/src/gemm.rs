@@ -100,18 +100,6 @@ fn end(a: (usize, usize), b: (usize, usize)) -> Option<usize> {
     a.0.checked_mul(a.1)?.checked_add(b.0.checked_mul(b.1)?)
 }
 
-/// `[rows, columns]` to `[columns, rows]`: from PyTorch's layout of a weight to the one products read row by row.
-pub fn transpose(x: &[f32], columns: usize) -> Vec<f32> {
-    let rows = x.len() / columns;
-    let mut out = vec![0.0; x.len()];
-    for (i, row) in x.chunks_exact(columns).enumerate() {
-        for (j, &value) in row.iter().enumerate() {
-            out[j * rows + i] = value;
-        }
-    }
-    out
-}
-
 /// What a product is added to.
 #[derive(Clone, Copy, Debug)]
 pub enum Init<'a> {

@@ -40,9 +40,10 @@ mod simd;
 
 pub use adam::{AdamState, AdamStep, adam};
 pub use coded::{CodedScratch, CodedTable};
-pub use gemm::{Init, RowMajor, RowMajorMut, Strided, gemm, row_stride, transpose};
+pub use gemm::{Init, RowMajor, RowMajorMut, Strided, gemm, row_stride};
 pub use gru::{Gru, GruParameters, GruScratch, Inputs, Sequences};
 pub use halves::{Pair, Pairs};
 pub use inverted_file::{Found, InvertedFile};
 pub use level::Level;
+pub use reduce::transpose;
 pub use simd::prefetch;

@@ -125,6 +125,16 @@ pub fn transpose_into(level: Level, (rows, columns): (usize, usize), a: &[f32], 
     unsafe { dispatch(level, Transpose { rows, columns, a: a.as_ptr(), out: out.as_mut_ptr() }) }
 }
 
+/// `[rows, columns]` to `[columns, rows]`: from PyTorch's layout of a weight to the one products read row by row.
+///
+/// # Panics
+/// If these are no rows of so many columns.
+pub fn transpose(a: &[f32], columns: usize) -> Vec<f32> {
+    let mut out = vec![0.0; a.len()];
+    transpose_into(Level::best(), (a.len() / columns, columns), a, &mut out);
+    out
+}
+
 struct Transpose {
     rows: usize,
     columns: usize,

@@ -17,7 +17,7 @@ const SIZES: [usize; 4] = [10_000, 100_000, 250_000, 1_000_000];
 
 /// Milliseconds to map the actions `[ROWS, n]`, and what they become.
 fn map(items: &Arc<ItemTable>, actions: &[f32], search: ItemSearch) -> (f64, Vec<f32>) {
-    let mapping = Mapping::new(items, search, Level::best());
+    let mapping = Mapping::new(items, search);
     let (mut scratch, mut mapped) = (Scratch::default(), Vec::new());
     let mut once = || {
         mapped = actions.to_vec();

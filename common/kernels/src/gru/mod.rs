@@ -13,8 +13,9 @@ pub mod training;
 
 use crate::{
     dispatch::dispatch,
-    gemm::{Init, RowMajor, RowMajorMut, Strided, assert_fits, gemm, transpose},
+    gemm::{Init, RowMajor, RowMajorMut, Strided, assert_fits, gemm},
     level::Level,
+    reduce::transpose,
     simd::prefetch,
 };
 use gates::{FromHidden, FromInput, Gates};
