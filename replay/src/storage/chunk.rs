@@ -17,7 +17,7 @@ pub(crate) struct Chunk {
     pub(super) goals: Vec<f32>,
     /// `[CHUNK, c]` items shown.
     pub(super) items: Vec<ItemId>,
-    /// `[CHUNK, c]` feedback and ending, see [`step_code`].
+    /// `[CHUNK, c]` feedback and ending, see [`crate::wire::step_code`].
     pub(super) codes: Vec<u8>,
     /// `[CHUNK]` steps so far.
     pub(super) lengths: Vec<u8>,
