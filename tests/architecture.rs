@@ -44,7 +44,9 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
     ("tch", &["learner"], "an actor or a replay shard never ships libtorch"),
     ("bincode", &["common"], "one file reads and writes records, with a length limit"),
     ("faer", &["logs"], "only item embeddings need an SVD"),
-    ("arrow", &["logs"], "only logs are columnar"),
+    ("arrow-array", &["logs"], "only logs are columnar"),
+    ("arrow-cast", &["logs"], "only logs are columnar"),
+    ("arrow-schema", &["logs"], "only logs are columnar"),
     ("parquet", &["logs"], "only logs are columnar"),
     ("redis", &["control"], "one crate knows where the cluster's state is kept"),
 ];

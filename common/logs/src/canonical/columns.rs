@@ -1,11 +1,10 @@
 //! Typed columns of a chunk. In: whatever type a file has; out: the type a table needs, or which cell is wrong.
 
-use arrow::{
-    array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, StringArray},
-    compute::{CastOptions, cast_with_options},
-    datatypes::{DataType, Float32Type, TimeUnit},
-    util::display::array_value_to_string,
+use arrow_array::{
+    Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray, StringArray, cast::AsArray, types::Float32Type,
 };
+use arrow_cast::{CastOptions, cast_with_options, display::array_value_to_string};
+use arrow_schema::{DataType, TimeUnit};
 
 use super::table::Chunk;
 use crate::Error;

@@ -5,10 +5,11 @@
 
 use std::{path::Path, sync::Arc};
 
-use arrow::{
-    array::{ArrayRef, Float32Array, RecordBatch, StringArray, UInt32Array, UInt64Array},
-    datatypes::{DataType, Field, Float32Type, Schema, UInt32Type, UInt64Type},
+use arrow_array::{
+    ArrayRef, Float32Array, RecordBatch, StringArray, UInt32Array, UInt64Array,
+    types::{Float32Type, UInt32Type, UInt64Type},
 };
+use arrow_schema::{DataType, Field, Schema};
 use common::ItemTable;
 
 use super::{

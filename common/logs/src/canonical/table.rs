@@ -10,10 +10,8 @@ use std::{
     sync::Arc,
 };
 
-use arrow::{
-    array::{ArrayRef, RecordBatch, StringBuilder},
-    datatypes::{DataType, Field, Schema, SchemaRef},
-};
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchReader, builder::StringBuilder};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use super::Form;
@@ -97,7 +95,7 @@ impl TableReader {
                 let reader = ParquetRecordBatchReaderBuilder::try_new(file)
                     .and_then(|builder| builder.with_batch_size(CHUNK_ROWS).build())
                     .map_err(|error| Error::format(path, format_args!("no Parquet file: {error}")))?;
-                let schema = arrow::record_batch::RecordBatchReader::schema(&reader);
+                let schema = RecordBatchReader::schema(&reader);
                 let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
                 (Source::Parquet { reader, rows: 0 }, columns)
             }

@@ -6,11 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use arrow::{
-    array::RecordBatch,
-    datatypes::SchemaRef,
-    util::display::{ArrayFormatter, FormatOptions},
-};
+use arrow_array::RecordBatch;
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_schema::SchemaRef;
 use common::files;
 use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, path::Path};
 
-use arrow::{array::Array, datatypes::UInt64Type};
+use arrow_array::{Array, types::UInt64Type};
 
 use crate::{
     Error,
