@@ -186,6 +186,8 @@ fn wrong_usage_is_explained() {
     refused(&runs, &["--steps", "many"], 2, &["many", "--steps", "e.g. 2000000, 2_000_000 or 2e6"]);
     refused(&runs, &["--bogus"], 2, &["--bogus"]);
     refused(&runs, &["evaluate"], 2, &["RUN"]);
+    refused(&runs, &["--stay"], 2, &["--cluster"]);
+    refused(&runs, &["rank", "x", "--sessions", "0"], 2, &["--sessions", "at least 1"]);
     refused(&runs, &["--run-dir", "x", "--resume", "--config", "y"], 2, &["--config"]);
 }
 
@@ -231,6 +233,35 @@ fn settings_of_a_run_that_goes_on_are_kept() {
     ] {
         refused(&runs, &[&["--run-dir", "run", "--resume"], args].concat(), 1, &["--resume keeps", key]);
     }
+}
+
+#[test]
+fn a_run_whose_checkpoints_are_gone_keeps_its_policy() {
+    let runs = a_run();
+    let kept =
+        || ["policy.safetensors", "metrics.jsonl"].map(|name| fs::read(runs.path("run").join(name)).unwrap());
+    let before = kept();
+    fs::remove_dir_all(runs.path("run/checkpoints")).unwrap();
+    let args = ["--run-dir", "run", "--resume", "--steps", "300"];
+    refused(&runs, &args, 1, &["run holds a policy", "checkpoints", "are gone"]);
+    assert!(kept() == before, "they changed");
+    // Killed before its first checkpoint: there is nothing that could be lost.
+    fs::remove_file(runs.path("run/policy.safetensors")).unwrap();
+    let ended = program(&[&args[..], &["--no-table"]].concat()).current_dir(runs.path("")).output().unwrap();
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    assert!(
+        ended.status.success() && stderr.contains("run has no checkpoint yet: the run begins again"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_run_cannot_end_before_where_it_is() {
+    let runs = a_run();
+    let before = fs::read_to_string(runs.path("run/config.toml")).unwrap();
+    let args = ["--run-dir", "run", "--resume", "--steps", "100"];
+    refused(&runs, &args, 1, &["run has done 200 steps", "cannot end at 100"]);
+    assert_eq!(fs::read_to_string(runs.path("run/config.toml")).unwrap(), before);
 }
 
 #[test]

@@ -144,6 +144,9 @@ fn simulators_of_other_embeddings_than_the_logs_are_refused() {
     World::open(&config(&log)).unwrap();
     let items = log.join("items.csv");
     let text = std::fs::read_to_string(&items).unwrap();
+    // Other ends of lines, the same embeddings.
+    std::fs::write(&items, text.replace('\n', "\r\n")).unwrap();
+    World::open(&config(&log)).unwrap();
     std::fs::write(&items, text.replace(",-1,", ",-1.2,")).unwrap();
     let error = World::open(&config(&log)).unwrap_err().to_string();
     let log = log.display();
@@ -309,6 +312,28 @@ fn a_log_without_a_pattern_is_fitted_but_not_accepted_and_whoever_trains_in_it_i
     assert!(table.contains("One seed: "), "{table}");
     let n_test = Log::open(&log).unwrap().sessions().filter(|session| session.split == Split::Test).count();
     assert!(table.contains(&format!("| {n_test} |")), "all of the {n_test} test sessions: {table}");
+}
+
+#[test]
+fn a_run_goes_on_where_its_log_is_now_and_not_in_another_world() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, run, moved) =
+        (planted_log::write(folder.path(), false), folder.path().join("run"), folder.path().join("moved"));
+    fit_both(&log);
+    let output = train(&log, &run);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::rename(&log, &moved).unwrap();
+    let (run, moved) = (run.to_str().unwrap(), moved.to_str().unwrap());
+    let resume = |env: &str| {
+        let output = learner(&["--run-dir", run, "--resume", "--steps", "500", "--env", env, "--no-table"]);
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (went_on, told) = resume("shopworld");
+    assert!(!went_on && told.contains("`environment.name` cannot be changed"), "{told}");
+    let (went_on, told) = resume(moved);
+    assert!(went_on, "{told}");
+    let config = std::fs::read_to_string(Path::new(run).join("config.toml")).unwrap();
+    assert!(config.contains(moved) && config.contains("steps = 500"), "{config}");
 }
 
 #[test]

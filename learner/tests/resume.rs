@@ -109,6 +109,10 @@ fn a_finished_run_stays_as_it_is_and_goes_on_when_it_is_lengthened() {
     let whole = runs.results("run");
     runs.resume("run", &[]).succeed();
     assert!(runs.results("run") == whole, "a finished run changed");
+    // A policy that was removed is written again from the checkpoint.
+    fs::remove_file(runs.path("run").join("policy.safetensors")).unwrap();
+    runs.resume("run", &[]).succeed();
+    assert!(runs.results("run") == whole, "another policy was written");
     let first = step(&runs.checkpoints("run").pop().unwrap());
     runs.resume("run", &["--steps", "5000"]).succeed();
     let last = step(&runs.checkpoints("run").pop().unwrap());

@@ -27,11 +27,11 @@ pub use environment::{is_known_variable, unread_variables};
 pub use error::Error;
 pub use model::{CriticAction, CriticOutput, GoalConditioning, History, ItemSearch, ModelConfig};
 pub use preset::Preset;
-pub use replay::{ReplayConfig, Sampling, Sync, TableConfig};
+pub use replay::{Batch, ReplayConfig, Sampling, Sync, TableConfig};
 pub use sections::{
-    ActorConfig, AlgorithmConfig, Assignment, Batch, CriticLoss, EncoderUpdate, EngineKind,
-    EnvironmentConfig, ExplorationConfig, HighDiscount, LevelRates, MOST_LEARNER_THREADS, Mode,
-    PartialPeriods, Precision, TargetAction, TrainConfig, WeightsForm,
+    ActorConfig, AlgorithmConfig, Assignment, CriticLoss, EncoderUpdate, EngineKind, EnvironmentConfig,
+    ExplorationConfig, HighDiscount, LevelRates, MOST_LEARNER_THREADS, Mode, PartialPeriods, Precision,
+    TargetAction, TrainConfig, WeightsForm,
 };
 
 use crate::{PeriodLayout, transition::Shape};
@@ -79,7 +79,7 @@ impl Config {
             readable(path)?;
             sources = sources.merge(Toml::file_exact(path));
         }
-        Self::of(sources.merge(Env::prefixed(environment::PREFIX).split("__")), flags)
+        Self::of(over(sources, Env::prefixed(environment::PREFIX).split("__")), flags)
     }
 
     /// The settings a run was begun with, under the flags: its file as [`Self::to_toml`] wrote it. The environment does
@@ -91,14 +91,13 @@ impl Config {
 
     fn of(mut sources: Figment, flags: &[(&str, toml::Value)]) -> Result<Self, Error> {
         for (key, value) in flags {
-            sources = sources.merge(Flag(key, value));
+            sources = over(sources, Flag(key, value));
         }
         let preset: Preset = match sources.find_value("preset") {
             Ok(_) => sources.extract_inner("preset").map_err(|e| Error::Parse(Box::new(e)))?,
             Err(_) => Preset::default(),
         };
-        let config: Self = Figment::from(Serialized::defaults(Self::preset(preset)))
-            .merge(sources)
+        let config: Self = over(Figment::from(Serialized::defaults(Self::preset(preset))), sources)
             .extract()
             .map_err(|e| Error::Parse(Box::new(e)))?;
         config.validate()?;
@@ -193,6 +192,14 @@ impl Provider for Flag<'_> {
     }
 }
 
+/// The settings of `source` over those of `base`. A minibatch has one of two keys: the one of `source` takes the place of both.
+fn over(base: Figment, source: impl Provider) -> Figment {
+    let source = Figment::from(source);
+    let batches = ["replay.low.batch", "replay.high.batch"].into_iter().filter(|key| source.contains(key));
+    // Tables are merged, but take the place of what is none.
+    batches.fold(base, |base, key| base.merge(Serialized::default(key, ""))).merge(source)
+}
+
 /// A number in `[low, high]`; NaN is not.
 fn within(key: &'static str, value: f64, low: f64, high: f64) -> Result<(), Error> {
     require((low..=high).contains(&value), key, value, format!("{low} to {high}"))
@@ -236,6 +243,23 @@ mod tests {
         let config = Config::load(Some(&path), &[("train.steps", 5.into())]).unwrap();
         assert_eq!((config.preset, config.seed, config.train.steps), (Preset::Paper, 3, 5));
         assert_eq!(config.algorithm, Config::preset(Preset::Paper).algorithm);
+    }
+
+    #[test]
+    fn a_minibatch_has_the_key_of_the_last_source_that_sets_it() {
+        let file = "preset = \"paper\"\n[replay.low.batch]\nrows = 7\n";
+        assert_eq!(load(file).unwrap().replay.low.batch, Batch::Rows(7));
+        assert_eq!(load(file).unwrap().replay.high.batch, Batch::Share(0.1));
+        let flags = [("replay.low.batch.share", 0.5.into()), ("replay.high.batch.rows", 9.into())];
+        let config = Config::load(None, &flags).unwrap();
+        assert_eq!((config.replay.low.batch, config.replay.high.batch), (Batch::Share(0.5), Batch::Rows(9)));
+        for both in ["rows = 7\nshare = 0.5", "share = 0.5\nrows = 7", ""] {
+            let message = load(&format!("[replay.low.batch]\n{both}\n")).unwrap_err().to_string();
+            assert!(
+                message.contains("`replay.low.batch`") && message.contains("either `rows` or `share`"),
+                "{message}"
+            );
+        }
     }
 
     #[test]

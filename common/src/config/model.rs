@@ -152,6 +152,11 @@ impl ModelConfig {
         self.n_goals > 0
     }
 
+    /// Steps of a high-level transition; 0 without a high level.
+    pub fn high_steps(&self) -> usize {
+        if self.has_high_level() { self.period_steps } else { 0 }
+    }
+
     pub(super) fn validate(&self) -> Result<(), Error> {
         let size = |key, value: usize, most: usize| {
             require((1..=most).contains(&value), key, value, format!("1 to {most}"))

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, Error, require, within};
+use super::{Error, require, within};
 
 /// `[replay.low]`, `[replay.high]`: one table over all shards.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +14,46 @@ pub struct TableConfig {
     pub batch: Batch,
     /// Transitions before the first sample, over all shards.
     pub min_size: usize,
+}
+
+/// Rows of a minibatch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", try_from = "BatchKeys")]
+pub enum Batch {
+    /// So many.
+    Rows(usize),
+    /// This share of what the table holds, at least 1 row (10% in the paper).
+    Share(f64),
+}
+
+/// [`Batch`] as it is read: of two keys serde would take the first, and drop the other.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BatchKeys {
+    rows: Option<usize>,
+    share: Option<f64>,
+}
+
+impl TryFrom<BatchKeys> for Batch {
+    type Error = &'static str;
+
+    fn try_from(keys: BatchKeys) -> Result<Self, Self::Error> {
+        match keys {
+            BatchKeys { rows: Some(rows), share: None } => Ok(Self::Rows(rows)),
+            BatchKeys { rows: None, share: Some(share) } => Ok(Self::Share(share)),
+            _ => Err("expected either `rows` or `share`"),
+        }
+    }
+}
+
+impl Batch {
+    /// Rows to sample from a table that holds `size`.
+    pub fn rows(self, size: usize) -> usize {
+        match self {
+            Self::Rows(rows) => rows,
+            Self::Share(share) => ((size as f64 * share).round() as usize).max(1),
+        }
+    }
 }
 
 /// How rows are drawn.

@@ -164,26 +164,6 @@ pub struct ExplorationConfig {
     pub random_steps: u64,
 }
 
-/// Rows of a minibatch.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Batch {
-    /// So many.
-    Rows(usize),
-    /// This share of what the table holds, at least 1 row (10% in the paper).
-    Share(f64),
-}
-
-impl Batch {
-    /// Rows to sample from a table that holds `size`.
-    pub fn rows(self, size: usize) -> usize {
-        match self {
-            Self::Rows(rows) => rows,
-            Self::Share(share) => ((size as f64 * share).round() as usize).max(1),
-        }
-    }
-}
-
 /// `[actor]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

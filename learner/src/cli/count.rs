@@ -17,6 +17,12 @@ pub(super) fn count<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     T::try_from(number).map_err(|_| "too large".to_owned())
 }
 
+/// The same of something of which none would be nothing.
+pub(super) fn at_least_one<T: TryFrom<u64> + PartialEq + Default>(text: &str) -> Result<T, String> {
+    let number = count::<T>(text)?;
+    if number == T::default() { Err("at least 1 is needed".to_owned()) } else { Ok(number) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +52,7 @@ mod tests {
         }
         assert_eq!(count::<u32>("5e9"), Err("too large".to_owned()));
         assert_eq!(count::<i64>("18446744073709551615"), Err("too large".to_owned()));
+        assert_eq!(at_least_one::<u64>("0"), Err("at least 1 is needed".to_owned()));
+        assert_eq!(at_least_one("1"), Ok(1_u64));
     }
 }

@@ -1,13 +1,17 @@
 //! `learner rank RUN`: logged sessions ranked anew by a run's critic (Table 2 of the paper).
 
-use std::{ops::ControlFlow, path::PathBuf, sync::Arc};
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, Result, bail};
 use common::{ItemTable, config::Config};
 use logs::{Log, Split, source::Impressions};
 use sim::Reference;
 
-use super::{Outcome, count::count, evaluate::load_policy, of_run::OfRun, say, threads};
+use super::{Outcome, count::at_least_one, evaluate::load_policy, of_run::OfRun, say, threads};
 use crate::{
     baselines::{
         Budget, InteractionLog, Progress, Ranker, TrainingData,
@@ -20,7 +24,7 @@ use crate::{
             ranking::{RANDOM, Random},
         },
     },
-    run_dir,
+    run_dir::{self, RunDir},
     world::{self, World},
 };
 
@@ -43,7 +47,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_value = "popularity")]
     methods: Vec<String>,
     /// Test sessions to rank, at most, at equal distances in the log; those without a click have no measures.
-    #[arg(long, default_value_t = 5000, value_name = "N", value_parser = count::<usize>)]
+    #[arg(long, default_value_t = 5000, value_name = "N", value_parser = at_least_one::<usize>)]
     sessions: usize,
     /// Seed of ties, of the bootstrap and of the fits.
     #[arg(long, default_value_t = 0, value_name = "S")]
@@ -84,12 +88,16 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     rankers.push(Box::new(agent));
     say(&format!("ranking {} sessions with {} methods", data.test.n_sessions(), rankers.len()));
     let table = compare(&data, mode, args.seed, &rankers, config.method())?;
-    let [json, csv] =
-        ["json", "csv"].map(|form| run_dir.path().join(format!("ranking-{}.{form}", mode.name())));
+    let name = file_name(&config, args, mode);
+    let [json, csv] = ["json", "csv"].map(|form| run_dir.path().join(format!("{name}.{form}")));
     if args.json {
         super::print_lines(&table.to_json());
     } else {
         show(&table);
+    }
+    if is_larger(&json, &table, &run_dir) {
+        say(&format!("{} has more sessions than this table: it stays", json.display()));
+        return Ok(Outcome::Done);
     }
     run_dir::write_whole(&json, table.to_json().as_bytes())?;
     run_dir::write_whole(&csv, table.to_csv().as_bytes())?;
@@ -97,6 +105,30 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         super::print_lines(&format!("written  {} and .csv", json.display()));
     }
     Ok(Outcome::Done)
+}
+
+/// What a table's files are called: one of another log than the run's own does not take its place.
+fn file_name(config: &Config, args: &Args, mode: Mode) -> String {
+    let other = args.log.as_ref().filter(|log| *log != Path::new(&config.environment.name));
+    let other = other.map(|log| log.canonicalize().unwrap_or_else(|_| log.clone()));
+    let folder = other.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy());
+    format!("ranking-{}{}", mode.name(), folder.map(|folder| format!("-{folder}")).unwrap_or_default())
+}
+
+/// Whether the table of a file has more sessions of the same log under the same policy.
+fn is_larger(path: &Path, table: &RankingTable, run_dir: &RunDir) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Before {
+        log: String,
+        sessions: usize,
+    }
+    let written = |path: &Path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let before = std::fs::read_to_string(path).ok();
+    let before: Option<Before> = before.and_then(|text| serde_json::from_str(&text).ok());
+    before.is_some_and(|before| {
+        (&before.log, before.sessions > table.sessions) == (&table.log, true)
+            && written(path) >= written(&run_dir.policy_path())
+    })
 }
 
 /// The sessions: of `--log`, of the run's log, or of its world's logging policy.

@@ -11,7 +11,7 @@ use common::{ItemId, PeriodLayout};
 use serde::Serialize;
 
 use self::history::{Names, Past};
-use super::{Outcome, count::count, evaluate::load_policy, export::own_log, of_run::OfRun};
+use super::{Outcome, count::at_least_one, evaluate::load_policy, export::own_log, of_run::OfRun};
 use crate::world::World;
 
 const HISTORY_HELP: &str = "\
@@ -38,7 +38,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     history: PathBuf,
     /// Items to print for each user.
-    #[arg(long, default_value_t = 10, value_name = "K", value_parser = count::<usize>)]
+    #[arg(long, default_value_t = 10, value_name = "K", value_parser = at_least_one::<usize>)]
     top_k: usize,
     /// Print JSON instead of the table, a line a user.
     #[arg(long)]

@@ -52,7 +52,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
     /// Go on with the run in --run-dir, from its newest whole checkpoint. --steps, --device and --engine may
-    /// change; without lockstep --actors and --shards too.
+    /// change, and --env where a log has moved; without lockstep --actors and --shards too.
     #[arg(long, requires = "run_dir", conflicts_with = "config")]
     resume: bool,
     /// Lead a cluster: serve weights to `actor` processes and learn from `replay` processes (docs/cluster.md). The run goes
@@ -67,9 +67,9 @@ pub(super) struct Args {
     health: Option<String>,
     /// With --cluster: when the run is over, wait for SIGTERM instead of ending; whoever comes meanwhile gets the last
     /// weights.
-    #[arg(long)]
+    #[arg(long, requires = "cluster")]
     stay: bool,
-    /// A TOML file of settings (docs/configuration.md).
+    /// A TOML file of settings (docs/configuration.md) [env: MAHRL_CONFIG, but for a run that goes on].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// One more setting, e.g. `algorithm.discount=0.9`; may be repeated.
@@ -88,6 +88,11 @@ impl Args {
     /// progress bar.
     pub(super) fn is_cluster(&self) -> bool {
         self.cluster
+    }
+
+    /// The file of settings: not an `env` of clap's, with which `--resume` would conflict.
+    fn config(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(|| std::env::var_os("MAHRL_CONFIG").map(PathBuf::from))
     }
 
     /// The flags as dotted settings.
@@ -117,11 +122,11 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let flags = args.flags()?;
     let flags: Vec<_> = flags.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
     if args.print_config {
-        super::print_lines(Config::load(args.config.as_deref(), &flags)?.to_toml().trim_end());
+        super::print_lines(Config::load(args.config().as_deref(), &flags)?.to_toml().trim_end());
         return Ok(Outcome::Done);
     }
     if args.cluster {
-        let loaded = Config::load(args.config.as_deref(), &flags);
+        let loaded = Config::load(args.config().as_deref(), &flags);
         args.log.start("learner", loaded.as_ref().map_or("", |config| &config.cluster.run));
         node::cli::warn_of_unread_variables();
         return lead(args, &loaded?);
@@ -134,7 +139,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         let world = train::prepare(&config)?;
         (config, world, run_dir, lock)
     } else {
-        let config = Config::load(args.config.as_deref(), &flags)?;
+        let config = Config::load(args.config().as_deref(), &flags)?;
         // Before anything is written: a run that cannot begin leaves no folder.
         let world = train::prepare(&config)?;
         let path = args.run_dir.clone().unwrap_or_else(|| run_dir::default_path(&config));
@@ -251,27 +256,43 @@ fn introduction(config: &Config, run_dir: &RunDir, resume: bool) -> String {
 
 /// Says so if a good part of the steps comes before anything is learned: shares of a preset are those of its own steps.
 fn too_short(config: &Config) -> Option<String> {
-    let (model, replay, steps) = (&config.model, &config.replay, config.train.steps);
-    let period = if model.has_high_level() { model.period_steps } else { 0 };
-    let before = replay.low.min_size.max(replay.high.min_size * period) as u64;
-    (steps < 3 * before).then(|| {
-        let least = (steps / 10).max(1);
-        format!(
-            "note: {steps} steps are few for these settings: nothing is learned in the first {}, and items are random in the first {}; \
-             take more steps, or e.g. --set replay.low.min_size={least} --set replay.high.min_size={} --set \
-             exploration.random_steps={least}",
-            before.min(steps),
-            config.exploration.random_steps.min(steps),
-            (least / period.max(1) as u64).max(1)
-        )
-    })
+    let (steps, before) = (config.train.steps, train::steps_before_learning(config));
+    if steps >= 3 * before {
+        return None;
+    }
+    let least = (steps / 10).max(1);
+    let period = config.model.high_steps().max(1) as u64;
+    let (replay, sessions) = (&config.replay, (config.actor.actors * config.actor.sessions) as u64);
+    let mut smaller = Vec::new();
+    let mut offer = |key: &str, now: u64, then: u64| {
+        if then < now {
+            smaller.push(format!("--set {key}={then}"));
+        }
+    };
+    offer("replay.low.min_size", replay.low.min_size as u64, least);
+    offer("replay.high.min_size", replay.high.min_size as u64, (least / period).max(1));
+    offer("exploration.random_steps", config.exploration.random_steps, least);
+    if sessions * period > least {
+        let each = (least / period / config.actor.actors as u64).max(1);
+        offer("actor.sessions", config.actor.sessions as u64, each);
+    }
+    let or = if smaller.is_empty() { String::new() } else { format!(", or e.g. {}", smaller.join(" ")) };
+    Some(format!(
+        "note: {steps} steps are few for these settings: nothing is learned in the first {}, and items are random in the first {}; \
+         take more steps{or}",
+        before.min(steps),
+        config.exploration.random_steps.min(steps),
+    ))
 }
 
 /// The settings of a run that goes on: its own, but for what may change on the way.
 fn resumed_config(run_dir: &RunDir, flags: &[(&str, toml::Value)]) -> Result<Config> {
     let path = run_dir.config_path();
     let kept = Config::load_run(&path, &[])?;
-    if let Some((key, _)) = flags.iter().find(|(key, _)| !train::may_change(kept.train.mode, key)) {
+    let is_fixed = |(key, value): &&(&str, toml::Value)| {
+        !train::may_become(kept.train.mode, key, value.as_str().unwrap_or_default())
+    };
+    if let Some((key, _)) = flags.iter().find(is_fixed) {
         bail!("--resume keeps the settings of {}: `{key}` cannot be changed", run_dir.path().display());
     }
     Ok(Config::load_run(&path, flags)?)

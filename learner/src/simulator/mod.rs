@@ -30,7 +30,7 @@ mod verdict;
 use std::path::Path;
 
 #[cfg(feature = "torch")]
-pub use fitting::{FittedSimulator, fit};
+pub use fitting::{FittedSimulator, check, fit};
 pub(crate) use items_file::log_items;
 pub use options::Options;
 pub(crate) use report::FILE as REPORT_FILE;

@@ -42,15 +42,19 @@ use common::config::{Config, Mode};
 
 pub use cluster::{Ended, Finished, run_cluster};
 pub use interrupt::Interrupt;
-pub use resume::may_change;
+pub use resume::{may_become, may_change};
 
-use crate::{engine::choice, run_dir::RunDir, world::World};
+use crate::{engine::choice, evaluation::Users, run_dir::RunDir, world::World};
 use trainer::Trainer;
+pub use trainer::steps_before_learning;
 
-/// Opens the world of a configuration and checks its device: what can be wrong with a run before it leaves any file.
+/// Opens the world of a configuration and checks its device and its sessions: what can be wrong with a run before it leaves any
+/// file.
 pub fn prepare(config: &Config) -> Result<World> {
     choice::choose(config)?;
-    Ok(World::open(config)?)
+    let world = World::open(config)?;
+    let _of_one_session = world.build(Users::Training, 1, config.environment.session_length)?;
+    Ok(world)
 }
 
 /// Trains until the configured number of environment steps, or until interrupted; true if it got to the end. Either way

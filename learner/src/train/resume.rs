@@ -46,11 +46,17 @@ pub fn may_change(mode: Mode, key: &str) -> bool {
         || (mode == Mode::Async && shared_out.contains(&key))
 }
 
-/// Refuses a checkpoint that was written under other settings than the run's, but for those that [`may_change`].
+/// Whether a setting may change to this value when a run goes on: also where its log is now. That it has the items that the run
+/// learned with is checked when it was opened.
+pub fn may_become(mode: Mode, key: &str, value: &str) -> bool {
+    may_change(mode, key) || (key == "environment.name" && Path::new(value).is_dir())
+}
+
+/// Refuses a checkpoint that was written under other settings than the run's, but for those that [`may_become`] what they are.
 pub(super) fn check_settings(config: &Config, path: &Path, stored: &str) -> Result<()> {
-    let differs =
-        common::config::difference(&config.to_toml(), stored, |key| may_change(config.train.mode, key))
-            .with_context(|| format!("checkpoint {}: its settings are damaged", path.display()))?;
+    let may = |key: &str| may_become(config.train.mode, key, &config.environment.name);
+    let differs = common::config::difference(&config.to_toml(), stored, may)
+        .with_context(|| format!("checkpoint {}: its settings are damaged", path.display()))?;
     if let Some(Difference { key, ours, theirs }) = differs {
         bail!(
             "checkpoint {} was written with {key} = {theirs}, but the run's config.toml says {ours}: put it back, or \
@@ -165,6 +171,17 @@ mod tests {
         let stored = lockstep.to_toml();
         lockstep.actor.actors = 3;
         assert!(check_settings(&lockstep, path, &stored).is_err(), "lockstep keeps its actors");
+    }
+
+    #[test]
+    fn a_log_may_have_moved_and_a_world_may_not_be_another() {
+        let (mut config, stored) = (Config::default(), Config::default().to_toml());
+        config.environment.name = "shopworld:dense".into();
+        let path = Path::new("step-1.safetensors");
+        assert!(check_settings(&config, path, &stored).is_err());
+        let moved = tempfile::tempdir().unwrap();
+        config.environment.name = moved.path().display().to_string();
+        check_settings(&config, path, &stored).unwrap();
     }
 
     #[test]

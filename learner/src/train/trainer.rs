@@ -67,6 +67,36 @@ pub(super) struct Trainer<'a> {
     next_checkpoint: u64,
 }
 
+/// A run without checkpoints begins again: unless it had some, whose policy would be overwritten by one that has learned nothing.
+fn begin_again(run_dir: &RunDir) -> Result<()> {
+    let (path, policy) = (run_dir.path().display(), run_dir.policy_path());
+    if policy.exists() {
+        bail!(
+            "{path} holds a policy, but the checkpoints that the run would go on from are gone: put them back, or begin \
+             another run"
+        );
+    }
+    tracing::warn!("{path} has no checkpoint yet: the run begins again");
+    Ok(())
+}
+
+/// Refuses an end that the run is beyond, unless it was its own: then it had come to it.
+fn check_length(config: &Config, run_dir: &RunDir, env_steps: u64) -> Result<()> {
+    let (steps, own) = (config.train.steps, Config::load_run(&run_dir.config_path(), &[])?.train.steps);
+    if steps < env_steps && steps != own {
+        bail!("{} has done {env_steps} steps: it cannot end at {steps}", run_dir.path().display());
+    }
+    Ok(())
+}
+
+/// Environment steps of a run that come before its first update, about: until the replay holds enough, and until a period
+/// of the sessions side by side is over.
+pub fn steps_before_learning(config: &Config) -> u64 {
+    let (replay, actor, period) = (&config.replay, &config.actor, config.model.high_steps());
+    let first_periods = actor.actors * actor.sessions * period;
+    replay.low.min_size.max(replay.high.min_size * period).max(first_periods) as u64
+}
+
 /// The first multiple of `every` beyond `now`.
 fn next(now: u64, every: u64) -> u64 {
     (now / every + 1) * every
@@ -95,12 +125,22 @@ impl<'a> Trainer<'a> {
             env_steps = checkpoint.step;
             let mut parts = Resumed::new(path, checkpoint);
             (state, averages) = (parts.decode("loop")?, parts.decode("averages")?);
+            if !run_dir.policy_path().exists() {
+                // Removed: a run that has come to its end writes none again.
+                run_dir::write_whole(&run_dir.policy_path(), &engine.weights(true))?;
+            }
             tracing::info!(env_steps, updates = engine.updates(), "going on from a checkpoint");
             resumed = Some(parts);
-        } else if let Some([first, last]) = warm_start::imitate(&mut *engine, config, world)? {
-            tracing::info!("imitated the log: loss {first:.3} in the first pass, {last:.3} in the last");
+        } else {
+            if resume {
+                begin_again(run_dir)?;
+            }
+            if let Some([first, last]) = warm_start::imitate(&mut *engine, config, world)? {
+                tracing::info!("imitated the log: loss {first:.3} in the first pass, {last:.3} in the last");
+            }
         }
         if resume {
+            check_length(config, run_dir, env_steps)?;
             // What was changed holds from now on, for evaluations too.
             run_dir::write_whole(&run_dir.config_path(), config.to_toml().as_bytes())?;
         }
@@ -287,15 +327,18 @@ impl<'a> Trainer<'a> {
     pub(super) fn finish(self) -> Result<bool> {
         self.progress.finish();
         if self.engine.updates() == 0 && self.all_steps_done() {
-            let high = match self.config.model.has_high_level() {
-                true => self.config.replay.high.min_size,
-                false => 0,
-            };
+            let (replay, actor, period) =
+                (&self.config.replay, &self.config.actor, self.config.model.high_steps());
+            let high = if period == 0 { 0 } else { replay.high.min_size };
             bail!(
                 "{} environment steps ended before the first update: the replay needs {} low-level and {high} \
-                 high-level transitions first (replay.low.min_size, replay.high.min_size)",
+                 high-level transitions first (replay.low.min_size, replay.high.min_size), and {} x {} sessions \
+                 (actor.actors, actor.sessions) of periods of {period} steps have the first high-level ones after {} steps",
                 self.env_steps,
-                self.config.replay.low.min_size,
+                replay.low.min_size,
+                actor.actors,
+                actor.sessions,
+                actor.actors * actor.sessions * period,
             );
         }
         Ok(self.all_steps_done())

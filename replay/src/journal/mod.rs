@@ -110,7 +110,8 @@ pub enum Error {
     Resharding(PathBuf),
     /// Folders of more shards than there are.
     #[error(
-        "{path} holds {found} shards, replay.shards is {expected}; deal them out anew with: replay reshard --shards {expected}"
+        "{path} holds {found} shards, replay.shards is {expected}; deal them out anew with: replay reshard --shards {expected} \
+         --data-dir {path}"
     )]
     Shards {
         /// The data directory.

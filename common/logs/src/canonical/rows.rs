@@ -5,7 +5,8 @@
 use std::{path::Path, sync::Arc};
 
 use arrow_array::{
-    Array, ArrayRef, Float32Array, Int64Array, RecordBatch, StringArray, UInt8Array, UInt32Array, UInt64Array,
+    Array, ArrayRef, Float32Array, Int64Array, RecordBatch, StringArray, UInt8Array, UInt32Array,
+    UInt64Array,
     types::{Float32Type, Int64Type, UInt32Type, UInt64Type},
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef};

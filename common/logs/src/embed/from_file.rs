@@ -90,7 +90,16 @@ impl Names {
                 Err(reader.error("column `key`: the items of the log have no keys, use `item_id`"))
             }
             (false, true, Some(keys)) => {
-                Ok(Self::Keys(keys.iter().enumerate().map(|(row, key)| (key.clone(), row)).collect()))
+                let mut rows = HashMap::with_capacity(keys.len());
+                match keys.iter().enumerate().find(|(row, key)| rows.insert((*key).clone(), *row).is_some()) {
+                    Some((_, key)) => {
+                        let problem = format!(
+                            "column `key`: several items of the log have the key `{key}`, use `item_id`"
+                        );
+                        Err(reader.error(problem))
+                    }
+                    None => Ok(Self::Keys(rows)),
+                }
             }
         }
     }

@@ -110,6 +110,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let log = Log::open(&args.log)?;
     let mut verdicts = Vec::new();
     let mut next = String::new();
+    // Before the first is fitted, which takes minutes.
+    for &split in args.split.splits().iter().skip(1) {
+        simulator::check(&log, split, &options)?;
+    }
     for &split in args.split.splits() {
         let folder = simulator_path(&args.log, split.name());
         let start = Instant::now();

@@ -22,6 +22,15 @@ pub fn fit(
     criteria: Criteria,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<FittedSimulator, Error> {
+    fit_dataset(&dataset(log, split, options)?, options, criteria, progress)
+}
+
+/// Whether the `split` days of a log can be learned from: what [`fit`] would say of them at its start.
+pub fn check(log: &Log, split: Split, options: &Options) -> Result<(), Error> {
+    dataset(log, split, options).map(drop)
+}
+
+fn dataset(log: &Log, split: Split, options: &Options) -> Result<Dataset, Error> {
     options.validate()?;
     let sessions = log.sessions().filter(|session| split == Split::Test || session.split == Split::Train);
     let sessions = sessions.map(|session| LoggedSession {
@@ -39,7 +48,7 @@ pub fn fit(
     let mut data = Dataset::new(reading, log.items()?, sessions)?;
     data.items_sha256 = log_items(log.folder())?.map(|items| items.sha256).unwrap_or_default();
     data.notes.extend(notes(manifest, split));
-    fit_dataset(&data, options, criteria, progress)
+    Ok(data)
 }
 
 /// What the reader of a report should know of the log's impressions and of its embeddings.

@@ -33,4 +33,4 @@ mod samples;
 use super::{Criteria, Error, Options, Progress, Unit, log_items, metrics, report, verdict};
 
 pub use fitted::FittedSimulator;
-pub use log::fit;
+pub use log::{check, fit};
