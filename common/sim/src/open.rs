@@ -52,6 +52,11 @@ impl OpenWorld {
         }
     }
 
+    /// Whether a name is one of ShopWorld's, of a variant that there is or not.
+    pub fn is_built_in(name: &str) -> bool {
+        !matches!(Variant::of_world(name), Ok(None))
+    }
+
     /// ShopWorld, if this is one of its names.
     pub fn shopworld(name: &str) -> Result<Option<Self>, Error> {
         let Some(variant) = Variant::of_world(name)? else { return Ok(None) };

@@ -109,24 +109,33 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
 
 /// What a table's files are called: one of another log than the run's own does not take its place.
 fn file_name(config: &Config, args: &Args, mode: Mode) -> String {
-    let other = args.log.as_ref().filter(|log| *log != Path::new(&config.environment.name));
-    let other = other.map(|log| log.canonicalize().unwrap_or_else(|_| log.clone()));
+    let resolved = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let own = resolved(Path::new(&config.environment.name));
+    let other = args.log.as_deref().map(resolved).filter(|log| *log != own);
     let folder = other.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy());
     format!("ranking-{}{}", mode.name(), folder.map(|folder| format!("-{folder}")).unwrap_or_default())
 }
 
-/// Whether the table of a file has more sessions of the same log under the same policy.
+/// Whether the table of a file has more sessions of the same log, and all these methods, under the same policy.
 fn is_larger(path: &Path, table: &RankingTable, run_dir: &RunDir) -> bool {
     #[derive(serde::Deserialize)]
     struct Before {
         log: String,
         sessions: usize,
+        rows: Vec<Method>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Method {
+        name: String,
     }
     let written = |path: &Path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     let before = std::fs::read_to_string(path).ok();
     let before: Option<Before> = before.and_then(|text| serde_json::from_str(&text).ok());
     before.is_some_and(|before| {
-        (&before.log, before.sessions > table.sessions) == (&table.log, true)
+        let has = |name: &str| before.rows.iter().any(|method| method.name == name);
+        before.log == table.log
+            && before.sessions > table.sessions
+            && table.rows.iter().all(|row| has(&row.name))
             && written(path) >= written(&run_dir.policy_path())
     })
 }

@@ -61,7 +61,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR", default_value = "runs/scale")]
     out: PathBuf,
     /// A TOML file of settings (docs/configuration.md).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "MAHRL_CONFIG")]
     config: Option<PathBuf>,
     /// One more setting, e.g. `train.evaluate_every=50000`; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]

@@ -92,7 +92,8 @@ impl Args {
 
     /// The file of settings: not an `env` of clap's, with which `--resume` would conflict.
     fn config(&self) -> Option<PathBuf> {
-        self.config.clone().or_else(|| std::env::var_os("MAHRL_CONFIG").map(PathBuf::from))
+        let named = || std::env::var_os("MAHRL_CONFIG").filter(|path| !path.is_empty());
+        self.config.clone().or_else(|| named().map(PathBuf::from))
     }
 
     /// The flags as dotted settings.
@@ -289,8 +290,12 @@ fn too_short(config: &Config) -> Option<String> {
 fn resumed_config(run_dir: &RunDir, flags: &[(&str, toml::Value)]) -> Result<Config> {
     let path = run_dir.config_path();
     let kept = Config::load_run(&path, &[])?;
+    let is_moved = |key: &str, value: &toml::Value| {
+        let now = value.as_str().unwrap_or_default();
+        key == "environment.name" && train::may_move(&kept.environment.name, now)
+    };
     let is_fixed = |(key, value): &&(&str, toml::Value)| {
-        !train::may_become(kept.train.mode, key, value.as_str().unwrap_or_default())
+        !train::may_change(kept.train.mode, key) && !is_moved(key, value)
     };
     if let Some((key, _)) = flags.iter().find(is_fixed) {
         bail!("--resume keeps the settings of {}: `{key}` cannot be changed", run_dir.path().display());

@@ -162,19 +162,19 @@ impl RunDir {
         Ok(())
     }
 
-    /// Notes the items that the run learns with; see [`Self::check_items`].
-    pub fn keep_items(&self, items: &ItemTable, world: &str) -> Result<(), Error> {
-        self.check_items(items, world)?;
-        write_whole(&self.path.join(ITEMS), items.fingerprint().as_bytes())
+    /// Notes the items that the run learns with, see [`Self::check_items`]; whether it had noted them before.
+    pub fn keep_items(&self, items: &ItemTable, world: &str) -> Result<bool, Error> {
+        let noted = self.check_items(items, world)?;
+        write_whole(&self.path.join(ITEMS), items.fingerprint().as_bytes()).map(|()| noted)
     }
 
-    /// Refuses items that the run has not learned with; `world` is where they are from. A run that has not noted any takes all.
-    pub fn check_items(&self, items: &ItemTable, world: &str) -> Result<(), Error> {
+    /// Refuses items that the run has not learned with; `world` is where they are from. A run that has noted none takes all: false.
+    pub fn check_items(&self, items: &ItemTable, world: &str) -> Result<bool, Error> {
         let path = self.path.join(ITEMS);
         match fs::read_to_string(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(file_error("read", &path)(error)),
-            Ok(noted) if noted == items.fingerprint() => Ok(()),
+            Ok(noted) if noted == items.fingerprint() => Ok(true),
             Ok(_) => Err(Error::OtherItems { path: self.path.clone(), world: world.to_owned() }),
         }
     }

@@ -42,7 +42,7 @@ use common::config::{Config, Mode};
 
 pub use cluster::{Ended, Finished, run_cluster};
 pub use interrupt::Interrupt;
-pub use resume::{may_become, may_change};
+pub use resume::{may_change, may_move};
 
 use crate::{engine::choice, evaluation::Users, run_dir::RunDir, world::World};
 use trainer::Trainer;

@@ -19,6 +19,7 @@ use common::{
     config::{Config, Difference, Mode},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sim::OpenWorld;
 
 use crate::{checkpoint::Checkpoint, run_dir::metrics::TimingRecord};
 
@@ -46,16 +47,30 @@ pub fn may_change(mode: Mode, key: &str) -> bool {
         || (mode == Mode::Async && shared_out.contains(&key))
 }
 
-/// Whether a setting may change to this value when a run goes on: also where its log is now. That it has the items that the run
-/// learned with is checked when it was opened.
-pub fn may_become(mode: Mode, key: &str, value: &str) -> bool {
-    may_change(mode, key) || (key == "environment.name" && Path::new(value).is_dir())
+/// Whether a run in `world` may go on in the log `now`: its own, which has moved. That it has the items that the run has learned
+/// with is for [`RunDir::keep_items`](crate::run_dir::RunDir::keep_items).
+pub fn may_move(world: &str, now: &str) -> bool {
+    !OpenWorld::is_built_in(world) && !OpenWorld::is_built_in(now) && Path::new(now).is_dir()
 }
 
-/// Refuses a checkpoint that was written under other settings than the run's, but for those that [`may_become`] what they are.
+/// The first setting that differs from a text of stored ones, beside those that [`may_change`] and a log that [`may_move`].
+pub(super) fn changed(config: &Config, stored: &str) -> Result<Option<Difference>> {
+    let moved = has_moved(config, stored);
+    let may = |key: &str| may_change(config.train.mode, key) || (moved && key == "environment.name");
+    Ok(common::config::difference(&config.to_toml(), stored, may)?)
+}
+
+/// Whether the log of a text of stored settings is elsewhere now.
+pub(super) fn has_moved(config: &Config, stored: &str) -> bool {
+    let stored = toml::from_str::<toml::Table>(stored).ok();
+    let world = stored.as_ref().and_then(|stored| stored.get("environment")?.get("name")?.as_str());
+    let now = &config.environment.name;
+    world.is_some_and(|world| world != now && may_move(world, now))
+}
+
+/// Refuses a checkpoint that was written under other settings than the run's, see [`changed`].
 pub(super) fn check_settings(config: &Config, path: &Path, stored: &str) -> Result<()> {
-    let may = |key: &str| may_become(config.train.mode, key, &config.environment.name);
-    let differs = common::config::difference(&config.to_toml(), stored, may)
+    let differs = changed(config, stored)
         .with_context(|| format!("checkpoint {}: its settings are damaged", path.display()))?;
     if let Some(Difference { key, ours, theirs }) = differs {
         bail!(
@@ -175,13 +190,22 @@ mod tests {
 
     #[test]
     fn a_log_may_have_moved_and_a_world_may_not_be_another() {
-        let (mut config, stored) = (Config::default(), Config::default().to_toml());
-        config.environment.name = "shopworld:dense".into();
-        let path = Path::new("step-1.safetensors");
-        assert!(check_settings(&config, path, &stored).is_err());
         let moved = tempfile::tempdir().unwrap();
-        config.environment.name = moved.path().display().to_string();
-        check_settings(&config, path, &stored).unwrap();
+        let moved = moved.path().to_str().unwrap();
+        let check = |before: &str, now: &str| {
+            let [mut config, mut stored] = [Config::default(), Config::default()];
+            (config.environment.name, stored.environment.name) = (now.to_owned(), before.to_owned());
+            check_settings(&config, Path::new("step-1.safetensors"), &stored.to_toml()).is_ok()
+        };
+        assert!(check("logs/gone", moved) && check(moved, moved));
+        for (before, now) in [
+            ("shopworld", "shopworld:dense"),
+            ("shopworld", moved),
+            ("logs/gone", "shopworld"),
+            ("logs/gone", "nowhere"),
+        ] {
+            assert!(!check(before, now), "from {before} to {now}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::{
     progress::{Progress, Status},
     records::wall_time,
     relabel,
-    resume::{LoopState, Resumed, check_settings, put, timing_bytes},
+    resume::{LoopState, Resumed, check_settings, has_moved, put, timing_bytes},
     warm_start,
 };
 use crate::{
@@ -112,23 +112,25 @@ impl<'a> Trainer<'a> {
         interrupt: &'a Interrupt,
         resume: bool,
     ) -> Result<(Self, Option<Resumed>)> {
-        run_dir.keep_items(world.items(), world.name())?;
+        let knows_items = run_dir.keep_items(world.items(), world.name())?;
         let mut engine = choice::open(config, world.items()).context("cannot start the learner")?;
         let (mut averages, mut state, mut env_steps, mut resumed) =
             (Averages::default(), LoopState::default(), 0, None);
         let found = if resume { checkpoint::load_newest(&run_dir.checkpoints_path())? } else { None };
         if let Some((path, checkpoint)) = found {
             check_settings(config, &path, &checkpoint.config_toml)?;
+            if has_moved(config, &checkpoint.config_toml) && !knows_items {
+                bail!(
+                    "{} has not noted its items: whether a log is its own cannot be told",
+                    run_dir.path().display()
+                );
+            }
             engine
                 .load_state(&checkpoint.tensors)
                 .with_context(|| format!("checkpoint {} does not fit this run's settings", path.display()))?;
             env_steps = checkpoint.step;
             let mut parts = Resumed::new(path, checkpoint);
             (state, averages) = (parts.decode("loop")?, parts.decode("averages")?);
-            if !run_dir.policy_path().exists() {
-                // Removed: a run that has come to its end writes none again.
-                run_dir::write_whole(&run_dir.policy_path(), &engine.weights(true))?;
-            }
             tracing::info!(env_steps, updates = engine.updates(), "going on from a checkpoint");
             resumed = Some(parts);
         } else {
@@ -317,28 +319,40 @@ impl<'a> Trainer<'a> {
         let folder = self.run_dir.checkpoints_path();
         let keep = self.config.train.keep_checkpoints;
         let path = checkpoint::write(&folder, &checkpoint, keep, &*self.may_write)?;
+        self.write_policy()?;
+        Ok(path)
+    }
+
+    fn write_policy(&self) -> Result<()> {
         let policy = self.run_dir.policy_path();
         files::write_whole_if(&policy, &self.engine.weights(true), &*self.may_write)
-            .with_context(|| format!("cannot write {}", policy.display()))?;
-        Ok(path)
+            .with_context(|| format!("cannot write {}", policy.display()))
     }
 
     /// Ends the run; true if all environment steps are done.
     pub(super) fn finish(self) -> Result<bool> {
         self.progress.finish();
+        if self.engine.updates() > 0 && !self.run_dir.policy_path().exists() {
+            // Removed since: a run that was at its end has written none again.
+            self.write_policy()?;
+        }
         if self.engine.updates() == 0 && self.all_steps_done() {
             let (replay, actor, period) =
                 (&self.config.replay, &self.config.actor, self.config.model.high_steps());
             let high = if period == 0 { 0 } else { replay.high.min_size };
+            let first = match actor.actors * actor.sessions * period {
+                0 => String::new(),
+                first => format!(
+                    "; {} x {} sessions (actor.actors, actor.sessions) with periods of {period} steps have the first high-level \
+                     ones after {first} steps",
+                    actor.actors, actor.sessions
+                ),
+            };
             bail!(
                 "{} environment steps ended before the first update: the replay needs {} low-level and {high} \
-                 high-level transitions first (replay.low.min_size, replay.high.min_size), and {} x {} sessions \
-                 (actor.actors, actor.sessions) of periods of {period} steps have the first high-level ones after {} steps",
+                 high-level transitions first (replay.low.min_size, replay.high.min_size){first}",
                 self.env_steps,
                 replay.low.min_size,
-                actor.actors,
-                actor.sessions,
-                actor.actors * actor.sessions * period,
             );
         }
         Ok(self.all_steps_done())

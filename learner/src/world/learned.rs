@@ -6,9 +6,9 @@
 
 use std::path::{Path, PathBuf};
 
-use common::{ItemTable, config::Config};
+use common::config::Config;
 use logs::canonical::Log;
-use sim::{OpenWorld, simulator_path};
+use sim::{OpenWorld, learned, simulator_path};
 
 use super::Error;
 use crate::simulator::{self, AcceptanceReport};
@@ -32,12 +32,7 @@ impl Learned {
         let (train, test) = (train?, test?);
         let caveats = caveats(&train, &test);
         let failed = |source| Error::World { name: name.clone(), source };
-        let other_items =
-            [&train, &test].into_iter().find_map(|one| Some((one.which, one.other_items.clone()?)));
         let train = OpenWorld::learned(&train.path).map_err(failed)?;
-        if let Some((which, items)) = other_items {
-            check_embeddings(log, which, &items, train.items())?;
-        }
         let test = OpenWorld::learned_over(&test.path, train.items()).map_err(failed)?;
         let learned = Self { train, test, caveats };
         learned.check(config)?;
@@ -74,21 +69,9 @@ struct Folder {
     refusal: Option<String>,
     /// Of its report.
     notes: Vec<String>,
-    /// The log's item table, where it is not the file any more that the simulator was fitted to.
-    other_items: Option<PathBuf>,
 }
 
-/// Refuses embeddings that a simulator was not fitted to. Of the log's item table other columns may have changed since, or its form.
-fn check_embeddings(log: &Path, which: &'static str, file: &Path, fitted: &ItemTable) -> Result<(), Error> {
-    let now = Log::open(log).and_then(|log| log.items());
-    if now.is_ok_and(|items| items.fingerprint() == fitted.fingerprint()) {
-        return Ok(());
-    }
-    let (log, items) = (log.display().to_string(), file.display().to_string());
-    Err(Error::Embeddings { log, which, items })
-}
-
-/// The folder of a complete simulator; warns where it was not accepted.
+/// The folder of a complete simulator, fitted to the embeddings that the log has; warns where it was not accepted.
 fn folder(log: &Path, which: &'static str) -> Result<Folder, Error> {
     let path = simulator_path(log, which);
     if !AcceptanceReport::exists(&path) {
@@ -96,7 +79,17 @@ fn folder(log: &Path, which: &'static str) -> Result<Folder, Error> {
     }
     let report = AcceptanceReport::load(&path)?;
     // Where the simulators are all that was kept of the log, there is nothing they could disagree with.
-    let items = simulator::log_items(log)?.filter(|items| items.sha256 != report.items_sha256);
+    if let Some(items) = simulator::log_items(log)?
+        && items.sha256 != report.items_sha256
+    {
+        // Of the file other columns may have changed since, or its form.
+        let now = Log::read_items(log).map_err(simulator::Error::from)?;
+        let failed = |source| Error::World { name: log.display().to_string(), source };
+        if now.fingerprint() != learned::items(&path).map_err(failed)?.fingerprint() {
+            let (log, items) = (log.display().to_string(), items.path.display().to_string());
+            return Err(Error::Embeddings { log, which, items });
+        }
+    }
     let refusal = (!report.accepted).then(|| {
         format!(
             "the {which} simulator of {} is NOT accepted, and what is learned in it may say little about the log's \
@@ -108,8 +101,7 @@ fn folder(log: &Path, which: &'static str) -> Result<Folder, Error> {
     if let Some(refusal) = &refusal {
         tracing::warn!("{refusal}");
     }
-    let other_items = items.map(|items| items.path);
-    Ok(Folder { which, path, refusal, notes: report.notes, other_items })
+    Ok(Folder { which, path, refusal, notes: report.notes })
 }
 
 /// What a reader of results must know of two simulators: refusals first, then notes, those of both once.
@@ -134,7 +126,6 @@ mod tests {
             path: PathBuf::new(),
             refusal: refusal.map(str::to_owned),
             notes: notes.map(str::to_owned).into(),
-            other_items: None,
         };
         let train = folder("train", None, ["sampled", "flatters"]);
         let test = folder("test", Some("refused"), ["sampled", "few"]);

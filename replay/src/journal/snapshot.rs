@@ -55,7 +55,7 @@ struct Appender<'a> {
 
 impl Write for Appender<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // A table is one record, and may be larger.
+        // A record may be larger.
         let bytes = &bytes[..bytes.len().min(SYNCED_AT_ONCE - self.unsynced)];
         self.file.append(bytes)?;
         self.unsynced += bytes.len();

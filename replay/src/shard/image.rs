@@ -1,13 +1,14 @@
 //! An image of a shard: what a snapshot on disk is written from, while the shard goes on.
 //!
 //! In: a shard, under its lock, for the time it takes to copy pointers to chunks; out: sections, one after
-//! the other, none of which grows with the tables. In: sections that may be damaged or another shard's; out: the shard, or what is
+//! the other, none of which grows with the rows. In: sections that may be damaged or another shard's; out: the shard, or what is
 //! wrong, with nothing changed. Every index is checked before the contents are taken.
 
 use std::{
     collections::BTreeMap,
     panic::resume_unwind,
-    thread::{JoinHandle, spawn},
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
 };
 
 use common::codec;
@@ -91,12 +92,8 @@ impl Image {
         };
         part(&Part::Shard { identity: &identity, feedbacks, fence })?;
         // Before the periods: whoever reads them builds the tables meanwhile.
-        let (low, mut rows) = low.into_state().into_parts();
-        part(&Part::Low(&low))?;
-        rows.try_for_each(|rows| part(&Part::Rows(&rows)))?;
-        let (high, mut rows) = high.into_state().into_parts();
-        part(&Part::High(&high))?;
-        rows.try_for_each(|rows| part(&Part::Rows(&rows)))?;
+        put_table(low, |state| Part::Low(state), &mut part)?;
+        put_table(high, |state| Part::High(state), &mut part)?;
         let (chunks, free) = periods.into_parts();
         for chunk in chunks {
             part(&Part::PackedChunk(PackedChunk(chunk.get())))?;
@@ -107,6 +104,20 @@ impl Image {
     }
 }
 
+/// Hands over a table: its state without its rows, and these in parts.
+fn put_table<E>(
+    table: TableImage,
+    head: impl Fn(&TableState) -> Part<'_>,
+    part: &mut impl FnMut(&Part<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let (state, mut rows) = table.into_state().into_parts();
+    part(&head(&state))?;
+    rows.try_for_each(|rows| part(&Part::Rows(&rows)))
+}
+
+/// A table's state, and the parts of its columns.
+type TableParts = (TableState, Vec<TableRows>);
+
 /// Sections that are read back.
 #[derive(Default)]
 pub(crate) struct Sections {
@@ -114,9 +125,9 @@ pub(crate) struct Sections {
     chunks: Vec<Piece<Chunk>>,
     free: Vec<Slot>,
     /// The table whose rows are being read.
-    begun: Option<(TableState, Vec<TableRows>)>,
+    begun: Option<TableParts>,
     /// Those whose rows were read, low, then high: each is built on a thread of its own while the periods are read.
-    tables: Vec<JoinHandle<Result<Table, String>>>,
+    tables: Vec<Building>,
     writers: BTreeMap<u64, Writer>,
     read: u64,
     is_whole: bool,
@@ -125,6 +136,9 @@ pub(crate) struct Sections {
 impl Sections {
     /// Takes the next one.
     pub(crate) fn push(&mut self, section: Section) -> Result<(), String> {
+        if self.is_whole {
+            return Err("there are sections behind the last one".into());
+        }
         if !matches!(section, Section::Rows(_)) {
             self.end_table();
         }
@@ -134,7 +148,9 @@ impl Sections {
                 self.chunks.push(Piece::Own(chunk));
             }
             Section::Free(free) => self.free = free,
-            Section::Low(state) | Section::High(state) => self.begun = Some((state, Vec::new())),
+            Section::Low(state) if self.tables.is_empty() => self.begun = Some((state, Vec::new())),
+            Section::High(state) if self.tables.len() == 1 => self.begun = Some((state, Vec::new())),
+            Section::Low(_) | Section::High(_) => return Err("its tables are out of order".into()),
             Section::Rows(rows) => self.begun.as_mut().ok_or("rows are of no table")?.1.push(rows),
             Section::Writers(writers) => self.writers = writers,
             Section::End { sections } => self.is_whole = sections == self.read,
@@ -145,11 +161,41 @@ impl Sections {
 
     /// All rows of the table that was begun are there.
     fn end_table(&mut self) {
-        if let Some((state, rows)) = self.begun.take() {
-            let capacity = state.capacity();
-            self.tables.push(spawn(move || Table::restore(state.with_parts(rows)?, capacity)));
+        if let Some(begun) = self.begun.take() {
+            self.tables.push(Building::begin(begun));
         }
     }
+}
+
+/// A table that is being built.
+struct Building {
+    /// What it is built of, until somebody begins.
+    parts: Arc<Mutex<Option<TableParts>>>,
+    /// None where the system had no thread.
+    thread: Option<JoinHandle<Result<Table, String>>>,
+}
+
+impl Building {
+    fn begin(parts: TableParts) -> Self {
+        let parts = Arc::new(Mutex::new(Some(parts)));
+        let shared = Arc::clone(&parts);
+        let thread = thread::Builder::new().name("table".into()).spawn(move || build(&shared));
+        Self { parts, thread: thread.ok() }
+    }
+
+    fn end(self) -> Result<Table, String> {
+        match self.thread {
+            Some(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            None => build(&self.parts),
+        }
+    }
+}
+
+fn build(parts: &Mutex<Option<TableParts>>) -> Result<Table, String> {
+    let parts = parts.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let (state, rows) = parts.expect("it is built once");
+    let capacity = state.capacity();
+    Table::restore(state.with_parts(rows)?, capacity)
 }
 
 impl Shard {
@@ -175,7 +221,7 @@ impl Shard {
         else {
             return Err("it is not whole".into());
         };
-        let [low, high] = tables.map(|table| table.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        let [low, high] = tables.map(Building::end);
         let low = low.map_err(|error| format!("low: {error}"))?;
         let high = high.map_err(|error| format!("high: {error}"))?;
         let mut ours = self.identity();
@@ -281,6 +327,15 @@ mod tests {
         assert_eq!(rows.len(), 1);
         let problem = read(Sampling::Uniform, &rows).err().unwrap();
         assert!(problem.contains("of no table"), "{problem}");
+        // Tables in each other's place, and what comes behind the end.
+        let table = |part: Part<'_>| codec::encode(&part).unwrap();
+        let (high, _) = shard.image().high.into_state().into_parts();
+        let swapped = [records[0].clone(), table(Part::High(&high)), table(Part::Low(&low))];
+        let problem = read(Sampling::Uniform, &swapped).err().unwrap();
+        assert!(problem.contains("out of order"), "{problem}");
+        let longer = [&records[..], &[table(Part::Free(&[]))]].concat();
+        let problem = read(Sampling::Uniform, &longer).err().unwrap();
+        assert!(problem.contains("behind the last one"), "{problem}");
         // Keys that are there twice, though the number of sections is right.
         let head = codec::encode(&Part::Low(&low)).unwrap();
         let mut twice = [&records[..1], &[head], &rows, &records[2..]].concat();

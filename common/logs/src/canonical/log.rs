@@ -111,13 +111,27 @@ impl Log {
         Self::read(folder, false)
     }
 
-    fn read(folder: &Path, with_embeddings: bool) -> Result<Self, Error> {
-        let log_path = folder::find(folder, rows::TABLE)?;
+    /// The item table of a log, as [`Log::items`], without its rows.
+    pub fn read_items(folder: &Path) -> Result<Arc<ItemTable>, Error> {
+        let (_, _, table) = Self::read_table(folder, true)?;
+        table.ok_or_else(|| Error::NotEmbedded { folder: folder.to_owned() })
+    }
+
+    fn read_table(
+        folder: &Path,
+        with_embeddings: bool,
+    ) -> Result<(Manifest, Items, Option<Arc<ItemTable>>), Error> {
         let items_path = folder::find(folder, items::TABLE)?;
         let manifest = Manifest::load(folder)?;
         let bound = manifest.embedding.as_ref().map_or(DEFAULT_BOUND, |embedding| embedding.bound);
         let items = Items::read(&items_path, with_embeddings.then_some(bound))?;
         let table = items.table(bound)?;
+        Ok((manifest, items, table))
+    }
+
+    fn read(folder: &Path, with_embeddings: bool) -> Result<Self, Error> {
+        let log_path = folder::find(folder, rows::TABLE)?;
+        let (manifest, items, table) = Self::read_table(folder, with_embeddings)?;
         let (impressions, sessions) = in_time(&rows::read(&log_path, &items)?);
         Ok(Self { folder: folder.to_owned(), manifest, items, table, impressions, sessions })
     }

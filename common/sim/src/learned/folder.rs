@@ -34,8 +34,12 @@ pub fn save(
 
 /// Reads what [`save`] wrote; every value is checked, and an error names the file.
 pub fn load(folder: &Path) -> Result<(Arc<LearnedModel>, Arc<LogStatistics>), Error> {
-    let items = ItemTable::load(&folder.join(ITEMS_FILE)).map_err(items_error)?;
-    load_networks(folder, Arc::new(items))
+    load_networks(folder, Arc::new(items(folder)?))
+}
+
+/// The catalogue of a simulator.
+pub fn items(folder: &Path) -> Result<ItemTable, Error> {
+    ItemTable::load(&folder.join(ITEMS_FILE)).map_err(items_error)
 }
 
 /// The same for a simulator over a catalogue that is there already, of which no second copy is kept. Refused where the
@@ -44,11 +48,10 @@ pub fn load_over(
     folder: &Path,
     items: &Arc<ItemTable>,
 ) -> Result<(Arc<LearnedModel>, Arc<LogStatistics>), Error> {
-    let path = folder.join(ITEMS_FILE);
-    if ItemTable::load(&path).map_err(items_error)? != **items {
+    if self::items(folder)? != **items {
         return Err(Error::Build(format!(
-            "{} holds other items than the simulator beside it",
-            path.display()
+            "{} holds other items than the simulator beside it: fit both",
+            folder.join(ITEMS_FILE).display()
         )));
     }
     load_networks(folder, items.clone())

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use common::config::{Config, difference};
+use common::config::Config;
 use control::{Control, Leadership, LeaseView, RunRecord};
 use replay::Shards;
 use tokio::runtime::Runtime;
@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 use super::numbers::Numbers;
 use crate::{
     run_dir::{Error as RunDirError, RunDir},
-    train::{Interrupt, may_become},
+    train::{Interrupt, resume::changed},
 };
 
 /// Between two looks at the interrupt, or at a lock.
@@ -174,10 +174,7 @@ fn lock(run_dir: &RunDir, patience: Duration, interrupt: &Interrupt) -> Result<O
 fn check_settings(config: &Config, run_dir: &RunDir) -> Result<()> {
     let path = run_dir.config_path();
     let kept = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let differs = difference(&config.to_toml(), &kept, |key| {
-        may_become(config.train.mode, key, &config.environment.name)
-    })
-    .with_context(|| format!("{} is damaged", path.display()))?;
+    let differs = changed(config, &kept).with_context(|| format!("{} is damaged", path.display()))?;
     if let Some(differs) = differs {
         bail!(
             "{} was begun with {} = {}, now it is {}: put it back, or begin another run (cluster.run, --run-dir)",
