@@ -36,7 +36,7 @@ pub(crate) async fn join(
                 Ok(Err(status)) if is_final(status.code()) => {
                     return Err(Error::Refused { code: status.code(), reason: status.message().to_owned() });
                 }
-                Ok(Err(status)) => node::health::status_text(&status),
+                Ok(Err(status)) => status.message().to_owned(),
                 Err(_) => format!("no answer within {} s", ANSWER.as_secs()),
             },
         };

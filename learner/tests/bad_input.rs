@@ -229,6 +229,7 @@ fn settings_of_a_run_that_goes_on_are_kept() {
     for (args, key) in [
         (&["--seed", "3"][..], "seed"),
         (&["--actors", "2"], "actor.actors"),
+        (&["--env", "shopworld:dense"], "environment.name"),
         (&["--set", "model.window=4"], "model.window"),
     ] {
         refused(&runs, &[&["--run-dir", "run", "--resume"], args].concat(), 1, &["--resume keeps", key]);

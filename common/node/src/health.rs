@@ -63,11 +63,8 @@ pub async fn answers(address: &str, security: &Security, timeout: Duration) -> R
     }
 }
 
-/// What HTTP/2 makes of the first bytes that a server with TLS sends to a client without.
-const TLS_READ_AS_HTTP: &str = "frame with invalid size";
-
 /// Code, message and innermost cause: tonic's own text for a refused connection is `transport error`.
-pub fn status_text(status: &tonic::Status) -> String {
+fn status_text(status: &tonic::Status) -> String {
     let mut text = format!("{:?}: {}", status.code(), status.message());
     let mut cause = std::error::Error::source(status);
     let mut innermost = None;
@@ -77,9 +74,6 @@ pub fn status_text(status: &tonic::Status) -> String {
     }
     if let Some(innermost) = innermost.filter(|innermost| !text.contains(innermost.as_str())) {
         text += &format!(" ({innermost})");
-    }
-    if text.contains(TLS_READ_AS_HTTP) {
-        text += "; does the other side speak TLS, and this one not (cluster.tls)?";
     }
     text
 }

@@ -351,7 +351,10 @@ fn a_simulator_beside_another_shares_its_catalogue_and_no_other() {
     assert!(Arc::ptr_eq(model.items(), &shared));
     let other = ItemTable::new(N_DIMS, 1.94, vec![0.5; 2 * N_DIMS], vec![0; 2], vec![0.0; 2]).unwrap();
     let error = learned::load_over(folder.path(), &Arc::new(other)).unwrap_err().to_string();
-    assert!(error.ends_with("items.safetensors holds other items than the simulator beside it"), "{error}");
+    assert!(
+        error.ends_with("items.safetensors holds other items than the simulator beside it: fit both"),
+        "{error}"
+    );
 }
 
 #[test]
