@@ -11,6 +11,7 @@
 //! | [`table`] | table, selector (sampler and remover), rate limiter |
 //! | [`journal`] | what a shard keeps on disk |
 //! | `storage` | periods in flat columns, windows not repeated |
+//! | `packed` | columns in records as the bytes that they are in memory |
 //! | `piece` | a part of a shard that an image shares until either changes |
 //! | `shard` | periods, tables and writers under one lock; minibatches; snapshots |
 //! | `service` | `mahrl.v1.Replay` over a shard; who waits for what |
