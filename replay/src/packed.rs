@@ -1,7 +1,7 @@
 //! Columns of numbers in a record as the bytes that they are in memory, little-endian.
 //!
 //! In: a column; out: one field of a record, and back. serde takes a vector number by number, each as 1 to 9 bytes: a start would
-//! spend a quarter of its time on that.
+//! spend a quarter of its time on that, and an append ten times as much under the shard's lock.
 
 use std::{fmt, marker::PhantomData, ops::Deref};
 
@@ -11,25 +11,38 @@ use serde::{
     de::{self, Visitor},
 };
 
-/// A column, `&[T]` or `Vec<T>`.
+/// A column, `&[T]` or `Vec<T>`; of a field that is one anyway, `#[serde(with = "packed")]` says the same.
 #[derive(Debug)]
 pub(crate) struct Packed<C>(pub(crate) C);
 
 impl<T: NoUninit, C: Deref<Target = [T]>> Serialize for Packed<C> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(bytemuck::cast_slice(&self.0))
+        serialize(&self.0, serializer)
     }
 }
 
 impl<'de, T: AnyBitPattern + NoUninit> Deserialize<'de> for Packed<Vec<T>> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_bytes(Bytes(PhantomData)).map(Self)
+        deserialize(deserializer).map(Self)
     }
 }
 
-struct Bytes<T>(PhantomData<T>);
+pub(crate) fn serialize<T: NoUninit, S: Serializer>(column: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytemuck::cast_slice(column))
+}
 
-impl<T: AnyBitPattern + NoUninit> Visitor<'_> for Bytes<T> {
+pub(crate) fn deserialize<'de, T, C, D>(deserializer: D) -> Result<C, D::Error>
+where
+    T: AnyBitPattern + NoUninit,
+    C: From<Vec<T>> + Deref<Target = [T]>,
+    D: Deserializer<'de>,
+{
+    deserializer.deserialize_bytes(Values(PhantomData)).map(C::from)
+}
+
+struct Values<T>(PhantomData<T>);
+
+impl<T: AnyBitPattern + NoUninit> Visitor<'_> for Values<T> {
     type Value = Vec<T>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,12 +50,14 @@ impl<T: AnyBitPattern + NoUninit> Visitor<'_> for Bytes<T> {
     }
 
     fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<T>, E> {
-        if bytes.len().is_multiple_of(size_of::<T>()) {
-            // Wherever they lie in the record, and without memory that is cleared first.
-            Ok(bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect())
-        } else {
-            Err(E::invalid_length(bytes.len(), &self))
+        if !bytes.len().is_multiple_of(size_of::<T>()) {
+            return Err(E::invalid_length(bytes.len(), &self));
         }
+        // Not into memory that is cleared first. In a record they may lie anywhere.
+        Ok(match bytemuck::try_cast_slice(bytes) {
+            Ok(values) => values.to_vec(),
+            Err(_) => bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect(),
+        })
     }
 }
 

@@ -120,10 +120,10 @@ impl Weights {
                     expected: parameter.shape.clone(),
                 });
             }
-            // All of them before the first that is not is looked for: several at once.
-            if !tensor.data.iter().fold(true, |all, x| all & x.is_finite())
-                && let Some((index, &value)) = tensor.data.iter().enumerate().find(|(_, x)| !x.is_finite())
-            {
+            // Not `all`, which ends early: this way several numbers are looked at at once.
+            let are_finite = tensor.data.iter().fold(true, |all, x| all & x.is_finite());
+            let mut numbers = tensor.data.iter().enumerate();
+            if !are_finite && let Some((index, &value)) = numbers.find(|(_, x)| !x.is_finite()) {
                 return Err(Error::NotFinite { name, index, value });
             }
         }

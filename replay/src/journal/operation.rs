@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::table::Level;
+use crate::{packed, table::Level};
 
 /// Version of the files' form. In form 1, snapshots were not packed and had tables as one record each.
 pub(crate) const FORM: u32 = 2;
@@ -43,40 +43,6 @@ pub(crate) enum Operation {
     Fence { fence: u64 },
     /// Priorities were set.
     Priorities { table: TableName, keys: Vec<u64>, priorities: Vec<f64> },
-}
-
-/// Bytes as a whole: serde takes a vector of them one by one, which is ten times slower, under the shard's lock.
-mod packed {
-    use std::fmt;
-
-    use bytes::Bytes;
-    use serde::{Deserializer, Serializer, de::Visitor};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(bytes)
-    }
-
-    pub(super) fn deserialize<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Bytes, D::Error> {
-        struct Packed;
-
-        impl Visitor<'_> for Packed {
-            type Value = Bytes;
-
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str("bytes")
-            }
-
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes, E> {
-                Ok(Bytes::copy_from_slice(bytes))
-            }
-
-            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
-                Ok(bytes.into())
-            }
-        }
-
-        deserializer.deserialize_byte_buf(Packed)
-    }
 }
 
 /// [`Level`] on disk.
