@@ -321,6 +321,20 @@ fn plain_numpy_computes_what_the_agent_computes() {
     }
 }
 
+/// No file may be longer than 300 blocks of 512 bytes: the weights fit, the items do not.
+fn assert_nothing_is_left_of_an_export_without_room(runs: &Runs) {
+    let script = "trap '' XFSZ; ulimit -f 300; exec \"$0\" export \"$1\" --out \"$2\"";
+    let out = runs.path("small");
+    let ended = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_learner")])
+        .args([runs.path("run"), out.clone()])
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert!(!ended.status.success() && stderr.contains("items.safetensors"), "{stderr}");
+    assert_eq!(std::fs::read_dir(out).unwrap().count(), 0);
+}
+
 #[test]
 fn a_run_is_exported_ranked_and_asked_for_recommendations() {
     let runs = Runs::new();
@@ -342,6 +356,8 @@ fn a_run_is_exported_ranked_and_asked_for_recommendations() {
     let ended = runs.spawn(&["export", "run", "--out", "policy"]).end();
     assert!(!ended.status.success() && ended.stderr.contains("is not empty"), "{}", ended.stderr);
 
+    assert_nothing_is_left_of_an_export_without_room(&runs);
+
     std::fs::write(runs.path("history.csv"), "user_id,item_id,feedback\n7,3,0\nanna,17,2\n7,4,1\n").unwrap();
     let said = runs.spawn(&["recommend", "run", "--history", "history.csv", "--top-k", "4"]).succeed().stdout;
     let rows: Vec<&str> =
@@ -360,12 +376,8 @@ fn a_run_is_exported_ranked_and_asked_for_recommendations() {
         }
     }
     std::fs::write(runs.path("history.csv"), "user_id,item_id,feedback\n7,3,0\n7,99999999,1\n").unwrap();
-    let ended = runs.spawn(&["recommend", "run", "--history", "history.csv"]).end();
-    assert!(
-        ended.stderr.contains("history.csv, line 3: item 99999999 is not in the catalogue"),
-        "{}",
-        ended.stderr
-    );
+    let said = runs.spawn(&["recommend", "run", "--history", "history.csv"]).end().stderr;
+    assert!(said.contains("history.csv, line 3: item 99999999 is not in the catalogue"), "{said}");
 
     std::fs::write(runs.path("history.csv"), "user_id,item_id,feedback\n7,3,click\n").unwrap();
     let ended = runs.spawn(&["recommend", "run", "--history", "history.csv"]).end();

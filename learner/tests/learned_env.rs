@@ -8,7 +8,7 @@ mod planted_log;
 
 use std::{
     ops::ControlFlow,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
     sync::Arc,
 };
@@ -24,6 +24,7 @@ use learner::{
 use logs::{Log, Split};
 use planted_log::{N_DIMS, N_ITEMS};
 use sim::{Outcome, Reference, simulator_path};
+use tempfile::TempDir;
 
 const WINDOW: usize = 5;
 
@@ -57,6 +58,23 @@ fn fit_both(log: &Path) {
 
 fn learner(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_learner")).args(args).env_remove("RUST_LOG").output().unwrap()
+}
+
+/// A log with a pattern and both its simulators.
+fn fitted_log() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let log = planted_log::write(folder.path(), false);
+    fit_both(&log);
+    (folder, log)
+}
+
+fn succeeded(output: Output) -> Output {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn said(output: Output) -> String {
+    String::from_utf8(output.stderr).unwrap()
 }
 
 /// A run of 400 environment steps of a tiny model in a log.
@@ -138,9 +156,7 @@ fn config(log: &Path) -> Config {
 
 #[test]
 fn simulators_of_other_embeddings_than_the_logs_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = planted_log::write(folder.path(), false);
-    fit_both(&log);
+    let (_folder, log) = fitted_log();
     World::open(&config(&log)).unwrap();
     let items = log.join("items.csv");
     let text = std::fs::read_to_string(&items).unwrap();
@@ -164,9 +180,7 @@ fn simulators_of_other_embeddings_than_the_logs_are_refused() {
 
 #[test]
 fn the_settings_noise_reaches_the_world() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = planted_log::write(folder.path(), false);
-    fit_both(&log);
+    let (_folder, log) = fitted_log();
     let click = |temperature, flip_share| {
         let mut config = config(&log);
         (config.environment.temperature, config.environment.flip_share) = (temperature, flip_share);
@@ -183,13 +197,9 @@ fn the_settings_noise_reaches_the_world() {
 
 #[test]
 fn a_policy_is_trained_in_a_log_and_evaluated_in_its_test_days() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = planted_log::write(folder.path(), false);
-    fit_both(&log);
+    let (folder, log) = fitted_log();
     let run = folder.path().join("run");
-    let output = train(&log, &run);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{stderr}");
+    let stderr = said(succeeded(train(&log, &run)));
     assert!(!stderr.contains("NOT accepted"), "{stderr}");
     let config = Config::load(Some(&run.join("config.toml")), &[]).unwrap();
     let policy = std::fs::read(run.join("policy.safetensors")).unwrap();
@@ -220,20 +230,16 @@ fn a_policy_is_trained_in_a_log_and_evaluated_in_its_test_days() {
 /// `learner evaluate RUN --json`, with history-greedy as good as untrained: it is not what is tested.
 fn evaluated(run: &Path, noise: &[&str]) -> Comparison {
     let args = ["evaluate", run.to_str().unwrap(), "--json", "--sessions", "400", "--length", "12"];
-    let output = learner(&[&args, noise].concat());
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = succeeded(learner(&[&args, noise].concat()));
     Comparison::from_json(&String::from_utf8(output.stdout).unwrap()).unwrap()
 }
 
 #[test]
 fn an_evaluation_in_noise_is_of_less_predictable_users_and_in_none_the_plain_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = planted_log::write(folder.path(), false);
-    fit_both(&log);
+    let (folder, log) = fitted_log();
     let run = folder.path().join("run");
-    assert!(train(&log, &run).status.success());
-    let in_noise = learner(&["evaluate", run.to_str().unwrap(), "--flip-share", "1"]);
-    let refused = String::from_utf8(in_noise.stderr).unwrap();
+    succeeded(train(&log, &run));
+    let refused = said(learner(&["evaluate", run.to_str().unwrap(), "--flip-share", "1"]));
     assert!(refused.contains("history-greedy is not trained yet"), "{refused}");
 
     let config = Config::load(Some(&run.join("config.toml")), &[]).unwrap();
@@ -272,23 +278,20 @@ fn a_log_without_a_pattern_is_fitted_but_not_accepted_and_whoever_trains_in_it_i
     let log = planted_log::write(folder.path(), true);
     let path = log.to_str().unwrap();
     let small = ["--window", "5", "--ensemble", "2", "--width", "8", "--hidden", "16", "--epochs", "1"];
-    let output = learner(&[&["simulator", "fit", path, "--quick"], &small[..]].concat());
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let fitted = String::from_utf8(output.stdout).unwrap();
+    let output = succeeded(learner(&[&["simulator", "fit", path, "--quick"], &small[..]].concat()));
+    let fitted = String::from_utf8(output.stdout.clone()).unwrap();
     assert!(fitted.contains("Learned simulator, train days: NOT accepted"), "{fitted}");
     assert!(fitted.contains("not accepted because: ROC-AUC of click is 0."), "{fitted}");
     assert!(fitted.contains(" s); this was --quick: fit without it\n"), "{fitted}");
     let next = format!("next: learner --env {path} --set model.n_dims=6 --set model.window=5\n");
     assert!(fitted.ends_with(&next), "{fitted}");
     // Standard error is no terminal here: a line a pass.
-    let passes = String::from_utf8(output.stderr).unwrap();
+    let passes = said(output);
     assert_eq!(passes.matches("member 2 of 2, pass 1 of at most 1: log loss").count(), 2, "{passes}");
     let again = String::from_utf8(learner(&["simulator", "report", path]).stdout).unwrap();
     assert!(again.lines().all(|line| fitted.contains(line)), "{again}");
 
-    let output = train(&log, &folder.path().join("run"));
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{stderr}");
+    let stderr = said(succeeded(train(&log, &folder.path().join("run"))));
     let warning = stderr.lines().find(|line| line.contains("train simulator")).unwrap();
     assert!(warning.contains("NOT accepted") && warning.contains("ROC-AUC of click is 0."), "{warning}");
 
@@ -301,9 +304,9 @@ fn a_log_without_a_pattern_is_fitted_but_not_accepted_and_whoever_trains_in_it_i
     ];
     let reproduce = ["reproduce", "table1", "--env", path, "--seeds", "1", "--out", out.to_str().unwrap()];
     let output = Command::new(env!("CARGO_BIN_EXE_learner")).args(reproduce).envs(shape).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let rank = learner(&["rank", folder.path().join("run").to_str().unwrap(), "--methods", "random"]);
-    assert!(rank.status.success(), "{}", String::from_utf8_lossy(&rank.stderr));
+    succeeded(output);
+    let rank =
+        succeeded(learner(&["rank", folder.path().join("run").to_str().unwrap(), "--methods", "random"]));
     let (table, ranking) = (out.join("table1.md"), String::from_utf8(rank.stdout).unwrap());
     let table = std::fs::read_to_string(table).unwrap();
     for text in [&table, &ranking] {
@@ -316,35 +319,33 @@ fn a_log_without_a_pattern_is_fitted_but_not_accepted_and_whoever_trains_in_it_i
 
 #[test]
 fn a_policy_is_not_used_with_other_embeddings_than_it_learned_with() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = planted_log::write(folder.path(), false);
-    fit_both(&log);
+    let (folder, log) = fitted_log();
     let run = folder.path().join("run");
-    assert!(train(&log, &run).status.success());
+    succeeded(train(&log, &run));
     let (path, out) = (run.to_str().unwrap(), folder.path().join("policy"));
+    let refused = |args: &[&str]| {
+        let output = learner(args);
+        assert!(!output.status.success(), "{args:?}");
+        said(output)
+    };
     // The same log in another place is the same.
     let moved = folder.path().join("moved");
     std::fs::rename(&log, &moved).unwrap();
     let elsewhere = ["export", path, "--out", out.to_str().unwrap(), "--env", moved.to_str().unwrap()];
-    let error = String::from_utf8(learner(&elsewhere[..4]).stderr).unwrap();
+    let error = refused(&elsewhere[..4]);
     assert!(error.contains("--env LOG says where it is now"), "{error}");
-    let output = learner(&elsewhere);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    succeeded(learner(&elsewhere));
     let resumed = ["--run-dir", path, "--resume", "--steps", "500", "--no-table"];
-    assert!(!learner(&resumed).status.success());
-    let output = learner(&[&resumed[..], &elsewhere[4..]].concat());
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    refused(&resumed);
+    succeeded(learner(&[&resumed[..], &elsewhere[4..]].concat()));
     let log = moved;
-    let refused = |args: &[&str]| {
-        let output = learner(args);
-        assert!(!output.status.success(), "{args:?}");
-        String::from_utf8(output.stderr).unwrap()
-    };
     let items = log.join("items.csv");
     let text = std::fs::read_to_string(&items).unwrap();
     std::fs::write(&items, text.replace(",-1,", ",-1.2,")).unwrap();
     let error = refused(&["rank", path]);
     assert!(error.contains("was fitted to other embeddings than"), "{error}");
+    let note = said(learner(&["simulator", "report", log.to_str().unwrap(), "--split", "test"]));
+    assert!(note.contains("this test simulator was fitted to other embeddings than"), "{note}");
     // Everything is right again but the run.
     fit_both(&log);
     for args in [&["rank", path][..], &["evaluate", path], &["export", path, "--out", out.to_str().unwrap()]]
@@ -356,11 +357,9 @@ fn a_policy_is_not_used_with_other_embeddings_than_it_learned_with() {
 
 #[test]
 fn a_run_in_a_log_with_keys_recommends_by_them() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = planted_log::write(folder.path(), false);
-    fit_both(&log);
+    let (folder, log) = fitted_log();
     let (run, history) = (folder.path().join("run"), folder.path().join("history.csv"));
-    assert!(train(&log, &run).status.success());
+    succeeded(train(&log, &run));
     std::fs::write(&history, "user_id,key,feedback\nanna,SKU-7,1\nanna,SKU-12,0\n").unwrap();
     let asked = ["recommend", run.to_str().unwrap(), "--history", history.to_str().unwrap()];
     let table = String::from_utf8(learner(&asked).stdout).unwrap();

@@ -38,15 +38,21 @@ pub enum Log {
 }
 
 impl Log {
-    /// Starts the logs, at `info` unless RUST_LOG says otherwise. `role` is `replay`, `actor`, `learner` or `evaluator`.
+    /// Starts the logs of a process of a cluster, at `info` unless RUST_LOG says otherwise. `role` is `replay`, `actor`,
+    /// `learner` or `evaluator`.
     pub fn start(self, role: &str, run: &str) {
+        self.start_at("info", role, run);
+    }
+
+    /// The same at another level.
+    pub fn start_at(self, level: &str, role: &str, run: &str) {
         let pod = std::env::var("HOSTNAME").unwrap_or_default();
         let said = [("run", run), ("role", role), ("pod", pod.as_str())];
         let format = match self {
             Self::Pretty => telemetry::Format::Pretty,
             Self::Json => telemetry::Format::Json(&said),
         };
-        telemetry::init(format, "info");
+        telemetry::init(format, level);
     }
 }
 

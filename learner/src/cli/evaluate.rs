@@ -11,7 +11,8 @@ use super::{Outcome, count::count, of_run::OfRun, say, threads};
 use crate::{
     baselines::history_greedy::{self, HistoryGreedy},
     evaluation::{
-        AgentPolicy, Comparison, EvaluatedPolicy, EvaluationSettings, Users, comparison::Anchors, evaluate,
+        AgentPolicy, Comparison, EvaluatedPolicy, EvaluationSettings, Users, comparison::Anchors,
+        evaluate_watched,
     },
     run_dir::{self, RunDir, report},
     world::World,
@@ -141,9 +142,13 @@ pub(super) fn compare(config: &Config, run_dir: &RunDir, scope: &Scope) -> Resul
         "playing {} test sessions of {} steps with each of {count} policies",
         scope.sessions, scope.length
     ));
+    let bar = super::bar("sessions");
+    bar.set_length((count * scope.sessions) as u64);
+    let played = |sessions| bar.inc(sessions as u64);
     for mut policy in policies {
-        results.push(evaluate(&mut *policy, &world.for_evaluation(), &settings)?);
+        results.push(evaluate_watched(&mut *policy, &world.for_evaluation(), &settings, &played)?);
     }
+    bar.finish_and_clear();
     let anchors = Anchors { subject: Some(config.method().to_owned()), ..Anchors::of(&results) };
     let comparison = Comparison::new(world.name(), &settings, results, anchors)?;
     Ok(Comparison { caveats, ..comparison })

@@ -145,6 +145,10 @@ pub fn main() -> ExitCode {
         // Their logs say which run they are of: they start with the settings.
         Command::Train(args) if args.is_cluster() => {}
         Command::Evaluator(_) => {}
+        Command::Train(args) => {
+            args.start_logs();
+            node::cli::warn_of_unread_variables();
+        }
         // Started by others, which have said it, or now and again, as probes.
         Command::Cell(_) | Command::Operate(_) => telemetry::init(telemetry::Format::Pretty, "warn"),
         _ => {

@@ -59,7 +59,7 @@ pub(super) struct Args {
     /// on by itself if --run-dir [default: runs/NAME, by cluster.run] holds one.
     #[arg(long, conflicts_with = "resume")]
     cluster: bool,
-    /// With --cluster: how log lines look, `pretty` or `json`. RUST_LOG sets what is logged.
+    /// How log lines look: `pretty`, or `json`, also for what is said of the run's course. RUST_LOG sets what is logged.
     #[arg(long, value_name = "FORM", value_enum, default_value_t, env = "MAHRL_LOG")]
     log: node::cli::Log,
     /// With --cluster: serve gRPC health here, for probes, from the start; ready once this learner leads.
@@ -88,6 +88,15 @@ impl Args {
     /// progress bar.
     pub(super) fn is_cluster(&self) -> bool {
         self.cluster
+    }
+
+    /// Starts the logs of a run that leads no cluster: who looks at a progress bar wants warnings only.
+    pub(super) fn start_logs(&self) {
+        let level = match self.log {
+            node::cli::Log::Pretty => "warn",
+            node::cli::Log::Json => "info",
+        };
+        self.log.start_at(level, "learner", "");
     }
 
     /// The file of settings: not an `env` of clap's, with which `--resume` would conflict.
@@ -125,6 +134,11 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     if args.print_config {
         super::print_lines(Config::load(args.config().as_deref(), &flags)?.to_toml().trim_end());
         return Ok(Outcome::Done);
+    }
+    if args.health.is_some() && !args.cluster {
+        bail!(
+            "--health (MAHRL_HEALTH_LISTEN) is for probes of a cluster's learner: leave it out, or add --cluster"
+        );
     }
     if args.cluster {
         let loaded = Config::load(args.config().as_deref(), &flags);

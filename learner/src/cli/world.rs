@@ -6,7 +6,7 @@ use sim::{Catalogue, ReferencePolicy, Variant, shopworld};
 
 use super::{Outcome, count::count, threads};
 use crate::{
-    evaluation::{Comparison, EvaluationSettings, Users, comparison::Anchors, evaluate},
+    evaluation::{Comparison, EvaluationSettings, Users, comparison::Anchors, evaluate_watched},
     world::World,
 };
 
@@ -59,11 +59,17 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         slots: 64,
         threads: threads(),
     };
+    let mut references = world.references()?;
+    references.retain(|reference| !reference.is_slow());
+    let bar = super::bar("sessions");
+    bar.set_length((references.len() * args.sessions) as u64);
+    let played = |sessions| bar.inc(sessions as u64);
     let mut results = Vec::new();
-    for reference in world.references()?.into_iter().filter(|reference| !reference.is_slow()) {
+    for reference in references {
         let mut policy = ReferencePolicy::new(reference, config.seed);
-        results.push(evaluate(&mut policy, &world.for_evaluation(), &settings)?);
+        results.push(evaluate_watched(&mut policy, &world.for_evaluation(), &settings, &played)?);
     }
+    bar.finish_and_clear();
     let anchors = Anchors::of(&results);
     let comparison = Comparison::new(world.name(), &settings, results, anchors)?;
     if args.json {

@@ -40,7 +40,9 @@ pub use policy::{EvaluatedPolicy, Hierarchy};
 pub use record::SessionRecord;
 pub use result::EvaluationResult;
 pub use returns::{LevelReturn, MonteCarloReturns};
-pub use rollout::{EvaluationSettings, Rollouts, Users, Worlds, evaluate, roll_out};
+pub use rollout::{
+    EvaluationSettings, Played, Rollouts, Users, Worlds, evaluate, evaluate_watched, roll_out,
+};
 pub use statistics::Estimate;
 
 /// Why an evaluation has no result.

@@ -68,13 +68,26 @@ pub struct Rollouts {
     pub n_items: usize,
 }
 
+/// Told how many sessions were played since it was told last, by any of the threads.
+pub type Played<'a> = dyn Fn(usize) + Sync + 'a;
+
 /// Plays the sessions and sums them up.
 pub fn evaluate(
     policy: &mut dyn EvaluatedPolicy,
     worlds: &Worlds<'_>,
     settings: &EvaluationSettings,
 ) -> Result<EvaluationResult, Error> {
-    let rollouts = roll_out(policy, worlds, settings)?;
+    evaluate_watched(policy, worlds, settings, &|_| ())
+}
+
+/// The same, with somebody who looks on.
+pub fn evaluate_watched(
+    policy: &mut dyn EvaluatedPolicy,
+    worlds: &Worlds<'_>,
+    settings: &EvaluationSettings,
+    played: &Played<'_>,
+) -> Result<EvaluationResult, Error> {
+    let rollouts = roll_out_watched(policy, worlds, settings, played)?;
     Ok(EvaluationResult::new(policy.name(), &rollouts, settings))
 }
 
@@ -101,17 +114,26 @@ pub fn roll_out(
     worlds: &Worlds<'_>,
     settings: &EvaluationSettings,
 ) -> Result<Rollouts, Error> {
+    roll_out_watched(policy, worlds, settings, &|_| ())
+}
+
+fn roll_out_watched(
+    policy: &mut dyn EvaluatedPolicy,
+    worlds: &Worlds<'_>,
+    settings: &EvaluationSettings,
+    played: &Played<'_>,
+) -> Result<Rollouts, Error> {
     settings.validate()?;
     let n_units = settings.sessions.div_ceil(settings.slots);
-    let next_unit = AtomicUsize::new(0);
+    let units = Units { next: AtomicUsize::new(0), n: n_units, played };
     let mut forks: Vec<_> = (1..settings.threads.min(n_units)).map(|_| policy.fork()).collect();
     let parts: Vec<Result<Part, Error>> = std::thread::scope(|scope| {
-        let (next_unit, n_units) = (&next_unit, n_units);
+        let units = &units;
         let others: Vec<_> = forks
             .iter_mut()
-            .map(|fork| scope.spawn(move || play_units(&mut **fork, worlds, settings, next_unit, n_units)))
+            .map(|fork| scope.spawn(move || play_units(&mut **fork, worlds, settings, units)))
             .collect();
-        let mut parts = vec![play_units(policy, worlds, settings, next_unit, n_units)];
+        let mut parts = vec![play_units(policy, worlds, settings, units)];
         for other in others {
             parts.push(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
@@ -127,6 +149,14 @@ pub fn roll_out(
     Ok(rollouts)
 }
 
+/// What the threads share.
+struct Units<'a> {
+    /// The one that nobody has taken yet.
+    next: AtomicUsize,
+    n: usize,
+    played: &'a Played<'a>,
+}
+
 /// What one thread has played.
 struct Part {
     records: Vec<SessionRecord>,
@@ -137,8 +167,7 @@ fn play_units(
     policy: &mut dyn EvaluatedPolicy,
     worlds: &Worlds<'_>,
     settings: &EvaluationSettings,
-    next_unit: &AtomicUsize,
-    n_units: usize,
+    units: &Units<'_>,
 ) -> Result<Part, Error> {
     let name = policy.name().to_owned();
     let failed = |source| Error::World { policy: name.clone(), source };
@@ -146,8 +175,8 @@ fn play_units(
     let mut records = Vec::new();
     loop {
         // Relaxed: the counter hands out numbers and guards no other memory.
-        let unit = next_unit.fetch_add(1, Ordering::Relaxed);
-        if unit >= n_units {
+        let unit = units.next.fetch_add(1, Ordering::Relaxed);
+        if unit >= units.n {
             return Ok(Part { records, n_items: world.items().n_items() });
         }
         let first = settings.users.first_session();
@@ -155,6 +184,7 @@ fn play_units(
         let end = (start + settings.slots).min(settings.sessions);
         let sessions = first + start as u64..first + end as u64;
         play_unit(&mut *world, policy, sessions, settings.length, &mut records)?;
+        (units.played)(end - start);
     }
 }
 

@@ -33,6 +33,17 @@ pub use description::Description;
 
 use crate::run_dir;
 
+/// All files of an export.
+const FILES: [&str; 7] = [
+    "policy.json",
+    "policy.safetensors",
+    "items.safetensors",
+    "items.csv",
+    "goals.pt",
+    "policy.pt",
+    "critic.pt",
+];
+
 /// Why a policy cannot be exported.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -72,7 +83,7 @@ pub enum Error {
     },
 }
 
-/// Writes the files into a new or empty folder. `log` names the items where the run learned with one.
+/// Writes the files into a new or empty folder, all or, after an error, none. `log` names the items where the run learned with one.
 pub fn export(
     folder: &Path,
     config: &Config,
@@ -83,20 +94,38 @@ pub fn export(
     if std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(Error::NotEmpty { path: folder.to_owned() });
     }
-    let failed = |source| Error::Folder { path: folder.to_owned(), source };
-    std::fs::create_dir_all(folder).map_err(failed)?;
     // Before anything is written: weights that do not fit are refused here.
     #[cfg(feature = "torch")]
     let networks = script::Networks::new(weights, &config.model, items)?;
     #[cfg(not(feature = "torch"))]
     agent::Policy::new(weights, &config.model, std::sync::Arc::new(items.clone()))?;
+    let failed = |source| Error::Folder { path: folder.to_owned(), source };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let written = write_tables(folder, weights, (items, log));
+    #[cfg(feature = "torch")]
+    let written = written.and_then(|()| write_modules(&networks, folder));
+    // Last: where it is, the others are.
+    let description = Description::new(config, weights, items).to_json();
+    let written =
+        written.and_then(|()| Ok(run_dir::write_whole(&folder.join("policy.json"), description.as_bytes())?));
+    if written.is_err() {
+        // A folder that is not empty would be refused when the same is tried again.
+        for name in FILES {
+            let _absent = std::fs::remove_file(folder.join(name));
+        }
+    }
+    written
+}
+
+/// Weights and items.
+fn write_tables(
+    folder: &Path,
+    weights: &Weights,
+    (items, log): (&ItemTable, Option<&Log>),
+) -> Result<(), Error> {
     run_dir::write_whole(&folder.join("policy.safetensors"), &weights.to_safetensors())?;
     items.save(&folder.join("items.safetensors"))?;
-    run_dir::write_whole(&folder.join("items.csv"), names(items, log).as_bytes())?;
-    #[cfg(feature = "torch")]
-    write_modules(&networks, folder)?;
-    let description = Description::new(config, weights, items).to_json();
-    Ok(run_dir::write_whole(&folder.join("policy.json"), description.as_bytes())?)
+    Ok(run_dir::write_whole(&folder.join("items.csv"), names(items, log).as_bytes())?)
 }
 
 /// The TorchScript modules.

@@ -5,10 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use logs::canonical::Form;
+use logs::{Log, canonical::Form};
 use sha2::{Digest, Sha256};
+use sim::learned;
 
-use super::Error;
+use super::{AcceptanceReport, Error};
 
 /// The item table of a log, as a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,22 @@ pub(crate) struct ItemsFile {
     pub(crate) path: PathBuf,
     /// Of its bytes, in hex.
     pub(crate) sha256: String,
+}
+
+/// The item table of a log, if its embeddings are others than those that the simulator in `folder` was fitted to.
+pub(crate) fn other_items(
+    log: &Path,
+    folder: &Path,
+    report: &AcceptanceReport,
+) -> Result<Option<PathBuf>, Error> {
+    // Where the simulators are all that was kept of the log, there is nothing they could disagree with.
+    let Some(items) = log_items(log)?.filter(|items| items.sha256 != report.items_sha256) else {
+        return Ok(None);
+    };
+    // Of the file other columns may have changed since, or its form.
+    let now = Log::read_items(log)?;
+    let fitted = learned::items(folder)?;
+    Ok((now.fingerprint() != fitted.fingerprint()).then_some(items.path))
 }
 
 /// Tells whether a log's items are still those that a simulator was fitted to, without reading the log; `None` where

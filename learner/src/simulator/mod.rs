@@ -31,7 +31,7 @@ use std::path::Path;
 
 #[cfg(feature = "torch")]
 pub use fitting::{FittedSimulator, check, fit};
-pub(crate) use items_file::log_items;
+pub(crate) use items_file::{log_items, other_items};
 pub use options::Options;
 pub(crate) use report::FILE as REPORT_FILE;
 pub use report::{AcceptanceReport, ClassReport, MemberReport, Pair, PositionRates, RolloutReport, Unit};

@@ -7,8 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use common::config::Config;
-use logs::canonical::Log;
-use sim::{OpenWorld, learned, simulator_path};
+use sim::{OpenWorld, simulator_path};
 
 use super::Error;
 use crate::simulator::{self, AcceptanceReport};
@@ -78,17 +77,9 @@ fn folder(log: &Path, which: &'static str) -> Result<Folder, Error> {
         return Err(Error::NotFitted { log: log.display().to_string(), which });
     }
     let report = AcceptanceReport::load(&path)?;
-    // Where the simulators are all that was kept of the log, there is nothing they could disagree with.
-    if let Some(items) = simulator::log_items(log)?
-        && items.sha256 != report.items_sha256
-    {
-        // Of the file other columns may have changed since, or its form.
-        let now = Log::read_items(log).map_err(simulator::Error::from)?;
-        let failed = |source| Error::World { name: log.display().to_string(), source };
-        if now.fingerprint() != learned::items(&path).map_err(failed)?.fingerprint() {
-            let (log, items) = (log.display().to_string(), items.path.display().to_string());
-            return Err(Error::Embeddings { log, which, items });
-        }
+    if let Some(items) = simulator::other_items(log, &path, &report)? {
+        let (log, items) = (log.display().to_string(), items.display().to_string());
+        return Err(Error::Embeddings { log, which, items });
     }
     let refusal = (!report.accepted).then(|| {
         format!(

@@ -1,4 +1,4 @@
-//! Real pieces of the data sets, where `MAHRL_DATA_DIR` says they are; without it these tests say so and check nothing.
+//! Real pieces of the data sets, where `MAHRL_PUBLISHED_LOGS` says they are; without it these tests say so and check nothing.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,8 +7,8 @@ use crate::support::{Outcome, input, read_input};
 
 /// Reads `folder` of the data directory leniently, as the pieces may be cut short.
 fn published(format: &str, folder: &str) -> Option<Outcome> {
-    let Some(root) = std::env::var_os("MAHRL_DATA_DIR").map(PathBuf::from) else {
-        shout(&format!("NOT TESTED: {format} on published data, as MAHRL_DATA_DIR is not set"));
+    let Some(root) = std::env::var_os("MAHRL_PUBLISHED_LOGS").map(PathBuf::from) else {
+        shout(&format!("NOT TESTED: {format} on published data, as MAHRL_PUBLISHED_LOGS is not set"));
         return None;
     };
     let path = root.join(folder);

@@ -11,7 +11,7 @@ use logs::Split;
 use sim::simulator_path;
 
 use super::Outcome;
-use crate::simulator::AcceptanceReport;
+use crate::simulator::{AcceptanceReport, other_items};
 
 /// Arguments of `learner simulator`.
 #[derive(Debug, clap::Args)]
@@ -91,6 +91,14 @@ fn report(args: &ReportArgs) -> Result<Outcome> {
             bail!("{log} has no fitted {which} simulator; fit it with: learner simulator fit {log}");
         }
         let report = AcceptanceReport::load(&folder)?;
+        if let Some(items) = other_items(&args.log, &folder, &report)? {
+            super::say(&format!(
+                "this {which} simulator was fitted to other embeddings than those of {} now; fit it anew with: learner simulator \
+                 fit {}",
+                items.display(),
+                args.log.display()
+            ));
+        }
         if args.json {
             let json = serde_json::to_string_pretty(&report).context("cannot write the report as JSON")?;
             super::print_lines(&json);
