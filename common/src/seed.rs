@@ -37,6 +37,15 @@ impl Streams {
         rng
     }
 
+    /// A stream of its own for what is addressed by two numbers and draws any number of words: a shuffle draws one an element.
+    pub fn long(&self, first: u64, second: u64) -> Rng {
+        let mut hash = Sha256::new();
+        hash.update(self.root.get_seed());
+        hash.update(first.to_le_bytes());
+        hash.update(second.to_le_bytes());
+        Rng::from_seed(hash.finalize().into())
+    }
+
     /// A plain sequential generator of this purpose.
     pub fn sequential(&self) -> Rng {
         self.at(0, 0)
@@ -60,5 +69,17 @@ mod tests {
         assert_ne!(draw(3, 1), draw(4, 1));
         assert_ne!(draw(3, 1), Streams::new(7, "other").at(3, 1).random::<u64>());
         assert_ne!(draw(3, 1), Streams::new(8, "test").at(3, 1).random::<u64>());
+    }
+
+    #[test]
+    fn long_streams_do_not_run_into_each_other() {
+        let streams = Streams::new(7, "test");
+        let draws = |mut rng: Rng| -> Vec<u32> { (0..8192).map(|_| rng.random()).collect() };
+        let of = |second| draws(streams.long(3, second));
+        assert_eq!(of(0), of(0));
+        assert_eq!(draws(streams.at(3, 0))[4096..], draws(streams.at(3, 1))[..4096], "short ones do");
+        assert_ne!(of(0)[4096..], of(1)[..4096]);
+        assert_ne!(of(1), draws(streams.long(1, 3)));
+        assert_ne!(of(1), draws(Streams::new(8, "test").long(3, 1)));
     }
 }

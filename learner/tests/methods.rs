@@ -14,7 +14,9 @@ use common::{
     history::{Kind, window},
 };
 use learner::{
-    baselines::{Budget, Fitted, GreedyRanker, InteractionLog, Method, Ranker, TrainingData, methods},
+    baselines::{
+        Budget, Clickless, Fitted, GreedyRanker, InteractionLog, Method, Ranker, TrainingData, methods,
+    },
     evaluation::{EvaluatedPolicy, EvaluationSettings, Users, roll_out},
     world::World,
 };
@@ -103,7 +105,7 @@ fn every_supervised_method_ranks_the_test_days_of_an_imported_log() {
     tch::set_num_threads(1);
     let folder = tempfile::tempdir().unwrap();
     let log = Log::open(&planted_log::write(folder.path(), false)).unwrap();
-    let read = |split| InteractionLog::of_log(&log, split, 10, false);
+    let read = |split| InteractionLog::of_log(&log, split, 10, Clickless::Kept);
     let (train, test) = (read(Split::Train), read(Split::Test));
     // Two sessions of each user on training days, one on a test day, all of equal length.
     assert_eq!((train.n_sessions(), train.n_steps()), (2 * test.n_sessions(), 2 * test.n_steps()));

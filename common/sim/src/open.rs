@@ -70,9 +70,15 @@ impl OpenWorld {
         Ok(Self::Learned { model, log })
     }
 
-    /// The simulator of a folder over the catalogue of another one.
-    pub fn learned_over(folder: &Path, items: &Arc<ItemTable>) -> Result<Self, Error> {
-        let (model, log) = learned::load_over(folder, items)?;
+    /// The simulator of a folder over the catalogue of another one, the training days': what is popular is known from those.
+    pub fn learned_over(folder: &Path, train: &Self) -> Result<Self, Error> {
+        let (model, log) = learned::load_over(folder, train.items())?;
+        let log = match train {
+            Self::ShopWorld { .. } => log,
+            Self::Learned { log: of_train, .. } => {
+                Arc::new(LogStatistics::clone(&log).with_clicks_of(of_train))
+            }
+        };
         Ok(Self::Learned { model, log })
     }
 

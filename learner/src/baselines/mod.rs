@@ -54,7 +54,7 @@ pub mod wide_deep;
 
 pub use error::Error;
 pub use greedy::GreedyRanker;
-pub use interaction_log::{InteractionLog, LoggedSession, Step};
+pub use interaction_log::{Clickless, InteractionLog, LoggedSession, Step};
 pub use method::{Fitted, Method, OnProgress, Progress, TrainingData};
 pub use methods::Budget;
 pub use ranker::{Ranker, SessionState};

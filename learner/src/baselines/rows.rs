@@ -81,7 +81,7 @@ impl Rows {
     /// All rows in a new order.
     pub(super) fn shuffled(&self, streams: &Streams, pass: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.len()).collect();
-        order.shuffle(&mut streams.at(0, pass as u64));
+        order.shuffle(&mut streams.long(0, pass as u64));
         order
     }
 
@@ -89,7 +89,7 @@ impl Rows {
     #[cfg(any(test, feature = "torch"))]
     pub(super) fn by_shuffled_session(&self, streams: &Streams, pass: usize) -> Vec<usize> {
         let mut sessions: Vec<usize> = (0..self.ends.len()).collect();
-        sessions.shuffle(&mut streams.at(0, pass as u64));
+        sessions.shuffle(&mut streams.long(0, pass as u64));
         let start = |s: usize| if s == 0 { 0 } else { self.ends[s - 1] };
         sessions.into_iter().flat_map(|s| start(s)..self.ends[s]).collect()
     }

@@ -14,7 +14,7 @@ use sim::Reference;
 use super::{Outcome, count::at_least_one, evaluate::load_policy, of_run::OfRun, say, threads};
 use crate::{
     baselines::{
-        Budget, InteractionLog, Progress, Ranker, TrainingData,
+        Budget, Clickless, InteractionLog, Progress, Ranker, TrainingData,
         methods::{all, by_name},
     },
     evaluation::{
@@ -161,9 +161,9 @@ fn open(config: &Config, args: &Args) -> Result<Data> {
             Some(Err(error @ world::Error::Embeddings { .. })) => return Err(error.into()),
             opened => opened.and_then(Result::ok),
         };
-        let all = InteractionLog::of_log(&log, Split::Test, window, false);
+        let all = InteractionLog::of_log(&log, Split::Test, window, Clickless::Kept);
         let test = all.evenly(args.sessions);
-        let train = InteractionLog::of_log(&log, Split::Train, window, false);
+        let train = InteractionLog::of_log(&log, Split::Train, window, Clickless::Kept);
         let name = folder.display().to_string();
         let mut caveats = caveats(&log);
         if let Some(cut) = cut(&all, &test) {

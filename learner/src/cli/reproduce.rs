@@ -12,7 +12,7 @@ use sim::OpenWorld;
 
 use super::{Outcome, bar, count::count, print_lines, say, scale, threads};
 use crate::{
-    baselines::InteractionLog,
+    baselines::{Clickless, InteractionLog},
     engine::choice::NEEDS_TORCH,
     reproduce::{
         Budget, Cell, CellResult, Experiment, Scale, Summary, cost,
@@ -255,7 +255,7 @@ fn statistics(args: &Args, budget: &Budget) -> Result<Section> {
         // All of it, where Table 2 leaves out some and methods learn from sessions with a click.
         let log = Log::open(folder)?;
         let [train, test] = [Split::Train, Split::Test]
-            .map(|split| InteractionLog::of_log(&log, split, config.model.window, false));
+            .map(|split| InteractionLog::of_log(&log, split, config.model.window, Clickless::Kept));
         return Ok(tables::statistics(&train, &test));
     }
     let train = logged::training(&World::open(&config)?, &config, budget, config.seed)?;

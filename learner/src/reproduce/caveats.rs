@@ -14,8 +14,8 @@ use super::{
     Experiment, Scale, Summary,
     experiment::{self, Variant},
     methods::{Method, SUBJECT},
-    paper::sign,
-    summary::Reward,
+    paper::decide,
+    summary::{Contrast, Reward},
 };
 use crate::evaluation::Estimate;
 
@@ -80,6 +80,9 @@ fn steps_without_goal(config: &Config) -> usize {
 /// A summary under the name that a table gives it.
 pub type Named<'a> = (&'a str, &'a Summary);
 
+/// What is held against what, in sessions of which length: its place in the budget, and its steps.
+pub type Compared<'a> = ([Named<'a>; 2], (usize, usize));
+
 /// A row of a comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
@@ -87,20 +90,29 @@ pub struct Difference {
     pub what: String,
     /// Total reward a session, paired.
     pub difference: Estimate,
+    /// Whether it is above zero, beside all rows of its table; `None`: undecided.
+    pub is_more: Option<bool>,
 }
 
 impl Difference {
-    fn of(ours: Named<'_>, theirs: Named<'_>, (k, length): (usize, usize)) -> Self {
-        Self {
+    /// The rows of a table, decided together.
+    pub fn all(compared: &[Compared<'_>]) -> Vec<Self> {
+        let contrast =
+            |([ours, theirs], (k, _)): &Compared<'_>| ours.1.against(theirs.1, 1.0, *k, Reward::Total);
+        let contrasts: Vec<Contrast> = compared.iter().map(contrast).collect();
+        let rows = compared.iter().zip(&contrasts).zip(decide(&contrasts));
+        rows.map(|((([ours, theirs], (_, length)), contrast), (_, is_more))| Self {
             what: format!("{} minus {}, sessions of {length}", ours.0, theirs.0),
-            difference: ours.1.minus(theirs.1, k, Reward::Total),
-        }
+            difference: contrast.difference,
+            is_more,
+        })
+        .collect()
     }
 
     /// Whether there is one, in words.
     pub fn words(&self) -> String {
         let Estimate { low, high, .. } = self.difference;
-        match sign(low, high) {
+        match self.is_more {
             Some(true) => "more, beyond noise".to_owned(),
             Some(false) => "less, beyond noise".to_owned(),
             None => format!("undecided: up to {:.2} either way could hide", high.max(-low)),
@@ -175,11 +187,25 @@ mod tests {
 
     #[test]
     fn a_difference_says_what_could_hide() {
-        let words = |value: f64, low: f64, high: f64| {
-            Difference { what: String::new(), difference: Estimate { value, low, high } }.words()
+        let words = |value: f64, is_more| {
+            let difference = Estimate { value, low: value - 1.0, high: value + 1.0 };
+            Difference { what: String::new(), difference, is_more }.words()
         };
-        assert_eq!(words(1.0, 0.5, 1.5), "more, beyond noise");
-        assert_eq!(words(-1.0, -1.5, -0.5), "less, beyond noise");
-        assert_eq!(words(0.1, -0.9, 1.1), "undecided: up to 1.10 either way could hide");
+        assert_eq!(words(1.5, Some(true)), "more, beyond noise");
+        assert_eq!(words(-1.5, Some(false)), "less, beyond noise");
+        assert_eq!(words(0.1, None), "undecided: up to 1.10 either way could hide");
+    }
+
+    #[test]
+    fn the_rows_of_a_table_are_decided_together() {
+        let seeds = |clicks: &[u32]| -> Vec<(u32, u32)> { clicks.iter().map(|&n| (n, 0)).collect() };
+        let [ours, theirs] = [seeds(&[9, 8, 9, 8]), seeds(&[5, 6, 7, 6])]
+            .map(|seeds| test_summary::summary(SUBJECT, &[], &seeds));
+        let pair: Compared<'_> = ([("ours", &ours), ("theirs", &theirs)], (0, 50));
+        let alone = Difference::all(&[pair]);
+        assert_eq!(alone[0].is_more, Some(true));
+        // As many rows as make chance find one like it.
+        let many = Difference::all(&[pair; 40]);
+        assert_eq!((many[0].is_more, many[0].difference), (None, alone[0].difference));
     }
 }

@@ -197,15 +197,6 @@ fn signed(Contrast { difference, .. }: Contrast) -> String {
     format!("{:+.2} ({:+.2} to {:+.2})", difference.value, difference.low, difference.high)
 }
 
-/// Whether all of an interval is above zero, or below; `None` where it covers zero.
-pub fn sign(low: f64, high: f64) -> Option<bool> {
-    match (low > 0.0, high < 0.0) {
-        (true, _) => Some(true),
-        (_, true) => Some(false),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,10 +210,7 @@ mod tests {
     };
 
     #[test]
-    fn an_interval_over_zero_decides_nothing() {
-        assert_eq!(sign(0.1, 0.3), Some(true));
-        assert_eq!(sign(-0.3, -0.1), Some(false));
-        assert_eq!(sign(-0.1, 0.3), None);
+    fn a_gain_over_nothing_is_none() {
         assert_eq!((gain(1.0, 4.0), gain(1.0, 0.0)), ("+25.0%".to_owned(), "no base".to_owned()));
     }
 

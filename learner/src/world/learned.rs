@@ -32,7 +32,7 @@ impl Learned {
         let caveats = caveats(&train, &test);
         let failed = |source| Error::World { name: name.clone(), source };
         let train = OpenWorld::learned(&train.path).map_err(failed)?;
-        let test = OpenWorld::learned_over(&test.path, train.items()).map_err(failed)?;
+        let test = OpenWorld::learned_over(&test.path, &train).map_err(failed)?;
         let learned = Self { train, test, caveats };
         learned.check(config)?;
         Ok(learned)

@@ -13,7 +13,7 @@ use crate::{
     client::shard_at,
     settings::Settings,
     storage::Slot,
-    table::{Row, limiter::Level},
+    table::{Dealt, Row, limiter::Level},
 };
 
 /// See the module. `settings` are those of the service that was saved, its number of shards apart.
@@ -39,7 +39,7 @@ pub(crate) fn deal_out(settings: &Settings, old: &[Shard], n_shards: usize) -> V
     // Where each period that a row refers to has gone, held once more until all rows are there.
     let mut places: BTreeMap<(usize, Slot), (usize, Slot)> = BTreeMap::new();
     for level in [Level::Low, Level::High] {
-        for (k, row) in by_age(old, level) {
+        for (k, Dealt { row, priorities }) in by_age(old, level) {
             let (to, slot) = *places.entry((k, row.slot)).or_insert_with(|| {
                 let to = shard_at(old[k].periods.session(row.slot), n_shards);
                 (to, new[to].periods.copy(&old[k].periods, row.slot))
@@ -47,6 +47,9 @@ pub(crate) fn deal_out(settings: &Settings, old: &[Shard], n_shards: usize) -> V
             let Shard { periods, low, high, .. } = &mut new[to];
             let table = if level == Level::Low { low } else { high };
             insert(periods, table, Row { slot, ..row });
+            if let Some(priorities) = priorities {
+                table.prioritise_newest(priorities);
+            }
         }
     }
     for (to, slot) in places.into_values() {
@@ -64,12 +67,12 @@ pub(crate) fn deal_out(settings: &Settings, old: &[Shard], n_shards: usize) -> V
 
 /// The rows of one level with the numbers of their shards, oldest first; those of different shards by their rank in
 /// the shard.
-fn by_age(shards: &[Shard], level: Level) -> Vec<(usize, Row)> {
+fn by_age(shards: &[Shard], level: Level) -> Vec<(usize, Dealt)> {
     let mut rows = Vec::new();
     for (k, shard) in shards.iter().enumerate() {
         let table = shard.table(level);
         let n = table.len().max(1) as f64;
-        rows.extend(table.oldest_first().enumerate().map(|(rank, row)| (rank as f64 / n, k, row)));
+        rows.extend(table.to_deal().enumerate().map(|(rank, row)| (rank as f64 / n, k, row)));
     }
     rows.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     rows.into_iter().map(|(_, k, row)| (k, row)).collect()
@@ -79,6 +82,7 @@ fn by_age(shards: &[Shard], level: Level) -> Vec<(usize, Row)> {
 mod tests {
     use super::*;
     use crate::{
+        Sampling,
         shard::Opened,
         testing::{SHAPE, nth_step, period_start, settings},
         wire::{Batch, StepRecord, put_period, put_step},
@@ -185,6 +189,42 @@ mod tests {
             let batch = Batch::check(bytes.into(), &SHAPE, 100, 1_000).unwrap();
             assert!(new[0].store(9, generation, 1, &batch));
             assert_eq!(new[0].totals().map(|totals| totals.inserted), [1, 1]);
+        }
+    }
+
+    #[test]
+    fn rows_keep_their_priorities() {
+        let mut settings = settings();
+        settings.sampling = Sampling::Prioritised { exponent: 1.0 };
+        let mut old = restored(&settings, &saved(&settings, 2));
+        let mut rng = common::seed::Streams::new(3, "test").sequential();
+        for (k, shard) in old.iter_mut().enumerate() {
+            // Rows drawn early had a larger one, then lost it: 9 is what a new row gets.
+            for priority in [9.0, 2.0] {
+                for drawn in shard.low.sample(40, &mut rng).unwrap() {
+                    shard.low.set_priority(drawn.name, priority + k as f64);
+                }
+            }
+        }
+        let priorities = |shards: &[Shard]| {
+            let of = |shard: &Shard, dealt: Dealt| {
+                let item = shard.periods.step(dealt.row.slot, dealt.row.position.into()).item.0;
+                (shard.periods.session(dealt.row.slot), item, format!("{}", dealt.priorities.unwrap().0))
+            };
+            let mut all: Vec<_> =
+                shards.iter().flat_map(|s| s.low.to_deal().map(move |dealt| of(s, dealt))).collect();
+            all.sort_unstable();
+            all
+        };
+        let snapshots: Vec<Vec<u8>> = old.iter().map(|shard| shard.save().unwrap()).collect();
+        for n_shards in [1, 2, 3] {
+            let new = restored(&settings, &reshard(&settings, &snapshots, n_shards).unwrap());
+            assert_eq!(priorities(&new), priorities(&old));
+            let mass = |shards: &[Shard]| shards.iter().map(|shard| shard.low.mass()).sum::<f64>();
+            assert!((mass(&new) - mass(&old)).abs() < 1e-9 && mass(&old) != old[0].low.len() as f64);
+            for dealt in new.iter().filter_map(|shard| shard.low.to_deal().last()) {
+                assert!(dealt.priorities.unwrap().1 >= 9.0);
+            }
         }
     }
 

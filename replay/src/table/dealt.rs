@@ -3,9 +3,31 @@
 //! Not part of a snapshot, as it follows from one: every row that a table has had is held or evicted, and those that
 //! were not inserted were dealt.
 
-use super::{Counts, Table};
+use super::{Counts, Row, Selector, Table};
+
+/// A row to be dealt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Dealt {
+    pub(crate) row: Row,
+    /// Its priority, and the one that a new row had beside it; `None` without priorities.
+    pub(crate) priorities: Option<(f64, f64)>,
+}
 
 impl Table {
+    /// The rows that are held, in the order in which they give way.
+    pub(crate) fn to_deal(&self) -> impl Iterator<Item = Dealt> {
+        let dealt = |key| Dealt { row: self.rows[key as usize], priorities: self.sampler.priorities(key) };
+        self.remover.keys().into_iter().map(dealt)
+    }
+
+    /// Gives the newest row the priority that it had where it came from. A new row will have the highest that any had there.
+    pub(crate) fn prioritise_newest(&mut self, (own, highest): (f64, f64)) {
+        if let Some(key) = self.remover.newest() {
+            self.sampler.set_priority(key, highest);
+            self.sampler.set_priority(key, own);
+        }
+    }
+
     /// What was inserted so far was dealt: rows count as inserted from now on.
     pub(crate) fn count_from_here(&mut self) {
         self.dealt += std::mem::take(&mut self.counts.inserted);
@@ -27,7 +49,7 @@ pub(super) fn dealt(held: usize, counts: &Counts) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{settings::Sampling, table::Row};
+    use crate::settings::Sampling;
 
     #[test]
     fn what_was_dealt_is_not_inserted_also_not_after_a_restart() {

@@ -43,6 +43,11 @@ impl Fifo {
         (self.oldest != NONE).then_some(self.oldest)
     }
 
+    /// The key that was inserted after all others that are held.
+    pub(super) fn newest(&self) -> Option<u32> {
+        (self.newest != NONE).then_some(self.newest)
+    }
+
     /// The queue as it is now, in microseconds.
     pub(super) fn share(&mut self) -> Self {
         Self { links: self.links.share(), ..*self }

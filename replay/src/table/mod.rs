@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use column::Column;
 pub use cycle::Cycle;
+pub(crate) use dealt::Dealt;
 pub use fifo::Fifo;
 pub use limiter::Level;
 pub use prioritised::Prioritised;
@@ -232,11 +233,6 @@ impl Table {
         self.free.iter().for_each(|&key| is_free[key as usize] = true);
         let rows = self.rows.iter().enumerate();
         rows.filter(move |(key, _)| is_free.get(*key) != Some(&true)).map(|(_, row)| *row)
-    }
-
-    /// The rows that are held, in the order in which they give way.
-    pub(crate) fn oldest_first(&self) -> impl Iterator<Item = Row> {
-        self.remover.keys().into_iter().map(|key| self.rows[key as usize])
     }
 
     /// Rows are drawn so from now on; what is known of them beyond their ages stays where it still means something.

@@ -178,6 +178,10 @@ impl Selector for Prioritised {
         true
     }
 
+    fn priorities(&self, key: u32) -> Option<(f64, f64)> {
+        Some((self.priorities[key as usize], self.highest))
+    }
+
     fn set_priority(&mut self, key: u32, priority: f64) {
         self.highest = self.highest.max(priority);
         self.priorities[key as usize] = priority;

@@ -48,6 +48,11 @@ pub trait Selector: Send {
         false
     }
 
+    /// The priority of a key that it holds, and that of a new one; `None` without priorities.
+    fn priorities(&self, _key: u32) -> Option<(f64, f64)> {
+        None
+    }
+
     /// Sets the priority of a key that it holds: finite, at least 0. Without priorities nothing happens.
     fn set_priority(&mut self, _key: u32, _priority: f64) {}
 

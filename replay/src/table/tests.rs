@@ -41,7 +41,7 @@ fn a_table_that_shrank_and_grew_again_fills_its_free_keys_before_it_replaces() {
         assert!(table.resize(5).is_empty());
         let gone: Vec<_> = (9..14).map(|slot| put(&mut table, slot)).collect();
         assert_eq!(gone, [None, None, Some(6), Some(7), Some(8)]);
-        let held: Vec<_> = table.oldest_first().map(|row| row.slot).collect();
+        let held: Vec<_> = table.to_deal().map(|dealt| dealt.row.slot).collect();
         assert_eq!(held, [9, 10, 11, 12, 13]);
         let restored = Table::restore(table.save(), 5).unwrap();
         assert_eq!(restored.save(), table.save());

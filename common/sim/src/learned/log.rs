@@ -59,6 +59,13 @@ impl LogStatistics {
         Ok(Self { window, windows, impressions, clicks, base_rates })
     }
 
+    /// The same with the clicks of another log of the same items: those that the popularity policy may know.
+    pub fn with_clicks_of(mut self, other: &Self) -> Self {
+        assert_eq!(self.clicks.len(), other.clicks.len(), "logs of one catalogue");
+        self.clicks.copy_from_slice(&other.clicks);
+        self
+    }
+
     /// Length of a window, N.
     pub fn window(&self) -> usize {
         self.window

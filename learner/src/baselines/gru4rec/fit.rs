@@ -50,7 +50,7 @@ pub(super) fn fit(
     let (shuffles, draws) = (Streams::new(seed, "gru4rec/shuffle"), Streams::new(seed, "gru4rec/negatives"));
     for pass in 0..settings.passes {
         let mut order: Vec<usize> = (0..sequences.len()).collect();
-        order.shuffle(&mut shuffles.at(0, pass as u64));
+        order.shuffle(&mut shuffles.long(0, pass as u64));
         let mut hidden =
             Tensor::zeros([settings.batch as i64, settings.width as i64], (Kind::Float, Device::Cpu));
         let (mut loss_sum, mut weight_sum) = (0.0, 0.0);

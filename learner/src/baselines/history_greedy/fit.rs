@@ -26,7 +26,7 @@ pub(super) fn fit(
     let mut order: Vec<usize> = (0..data.len()).collect();
     let mut loss_sum = 0.0;
     for epoch in 0..settings.epochs {
-        order.shuffle(&mut shuffles.at(fit, epoch as u64));
+        order.shuffle(&mut shuffles.long(fit, epoch as u64));
         loss_sum = 0.0;
         for rows in order.chunks(settings.batch) {
             let loss = gradient.compute(tower, rows, |chunk, rows| chunk.gather(items, data, rows), threads);

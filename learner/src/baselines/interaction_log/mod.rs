@@ -18,6 +18,7 @@ use common::{
     history::{self, N_WINDOWS},
 };
 
+pub use self::imported::Clickless;
 use super::SessionState;
 
 /// One item shown to one user.

@@ -6,14 +6,15 @@ use common::config::Config;
 use logs::{Log, Split};
 use sim::Reference;
 
-use super::InteractionLog;
+use super::{Clickless, InteractionLog};
 use crate::{evaluation::Users, world::World};
 
 /// Sessions side by side while the logging policy writes.
 const SLOTS: usize = 64;
 
 impl InteractionLog {
-    /// Of an imported log all sessions of a split, training ones only with a click (Sec 4.1.1); of another world the first
+    /// Of an imported log all sessions of a split, training ones only with a click (Sec 4.1.1), which are those that move windows,
+    /// of test days too; of another world the first
     /// `sessions` of some users under the logging policy, whose draws have a seed.
     ///
     /// # Errors
@@ -26,8 +27,11 @@ impl InteractionLog {
     ) -> anyhow::Result<Self> {
         let path = Path::new(world.name());
         if path.is_dir() {
-            let drop_clickless = split == Split::Train;
-            return Ok(Self::of_log(&Log::open(path)?, split, config.model.window, drop_clickless));
+            let clickless = match split {
+                Split::Train => Clickless::LeftOut,
+                Split::Test => Clickless::Aside,
+            };
+            return Ok(Self::of_log(&Log::open(path)?, split, config.model.window, clickless));
         }
         let mut environment = world.build(users, SLOTS, config.environment.session_length)?;
         let first = users.first_session();

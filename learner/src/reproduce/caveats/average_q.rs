@@ -3,10 +3,10 @@
 //! In: summaries; out: what the critics of each point of Fig 9 say, and whether their order is that of the rewards.
 
 use super::{
-    super::{Summary, paper::sign, summary::Reward},
+    super::{Summary, paper::decide, summary::Reward},
     points,
 };
-use crate::evaluation::{Estimate, statistics::ranks::spearman};
+use crate::evaluation::statistics::ranks::spearman;
 
 /// What the critics of one M say of their policy after training, beside what it brings. Means over seeds.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,13 +30,8 @@ pub fn of_points(summaries: &[Summary]) -> Vec<(AverageQ, &Summary)> {
             .map(|result| {
                 let last = result.curve.last().filter(|point| !point.high_q.is_empty())?;
                 let returns: Vec<f64> =
-                    last.returns.high.iter().map(|head| head.from_every_step.value).collect();
-                Some([
-                    mean(&last.high_q),
-                    mean(&returns),
-                    last.low_q?,
-                    last.returns.low.from_every_step.value,
-                ])
+                    last.returns.high.iter().map(|head| head.extrapolated.value).collect();
+                Some([mean(&last.high_q), mean(&returns), last.low_q?, last.returns.low.extrapolated.value])
             })
             .collect();
         let seeds = seeds?;
@@ -55,19 +50,24 @@ pub fn same_order(q: &[f64], (what, values): (&str, &[f64])) -> String {
     }
 }
 
-/// In how many pairs whose mean rewards in sessions of the k-th length are apart the larger `q` has the larger one, in words.
+/// In how many pairs whose mean rewards in sessions of the k-th length are apart, all pairs decided together, the larger `q` has
+/// the larger one, in words.
 pub fn pairs_in_order(q: &[f64], summaries: &[&Summary], k: usize) -> String {
-    let (mut decided, mut right) = (0, 0);
+    let (mut contrasts, mut q_is_more) = (Vec::new(), Vec::new());
     for (i, first) in summaries.iter().enumerate() {
         for (j, second) in summaries.iter().enumerate().skip(i + 1) {
-            let Estimate { low, high, .. } = first.minus(second, k, Reward::Total);
-            if let Some(is_more) = sign(low, high) {
-                decided += 1;
-                right += usize::from(is_more == (q[i] > q[j]));
-            }
+            contrasts.push(first.against(second, 1.0, k, Reward::Total));
+            q_is_more.push(q[i] > q[j]);
         }
     }
-    let pairs = summaries.len() * summaries.len().saturating_sub(1) / 2;
+    let (mut decided, mut right) = (0, 0);
+    for ((_, is_more), of_q) in decide(&contrasts).into_iter().zip(q_is_more) {
+        if let Some(is_more) = is_more {
+            decided += 1;
+            right += usize::from(is_more == of_q);
+        }
+    }
+    let pairs = contrasts.len();
     match decided {
         0 => format!("undecided, as none of {pairs} pairs differs in reward beyond noise"),
         _ if right == decided => {
@@ -81,7 +81,7 @@ pub fn pairs_in_order(q: &[f64], summaries: &[&Summary], k: usize) -> String {
 mod tests {
     use super::*;
     use crate::{
-        evaluation::{LevelReturn, MonteCarloReturns},
+        evaluation::{Estimate, LevelReturn, MonteCarloReturns},
         reproduce::{cell::CurvePoint, methods::SUBJECT, test_summary::summary},
     };
 
@@ -108,7 +108,7 @@ mod tests {
     fn q_and_its_return_are_means_over_heads_and_seeds() {
         let level = |value: f64| {
             let of = Estimate { value, low: value, high: value };
-            LevelReturn { from_start: of, from_every_step: of }
+            LevelReturn { from_start: of, from_every_step: of, extrapolated: of }
         };
         let point = |high_q: Vec<f64>, low_q: f64| CurvePoint {
             env_steps: 0,

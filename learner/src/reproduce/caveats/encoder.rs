@@ -9,7 +9,6 @@ use super::{
     super::{
         Summary,
         methods::{Method, SUBJECT},
-        paper::sign,
     },
     Difference, Named, ONE_GOAL, config, settings,
 };
@@ -75,16 +74,17 @@ impl<'a> EncoderUpdates<'a> {
         ]
     }
 
-    /// The differences of [`EncoderUpdates::pairs`], in sessions of one length.
-    pub fn differences(&self, length: (usize, usize)) -> [Difference; 4] {
-        self.pairs().map(|[ours, theirs]| Difference::of(ours, theirs, length))
+    /// The differences of [`EncoderUpdates::pairs`] in sessions of each length.
+    pub fn differences(&self, lengths: &[(usize, usize)]) -> Vec<Vec<Difference>> {
+        let of_length = |&length| self.pairs().map(|pair| (pair, length));
+        let all = Difference::all(&lengths.iter().flat_map(of_length).collect::<Vec<_>>());
+        all.chunks(self.pairs().len()).map(<[Difference]>::to_vec).collect()
     }
 }
 
 /// What follows from the first two of [`EncoderUpdates::differences`].
 pub fn is_gain_of_updates([more, equal]: [&Difference; 2]) -> &'static str {
-    let sign = |row: &Difference| sign(row.difference.low, row.difference.high);
-    match (sign(more), sign(equal)) {
+    match (more.is_more, equal.is_more) {
         (_, Some(true)) => "goals bring more than one goal does, at equal encoder updates as well",
         (Some(true), _) => "a gain over one goal is there only where the encoder is updated more often",
         (Some(false), _) => "goals bring less than one goal does, although the encoder is updated more often",
@@ -122,7 +122,7 @@ mod tests {
                 };
                 vec![(clicks, 0); 2]
             });
-            let rows = runs(&all).unwrap().differences((0, 50));
+            let rows = &runs(&all).unwrap().differences(&[(0, 50)])[0];
             (is_gain_of_updates([&rows[0], &rows[1]]), rows[0].words())
         };
         assert!(with(5, 7, 7).0.contains("at equal encoder updates as well"));

@@ -6,7 +6,7 @@ use common::Remainder;
 
 use super::{
     super::{Summary, methods::SUBJECT},
-    Difference, points, settings, steps_without_goal,
+    Compared, points, settings, steps_without_goal,
 };
 
 /// A point of Fig 9 whose M does not divide c, with goals for the remainder and without.
@@ -47,16 +47,16 @@ pub fn pairs<'a>(summaries: &'a [Summary]) -> Vec<RemainderPair<'a>> {
 
 impl<'a> RemainderPair<'a> {
     /// Sessions of one length: what goals for the remainder bring, and a period without one over a dropped one.
-    pub fn differences(&self, length: (usize, usize)) -> Vec<Difference> {
+    pub fn compared(&self, length: (usize, usize)) -> Vec<Compared<'a>> {
         let named = |summary: &'a Summary| (summary.name.as_str(), summary);
-        let over_dropped = |ours| Difference::of(named(ours), named(self.dropped), length);
+        let over_dropped = |ours| ([named(ours), named(self.dropped)], length);
         [Some(self.last), self.divided].into_iter().flatten().map(over_dropped).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::summaries;
+    use super::super::{Difference, tests::summaries};
     use super::*;
 
     #[test]
@@ -74,7 +74,7 @@ mod tests {
             ]
         );
         let names: Vec<String> =
-            pairs(&all)[0].differences((0, 50)).into_iter().map(|row| row.what).collect();
+            Difference::all(&pairs(&all)[0].compared((0, 50))).into_iter().map(|row| row.what).collect();
         assert_eq!(
             names,
             [

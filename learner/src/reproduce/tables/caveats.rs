@@ -16,7 +16,8 @@ use super::{
 };
 
 /// Of the tables with differences.
-const D: &str = "`difference`: of the total reward a session, paired by user and seed, with its 95% interval (Student's t over both).";
+const D: &str = "`difference`: of the total reward a session, paired by user and seed, with its 95% interval (Student's t over both); \
+                 `verdict`: beside all rows of the table (Holm, 0.05).";
 
 /// The tables; one whose runs are not there is left out.
 pub(super) fn tables(summaries: &[Summary], budget: &Budget) -> Vec<Table> {
@@ -86,7 +87,8 @@ fn q(summaries: &[Summary], budget: &Budget) -> Option<Table> {
     }
     notes.push(
         "Average Q: mean over heads, seeds and the minibatches since the evaluation before the last. Its return: the Monte-Carlo \
-         return of the rewards that the critic learns, from every period or step of validation sessions. With beta = 1 head i \
+         return of the rewards that the critic learns, from every period or step of validation sessions on, as if they went on as \
+         they were where they are cut off: a critic looks beyond. With beta = 1 head i \
          counts the sub-periods 0 to i (Eq 13): of a period's reward the heads see (M + 1) / (2 M) on average, and a longer period \
          has more of it, whatever the policy is worth."
             .to_owned(),
@@ -103,8 +105,8 @@ fn q(summaries: &[Summary], budget: &Budget) -> Option<Table> {
 fn updates(summaries: &[Summary], budget: &Budget) -> Option<Table> {
     let runs = encoder::runs(summaries)?;
     let (mut rows, mut notes) = (Vec::new(), Vec::new());
-    for (k, length) in lengths(budget) {
-        let differences = runs.differences((k, length));
+    let lengths: Vec<(usize, usize)> = lengths(budget).collect();
+    for (&(k, length), differences) in lengths.iter().zip(runs.differences(&lengths)) {
         for (found, [ours, theirs]) in differences.iter().zip(runs.pairs()) {
             let mut row = vec![found.what.clone()];
             row.push(
@@ -117,8 +119,10 @@ fn updates(summaries: &[Summary], budget: &Budget) -> Option<Table> {
             row.extend(difference(found));
             rows.push(row);
         }
-        let [more, equal, ..] = &differences;
-        notes.push(format!("Sessions of {length}: {}.", encoder::is_gain_of_updates([more, equal])));
+        notes.push(format!(
+            "Sessions of {length}: {}.",
+            encoder::is_gain_of_updates([&differences[0], &differences[1]])
+        ));
     }
     notes.push(format!(
         "All learn from {:.0} environment steps. `sequential`: a step a head, each moving the encoder as well (Sec 2.2.2); \
@@ -137,17 +141,19 @@ fn updates(summaries: &[Summary], budget: &Budget) -> Option<Table> {
 }
 
 fn remainders(summaries: &[Summary], budget: &Budget) -> Option<Table> {
-    let pairs = remainder::pairs(summaries);
-    let mut rows = Vec::new();
-    for pair in &pairs {
+    let (mut shares, mut compared) = (Vec::new(), Vec::new());
+    for pair in &remainder::pairs(summaries) {
         for length in lengths(budget) {
-            for found in pair.differences(length) {
-                let mut row = vec![found.what.clone(), format!("{:.0}%", 100.0 * pair.share)];
-                row.extend(difference(&found));
-                rows.push(row);
-            }
+            compared.extend(pair.compared(length));
+            shares.resize(compared.len(), pair.share);
         }
     }
+    let row = |(found, share): (&Difference, f64)| {
+        let mut row = vec![found.what.clone(), format!("{:.0}%", 100.0 * share)];
+        row.extend(difference(found));
+        row
+    };
+    let rows: Vec<Vec<String>> = Difference::all(&compared).iter().zip(shares).map(row).collect();
     (!rows.is_empty()).then(|| Table {
         id: "caveats-remainder".to_owned(),
         title: "Steps left over where M does not divide c: the last goal's, or nobody's".to_owned(),

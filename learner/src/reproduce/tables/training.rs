@@ -39,12 +39,12 @@ pub(super) fn section(summaries: &[Summary]) -> (Vec<Table>, Vec<Figure>) {
             point.high_q.get(head).copied()
         }),
         by_goal("high-error", "High level: average Q minus Monte-Carlo return", "reward", &|point, head| {
-            let value = point.returns.high.get(head)?.from_every_step.value;
+            let value = point.returns.high.get(head)?.extrapolated.value;
             Some(point.high_q.get(head)? - value)
         }),
         figure("low", "Low level: average Q", "mean Q of the minibatches", &|point| point.low_q),
         figure("low-error", "Low level: average Q minus Monte-Carlo return", "reward", &|point| {
-            Some(point.low_q? - point.returns.low.from_every_step.value)
+            Some(point.low_q? - point.returns.low.extrapolated.value)
         }),
     ];
     let row = |summary: &Summary| {

@@ -53,7 +53,8 @@ fn train(k: u64) -> Record {
 }
 
 fn evaluation(k: u64) -> Record {
-    let both = LevelReturn { from_start: around(0.6), from_every_step: around(0.5) };
+    let both =
+        LevelReturn { from_start: around(0.6), from_every_step: around(0.5), extrapolated: around(0.55) };
     Record::Evaluation(Box::new(EvaluationRecord {
         env_steps: 1000 * k,
         updates: 10 * k,

@@ -64,7 +64,7 @@ impl Task<'_> {
         let mut best = (f64::INFINITY, 0, network.flat().copy());
         let mut passes = 0;
         while passes < options.epochs && passes < best.1 + options.patience {
-            runs.shuffle(&mut shuffles.at(number as u64, passes as u64));
+            runs.shuffle(&mut shuffles.long(number as u64, passes as u64));
             let loss = self.pass(catalogue, &network, &mut adam, &runs);
             passes += 1;
             let logits = self.logits(catalogue, &network, &self.calibrate);

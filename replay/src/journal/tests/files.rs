@@ -32,7 +32,7 @@ fn rows(shard: &Shard, level: Level) -> Vec<(u64, u32, u8)> {
     let name = |row: crate::table::Row| {
         (shard.periods().session(row.slot), shard.periods().period(row.slot), row.position)
     };
-    shard.table(level).oldest_first().map(name).collect()
+    shard.table(level).to_deal().map(|dealt| name(dealt.row)).collect()
 }
 
 #[test]

@@ -95,10 +95,10 @@ impl Sources<'_> {
             "Low level",
             "mean Q, discounted reward",
             Scale::Fit,
-            pair("/low/mean_q/0", "/low/mean_target/0", "/returns/low/from_every_step"),
+            pair("/low/mean_q/0", "/low/mean_target/0", "/returns/low/extrapolated"),
         );
         let caption = "Q of the minibatches' actions; return: discounted rewards of the evaluated policy from every \
-                       step on, which a converged critic exceeds by what would come behind a session's last step.";
+                       step on, as if its sessions went on as they were.";
         let mut all = vec![Figure::new(low, caption)];
         for head in 0..self.n_heads() {
             let plot = self.plot(
@@ -109,7 +109,7 @@ impl Sources<'_> {
                 pair(
                     &format!("/high/mean_q/{head}"),
                     &format!("/high/mean_target/{head}"),
-                    &format!("/returns/high/{head}/from_every_step"),
+                    &format!("/returns/high/{head}/extrapolated"),
                 ),
             );
             all.push(Figure::new(plot, format!("Goal {} of a period. {}", head + 1, self.high_horizon())));
@@ -117,7 +117,7 @@ impl Sources<'_> {
         figures(all)
     }
 
-    /// Why the high level's returns lie below its Q by more than the low level's.
+    /// How much of the high level's returns is not seen.
     fn high_horizon(&self) -> String {
         let (model, algorithm) = (&self.config.model, &self.config.algorithm);
         let discount = match algorithm.high_discount {
@@ -126,7 +126,8 @@ impl Sources<'_> {
         };
         let periods = self.config.environment.session_length.div_ceil(model.period_steps);
         format!(
-            "Q looks 1/(1 - discount) = {} periods ahead, sessions end after {periods}: the return is cut short.",
+            "Q looks 1/(1 - discount) = {} periods ahead, sessions end after {periods}: what would come behind is taken to be as \
+             what came.",
             number(1.0 / (1.0 - discount))
         )
     }
