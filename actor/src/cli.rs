@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use common::config::Config;
 use control::{Control, Discovery};
-use node::{Health, Security, Shutdown};
+use node::{Dialer, Health, Security, Shutdown};
 use replay::{Settings, Shards};
 use sim::OpenWorld;
 use tokio::runtime::Runtime;
@@ -115,11 +115,7 @@ fn assemble(
     let control = Control::open(&config.cluster)?;
     let addresses = Discovery::start(&config.cluster, &control);
     let settings = Settings::from_config(&config, &config.cluster.run, world.items().n_items());
-    let connect = {
-        let security = security.clone();
-        move |address: &str| node::connect(address, &security)
-    };
-    let shards = Shards::discover(addresses, connect, &settings, runtime.handle().clone());
+    let shards = Shards::discover(addresses, Dialer::new(security), &settings, runtime.handle().clone());
     let learner = weights::connections(Discovery::learner(&config.cluster, &control), security.clone());
     let on_ready = Box::new(move || {
         if let Some(health) = &health {
@@ -127,5 +123,6 @@ fn assemble(
         }
     });
     let runtime = runtime.handle().clone();
-    Ok(Process { config, name, learner, shards, world, runtime, shutdown, on_ready })
+    let fingerprint = world.fingerprint(&config.environment.name)?;
+    Ok(Process { config, name, learner, shards, world, fingerprint, runtime, shutdown, on_ready })
 }

@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
-use node::Connection;
+use common::config::Config;
+use node::Peer;
 use proto::v1::{JoinRequest, JoinResponse, RunHeader, control_client::ControlClient};
+use sim::WorldFingerprint;
 use tokio::{sync::watch, time::timeout};
 use tonic::Code;
 
@@ -24,14 +26,17 @@ const TRIES_A_LINE: u32 = 25;
 /// # Errors
 /// [`Error::Refused`] if the run does not want this actor: its settings, its token, its schema.
 pub(crate) async fn join(
-    connection: &mut watch::Receiver<Option<Connection>>,
+    learner: &mut watch::Receiver<Option<Peer>>,
     request: JoinRequest,
 ) -> Result<JoinResponse, Error> {
     for tries in 0_u32.. {
-        let now = connection.borrow_and_update().clone();
-        let problem = match now {
+        let now = learner.borrow_and_update().clone();
+        let connection = now.as_ref().map(|now| now.connection.clone());
+        let problem = match connection {
             None => "nobody leads the run yet".to_owned(),
-            Some(now) => match timeout(ANSWER, ControlClient::new(now).join(request.clone())).await {
+            Some(connection) => match timeout(ANSWER, ControlClient::new(connection).join(request.clone()))
+                .await
+            {
                 Ok(Ok(answer)) => return Ok(answer.into_inner()),
                 Ok(Err(status)) if is_final(status.code()) => {
                     return Err(Error::Refused { code: status.code(), reason: status.message().to_owned() });
@@ -41,9 +46,13 @@ pub(crate) async fn join(
             },
         };
         if tries.is_multiple_of(TRIES_A_LINE) {
+            let problem = match &now {
+                Some(now) => now.explain(&problem).await,
+                None => problem,
+            };
             tracing::warn!(problem, "waiting for the learner");
         }
-        let _new_leader = timeout(PAUSE, connection.changed()).await;
+        let _new_leader = timeout(PAUSE, learner.changed()).await;
     }
     unreachable!("the loop has no end")
 }
@@ -60,11 +69,13 @@ fn is_final(code: Code) -> bool {
 }
 
 /// What this actor says of itself.
-pub(crate) fn request(run: &str, name: &str, settings: String, threads: usize) -> JoinRequest {
+pub(crate) fn request(config: &Config, name: &str, world: &WorldFingerprint) -> JoinRequest {
     JoinRequest {
-        run: Some(RunHeader::current(run)),
+        run: Some(RunHeader::current(&config.cluster.run)),
         actor: name.to_owned(),
-        settings,
-        threads: threads as u32,
+        settings: config.to_toml(),
+        threads: config.actor.actors as u32,
+        items_sha256: world.items.clone(),
+        simulator_sha256: world.simulator.clone(),
     }
 }

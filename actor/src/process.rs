@@ -11,10 +11,10 @@ use std::{
 
 use agent::Explorer;
 use common::config::Config;
-use node::{Connection, Shutdown, metrics};
+use node::{Peer, Shutdown, metrics};
 use proto::v1::JoinResponse;
 use replay::{Shards, WriterSettings};
-use sim::OpenWorld;
+use sim::{OpenWorld, WorldFingerprint};
 use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
@@ -40,11 +40,13 @@ pub struct Process {
     /// Its name, for people.
     pub name: String,
     /// Whoever leads the run.
-    pub learner: watch::Receiver<Option<Connection>>,
+    pub learner: watch::Receiver<Option<Peer>>,
     /// The shards.
     pub shards: Shards,
     /// The world it plays in.
     pub world: OpenWorld,
+    /// What others know that world by.
+    pub fingerprint: WorldFingerprint,
     /// Multi-threaded.
     pub runtime: Handle,
     /// When to end.
@@ -76,7 +78,7 @@ impl Process {
             None => return Ok(()),
         };
         let learner = Learner {
-            connection: self.learner.clone(),
+            peer: self.learner.clone(),
             run_id: self.config.cluster.run.clone(),
             subscriber: self.name.clone(),
             form: self.config.actor.weights,
@@ -112,8 +114,7 @@ impl Process {
 
     /// Enters the run; `None` when the process is to end before.
     fn join(&mut self) -> Result<Option<JoinResponse>, Error> {
-        let threads = self.config.actor.actors;
-        let request = join::request(&self.config.cluster.run, &self.name, self.config.to_toml(), threads);
+        let request = join::request(&self.config, &self.name, &self.fingerprint);
         let (learner, shutdown) = (&mut self.learner, self.shutdown.clone());
         let begun = Instant::now();
         let joined = self.runtime.clone().block_on(async {

@@ -19,6 +19,7 @@
 //!
 //! No tensors and no tch in this crate.
 
+mod agreement;
 pub mod cli;
 pub mod client;
 mod error;

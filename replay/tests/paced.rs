@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use node::connection::{Bearer, Connection};
+use node::{
+    Dialer,
+    connection::{Bearer, Connection},
+};
 use replay::{
     Error, Level, Settings, ShardServer, Shards, TransitionSink, WriterSettings,
     client::{Pace, Pacer, shard_of},
@@ -37,7 +40,7 @@ fn connect(address: &str) -> Result<Connection, String> {
 }
 
 fn discover(list: &watch::Sender<Vec<String>>, settings: &Settings) -> Shards {
-    Shards::discover(list.subscribe(), connect, settings, Handle::current())
+    Shards::discover(list.subscribe(), Dialer::by(connect), settings, Handle::current())
 }
 
 fn pace(fence: u64, expected_shards: usize) -> Pace {

@@ -173,6 +173,8 @@ fn a_learner_refuses_what_is_wrong_and_gives_nothing_away() {
         actor: "test".into(),
         settings: cluster.config.to_toml(),
         threads: 1,
+        items_sha256: std::fs::read_to_string(cluster.run_dir().join("items.sha256")).unwrap(),
+        simulator_sha256: String::new(),
     };
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
@@ -199,6 +201,16 @@ fn a_learner_refuses_what_is_wrong_and_gives_nothing_away() {
                 Code::InvalidArgument,
             ),
             ("other settings", v1::JoinRequest { settings, ..right.clone() }, Code::FailedPrecondition),
+            (
+                "other embeddings",
+                v1::JoinRequest { items_sha256: "0".repeat(64), ..right.clone() },
+                Code::FailedPrecondition,
+            ),
+            (
+                "a simulator where there is none",
+                v1::JoinRequest { simulator_sha256: "0".repeat(64), ..right.clone() },
+                Code::FailedPrecondition,
+            ),
         ] {
             let status = control.join(wrong).await.expect_err(what);
             assert_eq!(status.code(), code, "{what}: {status}");

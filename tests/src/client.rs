@@ -18,7 +18,7 @@ use common::{
     transition::{HighBatch, LowBatch},
 };
 use control::{Control, Discovery};
-use node::Security;
+use node::{Dialer, Security};
 use proto::v1::{self, replay_client::ReplayClient};
 use replay::{
     Settings, Shards,
@@ -49,8 +49,7 @@ impl Client {
         let control = Control::open(&config.cluster).expect("the test's control plane is well named");
         let settings = Settings::from_config(config, &config.cluster.run, identity::N_ITEMS);
         let addresses = Discovery::start(&config.cluster, &control);
-        let connect = move |address: &str| node::connect(address, &security);
-        let shards = Shards::discover(addresses, connect, &settings, runtime.handle().clone());
+        let shards = Shards::discover(addresses, Dialer::new(&security), &settings, runtime.handle().clone());
         drop(guard);
         Self { runtime, shards, settings }
     }

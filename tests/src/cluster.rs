@@ -156,10 +156,14 @@ impl Cluster {
 
     /// Adds a learner, not started.
     pub fn add_learner(&mut self) -> usize {
+        self.add_learner_in(&self.run_dir())
+    }
+
+    /// Adds a learner of another run directory, not started.
+    pub fn add_learner_in(&mut self, run_dir: &Path) -> usize {
         let name = format!("learner-{}", self.learners.len());
-        let run_dir = self.run_dir().display().to_string();
         let mut arguments = vec!["train".to_owned(), "--cluster".into(), "--no-table".into()];
-        arguments.extend(["--run-dir".into(), run_dir]);
+        arguments.extend(["--run-dir".into(), run_dir.display().to_string()]);
         arguments.extend(self.arguments(&name));
         self.learners.push(Process::new(&name, program("learner"), arguments, self.folder()));
         self.learners.len() - 1

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use common::config::{Batch, PartialPeriods};
-use node::{Security, connect};
+use node::{Dialer, Security};
 use replay::{
     Sampling, Settings, Shards, TableSettings, Writer, WriterSettings,
     client::{Pace, Pacer, Prefetch, Request, Sampler},
@@ -119,9 +119,8 @@ impl Case {
         let (runtime, security) = (Runtime::new()?, Security::default());
         let guard = runtime.enter();
         let (sender, listed) = watch::channel(addresses.to_vec());
-        let connect = move |address: &str| connect(address, &security);
         let settings = settings(form.sampling());
-        let shards = Shards::discover(listed, connect, &settings, runtime.handle().clone());
+        let shards = Shards::discover(listed, Dialer::new(&security), &settings, runtime.handle().clone());
         let pace = Pace { budget: u64::MAX / 4, fence: 1, expected_shards: addresses.len() };
         let pacer = Pacer::start(&shards, &settings, pace, None)?;
         let contact = async { tokio::time::timeout(PATIENCE, pacer.contact()).await };

@@ -1,23 +1,24 @@
 //! Connections to whoever leads. In: addresses that follow the cluster; out: a connection to the newest.
 
 use control::Leader;
-use node::{Connection, Security};
+use node::{Dialer, Peer, Security};
 use tokio::sync::watch;
 
 /// Connects to each leader in turn; `None` before the first. Needs a tokio runtime around it.
 pub fn connections(
     mut leaders: watch::Receiver<Option<Leader>>,
     security: Security,
-) -> watch::Receiver<Option<Connection>> {
+) -> watch::Receiver<Option<Peer>> {
     let (sender, receiver) = watch::channel(None);
+    let dialer = Dialer::new(&security);
     tokio::spawn(async move {
         loop {
             let leader = leaders.borrow_and_update().clone();
             if let Some(leader) = leader {
-                match node::connect(&leader.address, &security) {
-                    Ok(connection) => drop(sender.send_replace(Some(connection))),
+                match dialer.dial(&leader.address) {
+                    Ok(peer) => drop(sender.send_replace(Some(peer))),
                     Err(error) => {
-                        tracing::error!(%error, address = leader.address, "cannot connect to the learner")
+                        tracing::error!(error, address = leader.address, "cannot connect to the learner")
                     }
                 }
             }

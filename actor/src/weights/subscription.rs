@@ -7,7 +7,7 @@
 use std::{fmt::Display, sync::Arc, time::Duration};
 
 use common::config::WeightsForm;
-use node::{Connection, metrics};
+use node::{Connection, Peer, metrics};
 use proto::v1::{RunHeader, SubscribeRequest, WeightsFormat, WeightsFrame, weights_client::WeightsClient};
 use tokio::{
     sync::watch,
@@ -33,7 +33,7 @@ const FAILURES_A_LINE: u32 = 50;
 #[derive(Clone, Debug)]
 pub struct Learner {
     /// Whoever leads now; `None`: nobody is known.
-    pub connection: watch::Receiver<Option<Connection>>,
+    pub peer: watch::Receiver<Option<Peer>>,
     /// Name of the run.
     pub run_id: String,
     /// Name of the subscriber, for people.
@@ -79,7 +79,7 @@ impl<P: Send + Sync + 'static> Subscription<P> {
         let mut reader = Reader::new(&learner.run_id, &learner.subscriber, learner.form, decode, newest);
         reader.request.observer = learner.observes;
         let freshness = reader.freshness.clone();
-        Self { feed, freshness, task: runtime.spawn(keep(reader, learner.connection)) }
+        Self { feed, freshness, task: runtime.spawn(keep(reader, learner.peer)) }
     }
 
     /// The newest version.
@@ -118,17 +118,17 @@ impl<P: Send + Sync + 'static> Subscription<P> {
 
 async fn keep<P, E: Display>(
     mut reader: Reader<P, impl Fn(Version) -> Result<P, E>>,
-    mut connection: watch::Receiver<Option<Connection>>,
+    mut peer: watch::Receiver<Option<Peer>>,
 ) -> Result<(), Error> {
     let mut failures = 0_u32;
     loop {
-        let now = connection.borrow_and_update().clone();
+        let now = peer.borrow_and_update().clone();
         if let Some(now) = now {
             let begun = Instant::now();
             // Whoever leads from now on is asked at once.
             let ended = tokio::select! {
-                ended = reader.read(now) => Some(ended),
-                Ok(()) = connection.changed() => None,
+                ended = reader.read(now.connection.clone()) => Some(ended),
+                Ok(()) = peer.changed() => None,
                 () = sleep(STREAM) => None,
             };
             match ended {
@@ -140,7 +140,8 @@ async fn keep<P, E: Display>(
                         failures = 0;
                     }
                     if failures.is_multiple_of(FAILURES_A_LINE) {
-                        tracing::warn!(%error, "no weights come; subscribing again until they do");
+                        let error = now.explain(&error.to_string()).await;
+                        tracing::warn!(error, "no weights come; subscribing again until they do");
                     }
                     failures += 1;
                 }
@@ -152,7 +153,7 @@ async fn keep<P, E: Display>(
             }
         }
         // Not at once: a learner that refuses or restarts would be asked without end.
-        let _new_leader = timeout(PAUSE, connection.changed()).await;
+        let _new_leader = timeout(PAUSE, peer.changed()).await;
     }
 }
 

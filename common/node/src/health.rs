@@ -8,7 +8,7 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use crate::{Error, Health, Limits, Security, Server, Shutdown, connect, security::host};
+use crate::{Dialer, Error, Health, Limits, Security, Server, Shutdown, connect, security::host};
 
 /// How long probes under way have when the process ends.
 const GRACE: Duration = Duration::from_secs(1);
@@ -58,7 +58,9 @@ pub async fn answers(address: &str, security: &Security, timeout: Duration) -> R
     let asked = client.check(HealthCheckRequest::default());
     match tokio::time::timeout(timeout, asked).await {
         Err(_) => Err(not_ready(format!("no answer within {timeout:?}"))),
-        Ok(Err(status)) => Err(not_ready(status_text(&status))),
+        Ok(Err(status)) => {
+            Err(not_ready(Dialer::new(security).explain(address, &status_text(&status)).await))
+        }
         Ok(Ok(answer)) => Ok(answer.into_inner().status()),
     }
 }

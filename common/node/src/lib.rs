@@ -6,6 +6,7 @@
 //! | [`security`] | certificates, the run's token, and what is closed by default |
 //! | [`server`] | sockets with limits, TLS, token check, health, reflection |
 //! | [`connection`] | a channel that carries the run's token |
+//! | [`dialer`] | others as a client reaches them, and why it does not |
 //! | [`health`] | the question whether a process is ready |
 //! | [`operate`] | what probes and set-ups ask of a program: `health`, `secrets` |
 //! | [`shutdown`] | SIGTERM and SIGINT |
@@ -13,6 +14,7 @@
 
 pub mod cli;
 pub mod connection;
+pub mod dialer;
 mod error;
 #[cfg(test)]
 #[path = "../../../tests/src/fuzz.rs"]
@@ -25,6 +27,7 @@ pub mod server;
 pub mod shutdown;
 
 pub use connection::{Bearer, Connection, connect};
+pub use dialer::{Dialer, Peer};
 pub use error::Error;
 pub use security::Security;
 pub use server::{Health, Limits, Server};

@@ -24,6 +24,6 @@ mod slots;
 
 pub use environment::{Environment, Error, Outcome, Truth};
 pub use learned::{LearnedModel, LearnedSettings, LearnedWorld};
-pub use open::{OpenWorld, simulator_path};
+pub use open::{OpenWorld, WorldFingerprint, simulator_path};
 pub use reference::{Reference, ReferencePolicy};
 pub use shopworld::{Catalogue, ShopWorld, ShopWorldSettings, Variant};

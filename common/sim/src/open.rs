@@ -24,6 +24,15 @@ pub fn simulator_path(log: &Path, which: &str) -> PathBuf {
     log.join("simulator").join(which)
 }
 
+/// What tells worlds of equal names and settings apart, SHA-256 in hex each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorldFingerprint {
+    /// See [`ItemTable::fingerprint`].
+    pub items: String,
+    /// Of the simulator of the training days, which actors play in; empty in a built-in world.
+    pub simulator: String,
+}
+
 /// A world that is open. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum OpenWorld {
@@ -88,6 +97,15 @@ impl OpenWorld {
             Self::ShopWorld { catalogue, .. } => catalogue.items(),
             Self::Learned { model, .. } => model.items(),
         }
+    }
+
+    /// What others know the world by that was opened under this name.
+    pub fn fingerprint(&self, name: &str) -> Result<WorldFingerprint, Error> {
+        let simulator = match self {
+            Self::ShopWorld { .. } => String::new(),
+            Self::Learned { .. } => learned::fingerprint(&simulator_path(Path::new(name), "train"))?,
+        };
+        Ok(WorldFingerprint { items: self.items().fingerprint(), simulator })
     }
 
     /// `n_slots` sessions side by side over windows of `window` items, truncated after `length` steps. A longer session

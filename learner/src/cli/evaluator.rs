@@ -105,7 +105,7 @@ fn subscribe(
     let _guard = runtime.enter();
     let control = Control::open(&config.cluster)?;
     let learner = Learner {
-        connection: connections(Discovery::learner(&config.cluster, &control), security.clone()),
+        peer: connections(Discovery::learner(&config.cluster, &control), security.clone()),
         run_id: config.cluster.run.clone(),
         subscriber: "evaluator".to_owned(),
         form: config.actor.weights,

@@ -69,6 +69,9 @@ pub fn run(
 ) -> Result<bool> {
     let runtime = runtime()?;
     let (mut trainer, resumed) = Trainer::new(config, world, run_dir, interrupt, resume)?;
+    if let Some(resumed) = &resumed {
+        resumed.check_kind(false)?;
+    }
     match config.train.mode {
         Mode::Lockstep => lockstep::run(&mut trainer, &runtime, resumed)?,
         Mode::Async => asynchronous::run(&mut trainer, &runtime, resumed)?,

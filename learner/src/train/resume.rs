@@ -23,6 +23,9 @@ use sim::OpenWorld;
 
 use crate::{checkpoint::Checkpoint, run_dir::metrics::TimingRecord};
 
+/// The part of a checkpoint that those of a cluster have alone.
+pub(super) const CLUSTER: &str = "cluster";
+
 /// Whether a setting may change when a run goes on: how far it goes, when it is evaluated and saved, the device, the
 /// engine and its precision, how processes meet, where shards keep what they have and how much of it, and without lockstep how the work is
 /// shared out. Of the length, the device and the last, each may change what is learned: learning
@@ -105,6 +108,20 @@ pub(super) struct Resumed {
 impl Resumed {
     pub(super) fn new(path: PathBuf, checkpoint: Checkpoint) -> Self {
         Self { path, extra: checkpoint.extra }
+    }
+
+    /// Refuses what was written as part of a cluster where `cluster` is false, and on a single node where it is true.
+    pub(super) fn check_kind(&self, cluster: bool) -> Result<()> {
+        let (path, is_clusters) = (self.path.display(), self.extra.contains_key(CLUSTER));
+        match (is_clusters, cluster) {
+            (true, false) => {
+                bail!("checkpoint {path} is of a cluster's run: go on with --cluster, not with --resume")
+            }
+            (false, true) => bail!(
+                "checkpoint {path} is of a run without a cluster: go on with --resume, not with --cluster"
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// Raw bytes of a part.

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use actor::weights::{Subscription, Version};
-use node::Bearer;
+use node::{Bearer, Peer};
 use proto::v1::{RunHeader, SubscribeRequest, weights_client::WeightsClient};
 use tokio::runtime::Handle;
 use tonic::transport::Channel;
@@ -133,10 +133,10 @@ async fn a_stream_without_versions_gives_signs_of_life_and_says_when_the_run_is_
     let publisher = Publisher::new();
     publisher.publish(3, 30, data(3)).unwrap();
     let channel = serve(&publisher);
-    let (_leader, connection) = tokio::sync::watch::channel(Some(Bearer::none(channel)));
+    let (_leader, peer) = tokio::sync::watch::channel(Some(Peer::within(Bearer::none(channel))));
     let learner = actor::weights::Learner {
         observes: true,
-        connection,
+        peer,
         run_id: "run".to_owned(),
         subscriber: "test".to_owned(),
         form: common::config::WeightsForm::F32,
@@ -169,10 +169,10 @@ fn what_lay_in_a_socket_counts_from_when_it_was_sent() {
         let known = freshness.get().map(actor::weights::Freshness::age);
         age.send((version.version, known)).map(|()| version)
     };
-    let (_leader, connection) = tokio::sync::watch::channel(Some(Bearer::none(channel)));
+    let (_leader, peer) = tokio::sync::watch::channel(Some(Peer::within(Bearer::none(channel))));
     let learner = actor::weights::Learner {
         observes: false,
-        connection,
+        peer,
         run_id: "run".to_owned(),
         subscriber: "test".to_owned(),
         form: common::config::WeightsForm::F32,

@@ -13,7 +13,7 @@ use common::{
     ItemTable,
     config::{Config, EnvironmentConfig},
 };
-use sim::{Environment, OpenWorld, Reference, learned::Noise};
+use sim::{Environment, OpenWorld, Reference, WorldFingerprint, learned::Noise};
 
 use crate::{
     evaluation::{EvaluationSettings, Users},
@@ -150,6 +150,13 @@ pub struct World {
 }
 
 impl World {
+    /// What actors' worlds are held against.
+    pub fn fingerprint(&self) -> Result<WorldFingerprint, Error> {
+        let name = &self.environment.name;
+        let failed = |source| Error::World { name: name.clone(), source };
+        self.train.fingerprint(name).map_err(failed)
+    }
+
     /// Opens the world of a configuration. A simulator that was not accepted is opened with a warning in the log.
     pub fn open(config: &Config) -> Result<Self, Error> {
         let name = &config.environment.name;

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use node::connection::Connection;
+use node::{Dialer, connection::Connection};
 use proto::v1::{self, replay_client::ReplayClient};
 use tokio::{
     sync::watch,
@@ -25,7 +25,10 @@ use tokio::{
 };
 
 use super::minibatches::Minibatches;
-use crate::wire;
+use crate::{
+    agreement::{self, Agreed},
+    wire,
+};
 
 /// How long a shard that does not answer stays a member.
 pub const GONE_AFTER: Duration = Duration::from_secs(30);
@@ -37,11 +40,10 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 const ANSWER: Duration = Duration::from_secs(2);
 /// A shard that last answered longer ago was held up.
 const HELD_UP: Duration = Duration::from_millis(1_500);
+/// How long a listed shard may be silent from the beginning before that is said, and between two times that it is said.
+const SILENT_SINCE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 /// How long one that was held up may take to be listed again.
 const LISTED_AGAIN: Duration = Duration::from_secs(5);
-
-/// Connects to `HOST:PORT` (lazily), or says why that cannot be.
-pub type Connector = dyn Fn(&str) -> Result<Connection, String> + Send + Sync;
 
 /// A shard as a client knows it.
 #[derive(Clone, Debug)]
@@ -92,7 +94,9 @@ impl Drop for AbortOnDrop {
 /// What the tasks of a discovery share.
 pub(super) struct Directory {
     run: v1::RunHeader,
-    connect: Box<Connector>,
+    /// What shards must have set like this process.
+    agreed: Agreed,
+    dialer: Dialer,
     books: Mutex<Books>,
     members: watch::Sender<Arc<[Member]>>,
 }
@@ -142,11 +146,11 @@ impl Directory {
     /// Follows `addresses` on the current runtime.
     pub(super) fn follow(
         mut addresses: watch::Receiver<Vec<String>>,
-        connect: Box<Connector>,
-        run: v1::RunHeader,
+        dialer: Dialer,
+        (run, agreed): (v1::RunHeader, Agreed),
     ) -> (Arc<Self>, Members, AbortOnDrop) {
         let (members, receiver) = watch::channel(Vec::new().into());
-        let directory = Arc::new(Self { run, connect, books: Mutex::default(), members });
+        let directory = Arc::new(Self { run, agreed, dialer, books: Mutex::default(), members });
         let ours = Arc::clone(&directory);
         let task = tokio::spawn(async move {
             let mut probes: BTreeMap<String, AbortOnDrop> = BTreeMap::new();
@@ -191,6 +195,7 @@ impl Directory {
         self.books().missing.insert(address.clone(), "not asked yet".into());
         let mut client = None;
         let mut pause = RETRY.0;
+        let mut say_at = Instant::now() + SILENT_SINCE.0;
         loop {
             match self.ask(&address, &mut client).await {
                 Ok((name, client)) => {
@@ -199,7 +204,14 @@ impl Directory {
                     sleep(PERIOD).await;
                 }
                 Err(why) => {
-                    self.silent(&address, why);
+                    if !self.is_known(&address, &why) {
+                        let why = self.dialer.explain(&address, &why).await;
+                        if Instant::now() >= say_at {
+                            tracing::warn!(address, why, "a replay shard that is listed is not to be had");
+                            say_at = Instant::now() + SILENT_SINCE.1;
+                        }
+                        self.books().missing.insert(address.clone(), why);
+                    }
                     sleep(pause).await;
                     pause = (2 * pause).min(RETRY.1);
                 }
@@ -213,7 +225,7 @@ impl Directory {
         kept: &mut Option<ReplayClient<Connection>>,
     ) -> Result<(Name, ReplayClient<Connection>), String> {
         if kept.is_none() {
-            *kept = Some(client((self.connect)(address)?));
+            *kept = Some(client(self.dialer.connect(address)?));
         }
         let client = kept.clone().ok_or("no connection")?;
         let request =
@@ -222,8 +234,11 @@ impl Directory {
         let answer = answer.map_err(|_| format!("no answer within {ANSWER:?}"))?;
         match answer.map_err(|status| format!("{:?}: {}", status.code(), status.message()))?.into_inner() {
             v1::InfoResponse { shard_uid: 0, .. } => Err("it does not say its name".into()),
-            v1::InfoResponse { shard_uid: uid, place, places, .. } => {
-                Ok((Name { uid, place: (place, places) }, client))
+            v1::InfoResponse { shard_uid: uid, place, places, settings, .. } => {
+                match agreement::difference(&self.agreed, &settings.into_iter().collect()) {
+                    Some(difference) => Err(difference),
+                    None => Ok((Name { uid, place: (place, places) }, client)),
+                }
             }
         }
     }
@@ -261,7 +276,8 @@ impl Directory {
                 (entry.member.up, entry.answered, entry.listed) = (true, now, true);
             }
             None => {
-                tracing::info!(uid, address, "a replay shard joins");
+                let (place, of) = name.place;
+                tracing::info!(uid, address, shard = place.saturating_sub(1), of, "a replay shard joins");
                 let member = Member::new(uid, address.to_owned(), client);
                 books.shards.insert(uid, Entry { member, place: name.place.0, answered: now, listed: true });
                 changed = true;
@@ -272,17 +288,16 @@ impl Directory {
         }
     }
 
-    fn silent(&self, address: &str, why: String) {
+    /// An address does not answer. Whether it is that of a shard, which is not up then.
+    fn is_known(&self, address: &str, why: &str) -> bool {
         let mut books = self.books();
         let known = books.shards.values_mut().find(|entry| entry.member.address == address);
-        let Some(entry) = known else {
-            books.missing.insert(address.to_owned(), why);
-            return;
-        };
+        let Some(entry) = known else { return false };
         if std::mem::replace(&mut entry.member.up, false) {
             tracing::warn!(uid = entry.member.uid, address, why, "a replay shard does not answer");
             self.publish(&books);
         }
+        true
     }
 
     /// An address is not listed any more. The client of its shard and how long ago that answered, if it counts as up.
@@ -319,7 +334,7 @@ impl Directory {
             }
             Err(why) => {
                 drop(books);
-                self.silent(&address, why);
+                self.is_known(&address, &why);
             }
         }
     }

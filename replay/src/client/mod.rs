@@ -24,21 +24,21 @@ use std::sync::Arc;
 
 use common::transition::Shape;
 use futures::future::try_join_all;
-use node::connection::Connection;
+use node::{Dialer, connection::Connection};
 use proto::v1;
 #[cfg(test)]
 use proto::v1::replay_client::ReplayClient;
 use tokio::{runtime::Handle, sync::watch, time::Instant};
 use tonic::{Code, Status};
 
-pub use members::{Connector, Member};
+pub use members::Member;
 pub use pacer::{Pace, Pacer, ShardState, Totals};
 pub use prefetch::{Minibatch, Prefetch, Request};
 pub use route::{shard_at, shard_of};
 pub use sampler::{Sampler, Sizes};
 pub use writer::{Writer, WriterSettings};
 
-use crate::{Error, Settings, wire};
+use crate::{Error, Settings, agreement, wire};
 use members::{AbortOnDrop, Directory, Members};
 
 /// All shards of a replay service. Cheap to clone.
@@ -73,17 +73,18 @@ impl Shards {
     }
 
     /// The shards at the listed addresses, which come and go with the list and are known by the names of their
-    /// contents. Of the settings run, shape and catalogue count. `runtime` as in [`Self::new`].
-    pub fn discover<E: std::fmt::Display>(
+    /// contents. Those whose settings are others than these in what decides what they hold are none of them. `runtime` as in
+    /// [`Self::new`].
+    pub fn discover(
         addresses: watch::Receiver<Vec<String>>,
-        connect: impl Fn(&str) -> Result<Connection, E> + Send + Sync + 'static,
+        dialer: Dialer,
         settings: &Settings,
         runtime: Handle,
     ) -> Self {
         let _guard = runtime.enter();
         let run = v1::RunHeader::current(&settings.run_id);
-        let connect = Box::new(move |address: &str| connect(address).map_err(|error| error.to_string()));
-        let (directory, members, task) = Directory::follow(addresses, connect, run.clone());
+        let said = (run.clone(), agreement::of(settings));
+        let (directory, members, task) = Directory::follow(addresses, dialer, said);
         let inner = Inner {
             run,
             shape: settings.shape,

@@ -41,6 +41,7 @@ pub(super) fn of(inner: &Inner) -> Result<(v1::InfoResponse, [u64; 2]), Status> 
         journal: inner.home.as_ref().map(Home::info),
         place: inner.place.0,
         places: inner.place.1,
+        settings: inner.agreed.clone().into_iter().collect(),
     };
     Ok((info, dealt))
 }

@@ -37,6 +37,7 @@ pub(crate) use gate::{Ask, Gate};
 
 use crate::{
     Error,
+    agreement::{self, Agreed},
     journal::{home::Home, operation::Operation},
     server::{Figures, TableFigures},
     settings::Settings,
@@ -72,6 +73,8 @@ pub(crate) struct Inner {
     /// Number of the shard in its cluster, from 1, and how many there are; (0, 0): within a process.
     place: (u32, u32),
     shape: Shape,
+    /// What clients must have set like this shard.
+    agreed: Agreed,
     largest_batch_steps: usize,
     largest_sample: usize,
     shard: Mutex<Shard>,
@@ -225,6 +228,7 @@ impl ReplayService {
             run_id: settings.run_id.clone(),
             place,
             shape: settings.shape,
+            agreed: agreement::of(settings),
             largest_batch_steps: settings.largest_batch_steps(),
             largest_sample: settings.ratio.map_or(wire::MAX_SAMPLE_ROWS, |ratio| ratio.largest_sample),
             shard: Mutex::new(shard),

@@ -16,7 +16,10 @@ use std::{
 };
 
 use hyper_util::rt::TokioIo;
-use node::connection::{Bearer, Connection};
+use node::{
+    Dialer,
+    connection::{Bearer, Connection},
+};
 use replay::{
     Error, Settings, ShardServer, Shards, WriterSettings,
     client::{Pace, Pacer},
@@ -192,7 +195,7 @@ pub fn listed(hosts: impl IntoIterator<Item = usize>) -> Vec<String> {
 }
 
 pub fn discover(addresses: &watch::Receiver<Vec<String>>, settings: &Settings) -> Shards {
-    Shards::discover(addresses.clone(), connect, settings, Handle::current())
+    Shards::discover(addresses.clone(), Dialer::by(connect), settings, Handle::current())
 }
 
 /// How an actor plays.

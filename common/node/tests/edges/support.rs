@@ -67,6 +67,7 @@ pub(crate) async fn join(connection: Connection, actor: &str) -> Result<JoinResp
         actor: actor.into(),
         settings: String::new(),
         threads: 1,
+        ..JoinRequest::default()
     };
     let mut client = ControlClient::new(connection);
     let answer = tokio::time::timeout(DEADLINE, client.join(request)).await.expect("an answer in time");

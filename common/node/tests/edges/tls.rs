@@ -46,6 +46,28 @@ async fn a_client_with_another_name_authority_or_without_tls_is_not_served() {
 }
 
 #[tokio::test]
+async fn where_one_side_alone_speaks_tls_both_are_told_what_to_set() {
+    let (folder, authority, config) = server_settings(true);
+    let (secure, plain) = (serve_with(&security(&config)).await, serve_with(&Security::default()).await);
+    let trusting = security(&authority.trusted(folder.path()));
+    let error = async |server: &crate::support::Running, client: &Security| {
+        node::health::ready(&server.address, client, DEADLINE).await.unwrap_err().to_string()
+    };
+    let said = error(&secure, &Security::default()).await;
+    assert!(said.contains("it speaks TLS") && said.contains("cluster.tls.ca"), "{said}");
+    let said = error(&plain, &trusting).await;
+    assert!(said.contains("it speaks plain text") && said.contains("cluster.tls.certificate"), "{said}");
+    // Who is away, or right, is no riddle.
+    let dialer = node::Dialer::new(&trusting);
+    for address in [&secure.address, "127.0.0.1:1"] {
+        assert_eq!(dialer.explain(address, "away").await, "away");
+    }
+    let peer = node::Dialer::new(&Security::default()).dial(&secure.address).unwrap();
+    let said = peer.explain("no answer").await;
+    assert!(said.starts_with(&format!("{}: no answer; it speaks TLS", secure.address)), "{said}");
+}
+
+#[tokio::test]
 async fn an_expired_certificate_is_refused() {
     let (folder, authority, config) = server_settings(false);
     let server = serve_with(&security(&config)).await;

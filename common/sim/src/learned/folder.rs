@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use common::ItemTable;
+use sha2::{Digest, Sha256};
 
 use super::{LearnedModel, LogStatistics, Tensors};
 use crate::Error;
@@ -35,6 +36,18 @@ pub fn save(
 /// Reads what [`save`] wrote; every value is checked, and an error names the file.
 pub fn load(folder: &Path) -> Result<(Arc<LearnedModel>, Arc<LogStatistics>), Error> {
     load_networks(folder, Arc::new(items(folder)?))
+}
+
+/// SHA-256, in hex, of what a simulator's networks and log statistics are, as files.
+pub fn fingerprint(folder: &Path) -> Result<String, Error> {
+    let mut hash = Sha256::new();
+    for path in [MODEL_FILE, LOG_FILE].map(|file| folder.join(file)) {
+        let bytes = std::fs::read(&path)
+            .map_err(|source| Error::File { path: path.display().to_string(), source })?;
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The catalogue of a simulator.

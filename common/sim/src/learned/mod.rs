@@ -75,7 +75,7 @@ mod state;
 pub mod tensors;
 pub mod world;
 
-pub use folder::{items, load, load_over, save};
+pub use folder::{fingerprint, items, load, load_over, save};
 pub use forward::Scratch;
 pub use log::LogStatistics;
 pub use model::LearnedModel;

@@ -8,11 +8,13 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use common::config::Config;
 use node::metrics;
 use proto::{
     SCHEMA_VERSION,
     v1::{JoinRequest, JoinResponse, control_server::Control},
 };
+use sim::WorldFingerprint;
 use tonic::{Code, Request, Response, Status};
 
 use super::numbers::Numbers;
@@ -34,16 +36,19 @@ pub(super) struct Admission {
     run_id: String,
     /// The run's, as TOML.
     settings: String,
+    world: WorldFingerprint,
     numbers: Mutex<Numbers>,
     env_steps: AtomicU64,
     actors: AtomicU64,
 }
 
 impl Admission {
-    pub(super) fn new(run_id: &str, settings: String, numbers: Numbers) -> Self {
+    /// Of the run of these settings, in a world that is known by this.
+    pub(super) fn new(config: &Config, world: WorldFingerprint, numbers: Numbers) -> Self {
         Self {
-            run_id: run_id.to_owned(),
-            settings,
+            run_id: config.cluster.run.clone(),
+            settings: config.to_toml(),
+            world,
             numbers: Mutex::new(numbers),
             env_steps: AtomicU64::new(0),
             actors: AtomicU64::new(0),
@@ -92,8 +97,24 @@ impl Admission {
                 "actor `{}` has {} = {}, the run has {}: start it with the run's settings",
                 request.actor, difference.key, difference.theirs, difference.ours
             ))),
-            None => Ok(()),
+            None => self.check_world(request).map_err(Status::failed_precondition),
         }
+    }
+
+    /// Settings name a log by its folder, which may hold another one elsewhere.
+    fn check_world(&self, request: &JoinRequest) -> Result<(), String> {
+        for (what, ours, theirs) in [
+            ("table of item embeddings", &self.world.items, &request.items_sha256),
+            ("fitted simulator", &self.world.simulator, &request.simulator_sha256),
+        ] {
+            if ours != theirs {
+                return Err(format!(
+                    "actor `{}` has another {what} than the run: give it the learner's files under environment.name",
+                    request.actor
+                ));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -55,8 +55,14 @@ impl Lead {
     ) -> Result<Option<Self>> {
         let numbers_path = RunDir::numbers_of(path);
         let floor = Numbers::last_fence(&numbers_path)?;
+        if RunDir::holds_run(path) {
+            check_run(config, path)?;
+        }
         let (lease, fence) = if config.cluster.redis.is_empty() {
-            (None, floor.max(highest_of(shards, runtime)) + 1)
+            let asked = ask(shards, runtime);
+            // Before a shard hears of this learner: from then on it would take nothing from the one that leads.
+            Numbers::check_held(&numbers_path, asked.held)?;
+            (None, floor.max(asked.fence) + 1)
         } else {
             if !runtime.block_on(redis_answers(control, interrupt)).context("cannot use cluster.redis")? {
                 return Ok(None);
@@ -87,6 +93,7 @@ impl Lead {
             Err(error) => return Err(error),
         };
         if resumes {
+            check_run(config, path)?;
             check_settings(config, &run_dir)?;
         }
         let numbers = Numbers::lead(&numbers_path, fence)?;
@@ -134,8 +141,16 @@ async fn redis_answers(control: &Control, interrupt: &Interrupt) -> Result<bool,
     Ok(false)
 }
 
-/// The highest fencing token that any shard has seen, as far as they answer.
-fn highest_of(shards: &Shards, runtime: &Runtime) -> u64 {
+/// What shards say to somebody who does not lead yet, as far as they answer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asked {
+    /// The highest fencing token that any has seen.
+    fence: u64,
+    /// Steps that they have stored.
+    held: u64,
+}
+
+fn ask(shards: &Shards, runtime: &Runtime) -> Asked {
     let begun = Instant::now();
     runtime.block_on(async {
         // Shards say who they are when they are found, not before.
@@ -143,8 +158,10 @@ fn highest_of(shards: &Shards, runtime: &Runtime) -> u64 {
             tokio::time::sleep(LOOK_AROUND).await;
         }
         let answers = tokio::time::timeout(SHARDS_ANSWER, shards.info()).await;
-        answers.map_or(0, |infos| {
-            infos.map_or(0, |infos| infos.iter().map(|info| info.fence).max().unwrap_or(0))
+        let infos = answers.ok().and_then(Result::ok).unwrap_or_default();
+        infos.iter().fold(Asked::default(), |asked, info| Asked {
+            fence: asked.fence.max(info.fence),
+            held: asked.held + info.low.as_ref().map_or(0, |low| low.inserted),
         })
     })
 }
@@ -168,6 +185,20 @@ fn lock(run_dir: &RunDir, patience: Duration, interrupt: &Interrupt) -> Result<O
             locked => return Ok(Some(locked?)),
         }
     }
+}
+
+/// Refuses the folder of another run, and that of a single node.
+fn check_run(config: &Config, path: &Path) -> Result<()> {
+    let run_dir = RunDir::resume(path)?;
+    let kept = Config::load_run(&run_dir.config_path(), &[])?;
+    let (own, now) = (&kept.cluster.run, &config.cluster.run);
+    if own != now {
+        bail!(
+            "{} is the folder of the run `{own}`, cluster.run is `{now}`: give the run a folder of its own (--run-dir)",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// A run goes on under its own settings.

@@ -31,7 +31,13 @@ use node::metrics;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
-use super::{clock::Part, priorities, resume::put, runtime, trainer::Trainer};
+use super::{
+    clock::Part,
+    priorities,
+    resume::{CLUSTER, put},
+    runtime,
+    trainer::Trainer,
+};
 use crate::{run_dir::RunDir, train::Interrupt, world::World};
 
 use lead::Lead;
@@ -40,9 +46,6 @@ use services::{Links, Services, counts};
 
 /// How long the learner waits for a minibatch before it looks around.
 const LOOK_AROUND: Duration = Duration::from_millis(200);
-/// Part of a checkpoint: see [`Standing`].
-const STANDING: &str = "cluster";
-
 /// What a checkpoint of a cluster holds beside the networks: the replay keeps its own contents.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Standing {
@@ -133,7 +136,10 @@ fn train(
     let (numbers, fence) = (RunDir::numbers_of(run_dir.path()), lead.fence);
     trainer.may_write = Box::new(move || Numbers::check_lead(&numbers, fence).map_err(io::Error::other));
     let standing = match resumed {
-        Some(mut resumed) => resumed.decode::<Standing>(STANDING)?,
+        Some(mut resumed) => {
+            resumed.check_kind(true)?;
+            resumed.decode::<Standing>(CLUSTER)?
+        }
         None => Standing::default(),
     };
     let mut services = Services::start(&trainer, &runtime, links, &mut lead, &standing.pacer)?;
@@ -251,7 +257,7 @@ fn checkpoint(
     (trainer.may_write)()?;
     let mut extra = BTreeMap::new();
     let finished = if finished { trainer.config.train.steps } else { 0 };
-    put(&mut extra, STANDING, &Standing { pacer: services.pacer.save(), seen, finished });
+    put(&mut extra, CLUSTER, &Standing { pacer: services.pacer.save(), seen, finished });
     let begun = Instant::now();
     let path = trainer.checkpoint(extra).or_else(|error| {
         metrics::CHECKPOINT_FAILURES.increment(1, []);

@@ -76,16 +76,22 @@ impl Numbers {
     }
 
     /// A new run begins with shards that hold nothing: what others hold belongs to another run directory.
+    pub(super) fn check_held(path: &Path, held: u64) -> Result<()> {
+        ensure!(
+            held == 0 || read(path)?.begun,
+            "the replay shards hold {held} steps of this run, but {} is new: give the run directory that they belong to \
+             (--run-dir), or begin another run (cluster.run, and replay.data_dir of its shards)",
+            path.parent().unwrap_or(path).display()
+        );
+        Ok(())
+    }
+
+    /// The same, of a run that begins now, which is noted.
     pub(super) fn begin(&mut self, held: u64) -> Result<()> {
         if self.reserved.begun {
             return Ok(());
         }
-        ensure!(
-            held == 0,
-            "the replay shards hold {held} steps of this run, but {} is new: give the run directory that they belong to \
-             (--run-dir), or begin another run (cluster.run, and replay.data_dir of its shards)",
-            self.path.parent().unwrap_or(&self.path).display()
-        );
+        Self::check_held(&self.path, held)?;
         self.reserve(Reserved { begun: true, ..self.reserved })
     }
 

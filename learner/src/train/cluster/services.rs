@@ -8,10 +8,10 @@ use std::{
 };
 
 use actor::Counts;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use common::config::Config;
 use control::{CheckpointEntry, Control};
-use node::{Health, Limits, Security, Server, Shutdown, metrics};
+use node::{Dialer, Health, Limits, Security, Server, Shutdown, metrics};
 use proto::v1::control_server::ControlServer;
 use replay::{
     Settings, Shards,
@@ -56,15 +56,12 @@ impl Links {
     /// Finds the shards, and binds the learner's own address.
     pub(super) fn open(config: &Config, n_items: usize, runtime: &Runtime) -> Result<Self> {
         let _guard = runtime.enter();
+        check_list(config)?;
         let security = Security::load(&config.cluster)?;
         let control = Control::open(&config.cluster)?;
         let settings = Settings::from_config(config, &config.cluster.run, n_items);
         let addresses = control::Discovery::start(&config.cluster, &control);
-        let connect = {
-            let security = security.clone();
-            move |address: &str| node::connect(address, &security)
-        };
-        let shards = Shards::discover(addresses, connect, &settings, runtime.handle().clone());
+        let shards = Shards::discover(addresses, Dialer::new(&security), &settings, runtime.handle().clone());
         let bound = Server::bind(&config.cluster.learner_listen, &security, Limits::default());
         Ok(Self { control, shards, settings, server: runtime.block_on(bound)?, probes: None })
     }
@@ -73,6 +70,19 @@ impl Links {
     pub(super) fn address(&self, config: &Config) -> Result<String, node::Error> {
         self.server.advertised(&config.cluster, config.cluster.learner == "redis")
     }
+}
+
+/// A list of shards that is too short would be waited on for ever.
+fn check_list(config: &Config) -> Result<()> {
+    let (listed, expected) = (&config.cluster.shards, config.replay.shards);
+    let is_list = listed.iter().all(|address| address != "redis" && !address.starts_with("dns:"));
+    ensure!(
+        !is_list || listed.len() >= expected,
+        "cluster.shards lists {} of the {expected} shards of replay.shards: {}",
+        listed.len(),
+        listed.join(", ")
+    );
+    Ok(())
 }
 
 /// Everything that runs beside the learner's thread.
@@ -110,7 +120,7 @@ impl Services {
         let pacer = Pacer::start(&shards, &settings, pace, (!saved.is_empty()).then_some(saved))
             .context("cannot pace the replay shards")?;
         let numbers = lead.numbers.take().context("the numbers are taken once")?;
-        let admission = Arc::new(Admission::new(&config.cluster.run, config.to_toml(), numbers));
+        let admission = Arc::new(Admission::new(config, trainer.world.fingerprint()?, numbers));
         let publisher = Publisher::new();
         let weights = WeightsService::new(&config.cluster.run, lead.fence, &publisher);
         let routes = Routes::new(weights.into_server())
@@ -251,5 +261,27 @@ pub(super) fn counts(totals: &Totals) -> Counts {
         sessions: totals.feedback.sessions,
         left: totals.feedback.left,
         ..Counts::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_shards_that_is_too_short_is_refused_at_the_start() {
+        let list = |shards: &[&str], expected| {
+            let mut config = Config::default();
+            config.cluster.shards = shards.iter().map(|&address| address.to_owned()).collect();
+            config.replay.shards = expected;
+            check_list(&config).map_err(|error| error.to_string())
+        };
+        let error = list(&["a:1"], 2).unwrap_err();
+        assert_eq!(error, "cluster.shards lists 1 of the 2 shards of replay.shards: a:1");
+        for (shards, expected) in
+            [(&["a:1", "b:1"][..], 2), (&["a:1", "b:1"], 1), (&["redis"], 3), (&["dns:shards:1"], 3)]
+        {
+            assert_eq!(list(shards, expected), Ok(()), "{shards:?} for {expected}");
+        }
     }
 }
