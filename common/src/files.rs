@@ -47,6 +47,12 @@ pub fn write_whole_if(path: &Path, bytes: &[u8], may: impl FnOnce() -> Result<()
     File::open(folder)?.sync_all()
 }
 
+/// Whether an error of a write passes once somebody makes room. Any other says that the device cannot be trusted.
+pub fn is_want_of_room(error: &Error) -> bool {
+    use ErrorKind::{FileTooLarge, OutOfMemory, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge | OutOfMemory)
+}
+
 /// Whether a file is not whole yet.
 pub fn is_partial(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == PARTIAL)

@@ -14,7 +14,10 @@ use system_tests::{
     process::{Process, program, wait_until},
 };
 
-use crate::load::{self, Load, RESUME};
+use crate::{
+    cluster::goes_on,
+    load::{self, Load, RESUME},
+};
 
 /// Longest time for a shard to end.
 const END: Duration = Duration::from_secs(20);
@@ -218,4 +221,37 @@ fn a_read_only_disk_is_named_and_nothing_on_it_is_lost() {
     cluster.shards[0].start();
     serves(&cluster);
     load.check_rows(&cluster, &ledger);
+}
+
+#[test]
+fn a_learner_whose_disk_is_full_waits_for_room_and_goes_on_as_the_same_process() {
+    let mut cluster = Cluster::new(1, false, |_| {});
+    cluster.add_actor(&[]);
+    cluster.add_learner();
+    // A checkpoint of these networks has more, its other files have less.
+    cluster.learners[0].limit_files(Some(SMALL / 4));
+    cluster.shards.iter_mut().for_each(Process::start);
+    cluster.learners[0].start();
+    cluster.actors[0].start();
+    let updates = |cluster: &Cluster| cluster.metric("learner-0", "mahrl_learner_step").unwrap_or(0.0);
+    wait_until("the learner waits for room", START, cluster.folder(), || {
+        let failed = cluster.metric("learner-0", "mahrl_checkpoint_failures_total")? > 1.0;
+        failed.then_some(())
+    });
+    let log = cluster.learners[0].log();
+    assert!(log.contains("the run waits for room on the disk") && log.contains("checkpoints/step-"), "{log}");
+    let before = updates(&cluster);
+    cluster.learners[0].make_room();
+    let first = goes_on(&cluster, 0, None, "there is room");
+    assert!(first.updates as f64 > before && !cluster.learners[0].log().contains("error: "));
+    // Full again, it ends all the same when it is told to, and says what is not saved.
+    cluster.learners[0].kill();
+    cluster.learners[0].start();
+    wait_until("the learner waits for room again", START, cluster.folder(), || {
+        cluster.metric("learner-0", "mahrl_checkpoint_failures_total").filter(|failed| *failed > 0.0)
+    });
+    cluster.learners[0].signal(Signal::TERM);
+    let status = cluster.learners[0].wait_for_end(END);
+    let log = cluster.learners[0].log_since_start();
+    assert!(!status.success() && log.contains("cannot write") && log.contains("checkpoints/step-"), "{log}");
 }

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 /// Between two looks at something that is waited for.
 const LOOK: Duration = Duration::from_millis(20);
@@ -158,6 +158,14 @@ impl Process {
         self.largest_file = blocks;
     }
 
+    /// The process that runs may let files grow again, as if there was room on its disk.
+    pub fn make_room(&self) {
+        let id = self.id().and_then(|id| Pid::from_raw(id as i32)).expect("it runs");
+        let limit = Rlimit { current: None, maximum: None };
+        let hard = prlimit(Some(id), Resource::Fsize, limit);
+        hard.expect("the limit of a child can be lifted up to its hard one, which is none");
+    }
+
     /// One more flag, from the next start on.
     pub fn push_flag(&mut self, flag: &str) {
         self.arguments.push(flag.into());
@@ -185,7 +193,7 @@ impl Process {
                 let mut shell = Command::new("sh");
                 shell
                     .arg("-c")
-                    .arg(format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\""))
+                    .arg(format!("trap '' XFSZ; ulimit -S -f {blocks}; exec \"$0\" \"$@\""))
                     .arg(&self.program);
                 shell
             }

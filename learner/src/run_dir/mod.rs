@@ -14,18 +14,18 @@
 //! | `ranking-{static,sequential}.{json,csv}` | logged sessions ranked anew, once `learner rank` was asked |
 //! | `report.html` | plots and the table in one file |
 
+mod lines;
 pub mod metrics;
 pub mod report;
 pub mod tensorboard;
 
 use std::{
     fs,
-    io::Write,
     path::{Path, PathBuf},
 };
 
 use common::{ItemTable, config::Config, files};
-use serde::{Serialize, de::DeserializeOwned};
+pub use lines::{JsonLines, read_lines};
 
 /// Why a run directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -249,65 +249,6 @@ impl RunDir {
     pub fn report_path(&self) -> PathBuf {
         self.path.join("report.html")
     }
-}
-
-/// A file of JSON lines that grows. Every line is handed to the system at once: a killed run leaves whole lines.
-#[derive(Debug)]
-pub struct JsonLines {
-    path: PathBuf,
-    file: fs::File,
-    bytes: u64,
-}
-
-impl JsonLines {
-    /// Opens `path` for appending behind its first `keep` bytes; what lies behind them is cut off.
-    pub fn append_behind(path: &Path, keep: u64) -> Result<Self, Error> {
-        let mut options = fs::OpenOptions::new();
-        let file = options.create(true).append(true).open(path).map_err(file_error("open", path))?;
-        let found = file.metadata().map_err(file_error("open", path))?.len();
-        if found < keep {
-            return Err(Error::Short { path: path.to_owned(), found, expected: keep });
-        }
-        file.set_len(keep).map_err(file_error("cut", path))?;
-        Ok(Self { path: path.to_owned(), file, bytes: keep })
-    }
-
-    /// Adds a line.
-    pub fn push(&mut self, record: &impl Serialize) -> Result<(), Error> {
-        let mut line = serde_json::to_string(record).expect("records are plain structs, strings and numbers");
-        line.push('\n');
-        self.file.write_all(line.as_bytes()).map_err(file_error("write", &self.path))?;
-        self.bytes += line.len() as u64;
-        Ok(())
-    }
-
-    /// Waits until all lines are on the disk.
-    pub fn sync(&self) -> Result<(), Error> {
-        self.file.sync_data().map_err(file_error("sync", &self.path))
-    }
-
-    /// Length of the file.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-}
-
-/// All records of a file of JSON lines; none where the file is absent.
-pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Error> {
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
-    let text = fs::read_to_string(path).map_err(file_error("read", path))?;
-    text.lines()
-        .enumerate()
-        .map(|(i, line)| {
-            serde_json::from_str(line).map_err(|e| Error::Line {
-                path: path.to_owned(),
-                line: i + 1,
-                problem: e.to_string(),
-            })
-        })
-        .collect()
 }
 
 /// Writes a file that is whole or absent: beside, synced, renamed.

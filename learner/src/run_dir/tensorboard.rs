@@ -5,13 +5,12 @@
 
 use std::{
     fs,
-    io::{BufWriter, Write},
     path::{Path, PathBuf},
 };
 
 use prost::Message;
 
-use super::{Error, file_error};
+use super::{Error, file_error, lines::append};
 
 /// `tensorflow.Event`, the fields in use.
 #[derive(Clone, PartialEq, Message)]
@@ -60,7 +59,8 @@ struct Value {
 #[derive(Debug)]
 pub struct EventFile {
     path: PathBuf,
-    file: BufWriter<fs::File>,
+    file: fs::File,
+    bytes: u64,
 }
 
 impl EventFile {
@@ -69,8 +69,10 @@ impl EventFile {
     pub fn create(folder: &Path, wall_time: f64, step: u64) -> Result<Self, Error> {
         let name = format!("events.out.tfevents.{:.0}.{}", wall_time, std::process::id());
         let path = folder.join(name);
-        let file = fs::File::create(&path).map_err(file_error("create", &path))?;
-        let mut events = Self { path, file: BufWriter::new(file) };
+        let mut options = fs::OpenOptions::new();
+        let file = options.create(true).append(true).open(&path).map_err(file_error("create", &path))?;
+        file.set_len(0).map_err(file_error("create", &path))?;
+        let mut events = Self { path, file, bytes: 0 };
         let version = Some("brain.Event:2".to_owned());
         events.write(&Event { wall_time, file_version: version, ..Event::default() })?;
         if step > 0 {
@@ -80,7 +82,7 @@ impl EventFile {
         Ok(events)
     }
 
-    /// Adds scalars of one step, e.g. `("evaluation/total", 6.2)`.
+    /// Adds scalars of one step, or nothing, e.g. `("evaluation/total", 6.2)`.
     pub fn scalars(&mut self, wall_time: f64, step: u64, scalars: &[(String, f64)]) -> Result<(), Error> {
         let value =
             |(tag, value): &(String, f64)| Value { tag: tag.clone(), simple_value: Some(*value as f32) };
@@ -89,10 +91,8 @@ impl EventFile {
     }
 
     fn write(&mut self, event: &Event) -> Result<(), Error> {
-        self.file
-            .write_all(&frame(&event.encode_to_vec()))
-            .and_then(|()| self.file.flush())
-            .map_err(file_error("write", &self.path))
+        let frame = frame(&event.encode_to_vec());
+        append(&mut self.file, &mut self.bytes, &frame).map_err(file_error("write", &self.path))
     }
 }
 

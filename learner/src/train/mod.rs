@@ -19,6 +19,7 @@
 //! | [`resume`] | what a checkpoint holds beside the networks |
 //! | [`priorities`] | what the critics' errors say of rows that were drawn by priority |
 //! | [`progress`] | what a person sees meanwhile |
+//! | [`room`] | a disk without room |
 //! | [`interrupt`] | Ctrl-C |
 
 mod ages;
@@ -33,6 +34,7 @@ mod progress;
 mod records;
 mod relabel;
 mod resume;
+mod room;
 mod services;
 mod trainer;
 pub mod warm_start;

@@ -46,8 +46,9 @@ impl Trainer<'_> {
             low: averages.low(),
         };
         self.mean_q = record.low.as_ref().map(|low| low.mean_q[0]).or(self.mean_q);
-        self.events.scalars(wall_time(), self.env_steps, &train_scalars(&record))?;
-        self.metrics.push(&Record::Train(record))?;
+        self.add_scalars(&train_scalars(&record))?;
+        let record = Record::Train(record);
+        self.with_room(|trainer| Ok(trainer.metrics.push(&record)?))?;
         self.record_timing()
     }
 
@@ -70,7 +71,11 @@ impl Trainer<'_> {
             actor_write_share: lap.actor_share(lap.actors.write),
             actor_wait_share: lap.actor_share(lap.actors.wait),
         };
-        Ok(self.timing.push(&record)?)
+        self.with_room(|trainer| Ok(trainer.timing.push(&record)?))
+    }
+
+    fn add_scalars(&mut self, scalars: &[(String, f64)]) -> Result<()> {
+        self.with_room(|trainer| Ok(trainer.events.scalars(wall_time(), trainer.env_steps, scalars)?))
     }
 
     /// Plays validation sessions without exploration.
@@ -119,8 +124,9 @@ impl Trainer<'_> {
         ];
         scalars.extend(record.rank_agreement.map(|agreement| ("evaluation/rank_agreement", agreement.value)));
         let scalars: Vec<_> = scalars.into_iter().map(|(tag, value)| (tag.to_owned(), value)).collect();
-        self.events.scalars(wall_time(), self.env_steps, &scalars)?;
-        self.metrics.push(&Record::Evaluation(Box::new(record)))?;
+        self.add_scalars(&scalars)?;
+        let record = Record::Evaluation(Box::new(record));
+        self.with_room(|trainer| Ok(trainer.metrics.push(&record)?))?;
         let status = self.status();
         self.progress.line(&status);
         Ok(())

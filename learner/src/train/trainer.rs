@@ -13,6 +13,7 @@ use common::{
     files,
     transition::{HighBatch, LowBatch},
 };
+use node::metrics;
 
 use super::{
     Interrupt,
@@ -305,7 +306,7 @@ impl<'a> Trainer<'a> {
     /// Writes a checkpoint with the parts that the mode needs besides, and the policy; the checkpoint's path.
     pub(super) fn checkpoint(&mut self, mut extra: BTreeMap<String, Vec<u8>>) -> Result<PathBuf> {
         // What the checkpoint counts on must not be lost behind it.
-        self.metrics.sync()?;
+        self.with_room(|trainer| Ok(trainer.metrics.sync()?))?;
         self.state.metrics_bytes = self.metrics.bytes();
         put(&mut extra, "loop", &self.state);
         put(&mut extra, "averages", &self.averages);
@@ -318,8 +319,11 @@ impl<'a> Trainer<'a> {
         };
         let folder = self.run_dir.checkpoints_path();
         let keep = self.config.train.keep_checkpoints;
-        let path = checkpoint::write(&folder, &checkpoint, keep, &*self.may_write)?;
-        self.write_policy()?;
+        let path = self.with_room(|trainer| {
+            let written = checkpoint::write(&folder, &checkpoint, keep, &*trainer.may_write);
+            Ok(written.inspect_err(|_| metrics::CHECKPOINT_FAILURES.increment(1, []))?)
+        })?;
+        self.with_room(|trainer| trainer.write_policy())?;
         Ok(path)
     }
 

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::config::Sync;
+use common::{config::Sync, files};
 use node::metrics;
 use proto::SCHEMA_VERSION;
 use tokio::sync::watch;
@@ -66,12 +66,6 @@ pub(crate) struct Progress {
     pub(crate) is_broken: bool,
     /// The thread that writes panicked.
     pub(crate) has_panicked: bool,
-}
-
-/// Whether an error of a write passes once somebody makes room. Any other says that the device cannot be trusted.
-fn is_want_of_room(error: &io::Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, OutOfMemory, QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge | OutOfMemory)
 }
 
 /// What waits for the thread.
@@ -314,7 +308,7 @@ impl Writer {
             Item::Frames(mut frames) => {
                 while let Err(error) = self.file.file.append(&frames) {
                     let cut = self.file.file.cut(self.file.length);
-                    let broken = cut.is_err() || !is_want_of_room(&error);
+                    let broken = cut.is_err() || !files::is_want_of_room(&error);
                     self.note_failure("write", Err(error), broken);
                     if broken || self.gives_up() {
                         return false;
@@ -363,7 +357,7 @@ impl Writer {
                             return true;
                         }
                         Err(error) => {
-                            let broken = !is_want_of_room(&error);
+                            let broken = !files::is_want_of_room(&error);
                             self.note_failure("create", Err(error), broken);
                             if broken || self.gives_up() {
                                 return false;

@@ -181,7 +181,7 @@ fn learn(
     }
     // Before anything is granted. Rows that were dealt out count for no shard, but are held.
     let totals = services.totals();
-    services.admission.numbers().begin(totals.env_steps.max(totals.sizes.low))?;
+    trainer.with_room(|_| services.admission.numbers().begin(totals.env_steps.max(totals.sizes.low)))?;
     services.pacer.begin();
     services.ready();
     let mut seen = standing.seen;
@@ -238,7 +238,8 @@ fn take_and_update(trainer: &mut Trainer<'_>, runtime: &Runtime, services: &mut 
 
 /// Broadcasts the weights under a version that nobody has seen.
 fn publish(trainer: &mut Trainer<'_>, services: &Services) -> Result<()> {
-    let version = services.admission.numbers().next_version(trainer.state.version)?;
+    let version =
+        trainer.with_room(|trainer| services.admission.numbers().next_version(trainer.state.version))?;
     trainer.timed(Part::Publish, |trainer| {
         let weights = trainer.broadcast_as(version);
         services.publish(version, trainer.engine.updates(), weights)
@@ -260,7 +261,6 @@ fn checkpoint(
     put(&mut extra, CLUSTER, &Standing { pacer: services.pacer.save(), seen, finished });
     let begun = Instant::now();
     let path = trainer.checkpoint(extra).or_else(|error| {
-        metrics::CHECKPOINT_FAILURES.increment(1, []);
         // One that was held up in here may have been replaced: that is why, then.
         lead.check()?;
         (trainer.may_write)()?;
