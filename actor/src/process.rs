@@ -30,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 const FAREWELL: Duration = Duration::from_millis(500);
 /// Share of the grace in which shards may take what threads hold; the rest is for the way out.
 const HAND_OVER: f64 = 0.8;
+/// Time after which it is said what an end waits for.
+const SOON: Duration = Duration::from_secs(1);
 /// Before the next incarnation, after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -228,7 +230,16 @@ impl Process {
             .spawn(flush)
             .map_err(|source| Error::Spawn { thread: 0, source })?;
         let begun = Instant::now();
-        match done.recv_timeout(grace) {
+        let soon = grace.min(SOON);
+        let waited = done.recv_timeout(soon).or_else(|_| {
+            if !matches!(ended, Ended::Finished) {
+                let missing = self.shards.missing().join(", ");
+                let at_most_seconds = grace.as_secs();
+                tracing::info!(at_most_seconds, missing, "ending once the shards have the last transitions");
+            }
+            done.recv_timeout(grace - soon)
+        });
+        match waited {
             Ok(joined) => joined,
             Err(_) if matches!(ended, Ended::Finished) => Ok(()),
             Err(_) => {

@@ -243,7 +243,7 @@ fn a_learner_whose_disk_is_full_waits_for_room_and_goes_on_as_the_same_process()
     let before = updates(&cluster);
     cluster.learners[0].make_room();
     let first = goes_on(&cluster, 0, None, "there is room");
-    assert!(first.updates as f64 > before && !cluster.learners[0].log().contains("error: "));
+    assert!(first.updates > before && !cluster.learners[0].log().contains("error: "));
     // Full again, it ends all the same when it is told to, and says what is not saved.
     cluster.learners[0].kill();
     cluster.learners[0].start();

@@ -54,7 +54,9 @@ pub enum Error {
         problem: String,
     },
     /// No checkpoint of a run can be used: begin it anew.
-    #[error("no whole checkpoint is left, {count} damaged: {path}: {problem}")]
+    #[error(
+        "no whole checkpoint is left, {count} damaged (put one back, or begin another run): {path}: {problem}"
+    )]
     AllDamaged {
         /// How many there are.
         count: usize,

@@ -75,7 +75,8 @@ impl Admission {
             return Err(Status::invalid_argument(problem));
         }
         if run.run_id != self.run_id {
-            let problem = format!("run.run_id: `{}`, this run is `{}`", run.run_id, self.run_id);
+            let problem =
+                format!("run.run_id: `{}`, this run is `{}` (cluster.run)", run.run_id, self.run_id);
             return Err(Status::invalid_argument(problem));
         }
         for (field, found, most) in [
