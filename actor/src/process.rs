@@ -85,6 +85,7 @@ impl Process {
             subscriber: self.name.clone(),
             form: self.config.actor.weights,
             observes: false,
+            items_sha256: self.fingerprint.items.clone(),
         };
         let mut weights = Subscription::keep(&self.runtime, learner, decode);
         loop {

@@ -183,6 +183,7 @@ fn a_learner_refuses_what_is_wrong_and_gives_nothing_away() {
         let before = control.join(right.clone()).await.unwrap().into_inner();
         let other = Some(v1::RunHeader::current("another"));
         let newer = right.run.clone().map(|run| v1::RunHeader { schema_version: 9, ..run });
+        let right_run = right.run.clone();
         let settings = right.settings.replace("seed = ", "seed = 1");
         for (what, wrong, code) in [
             ("another run", v1::JoinRequest { run: other.clone(), ..right.clone() }, Code::InvalidArgument),
@@ -217,9 +218,14 @@ fn a_learner_refuses_what_is_wrong_and_gives_nothing_away() {
         }
         let after = control.join(right).await.unwrap().into_inner();
         assert_eq!(after.incarnation, before.incarnation + 1, "those refused were given numbers");
-        let subscribe = v1::SubscribeRequest { run: other, ..v1::SubscribeRequest::default() };
-        let status = WeightsClient::new(connection).subscribe(subscribe).await.expect_err("another run");
-        assert_eq!(status.code(), Code::InvalidArgument);
+        let right = v1::SubscribeRequest { run: right_run, ..v1::SubscribeRequest::default() };
+        for (what, wrong) in [
+            ("another run", v1::SubscribeRequest { run: other, ..right.clone() }),
+            ("other embeddings", v1::SubscribeRequest { items_sha256: "0".repeat(64), ..right }),
+        ] {
+            let status = WeightsClient::new(connection.clone()).subscribe(wrong).await.expect_err(what);
+            assert_eq!(status.code(), Code::InvalidArgument, "{what}");
+        }
     });
     let refused: f64 = cluster
         .metrics("learner-0")

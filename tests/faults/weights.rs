@@ -88,6 +88,7 @@ async fn subscribe(cluster: &Cluster) -> Streaming<WeightsFrame> {
         have_version: 0,
         format: 0,
         observer: true,
+        ..SubscribeRequest::default()
     };
     let mut client = WeightsClient::new(endpoint.connect().await.unwrap());
     client.subscribe(request).await.unwrap().into_inner()

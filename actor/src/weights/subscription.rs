@@ -42,6 +42,8 @@ pub struct Learner {
     pub form: WeightsForm,
     /// Whether the subscriber only looks on: it is not counted among the actors.
     pub observes: bool,
+    /// SHA-256 of the item embeddings that the weights will be used with; empty: not said.
+    pub items_sha256: String,
 }
 
 /// A subscription that runs until the run is over or something fails for good.
@@ -78,6 +80,7 @@ impl<P: Send + Sync + 'static> Subscription<P> {
         let (newest, feed) = watch::channel(None);
         let mut reader = Reader::new(&learner.run_id, &learner.subscriber, learner.form, decode, newest);
         reader.request.observer = learner.observes;
+        reader.request.items_sha256 = learner.items_sha256;
         let freshness = reader.freshness.clone();
         Self { feed, freshness, task: runtime.spawn(keep(reader, learner.peer)) }
     }
@@ -183,7 +186,7 @@ impl<P, E: Display, D: Fn(Version) -> Result<P, E>> Reader<P, D> {
             subscriber: subscriber.to_owned(),
             have_version: 0,
             format: format.into(),
-            observer: false,
+            ..SubscribeRequest::default()
         };
         Self { request, assembler: Assembler::default(), decode, newest, freshness: Freshness::default() }
     }

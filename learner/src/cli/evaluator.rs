@@ -110,6 +110,7 @@ fn subscribe(
         subscriber: "evaluator".to_owned(),
         form: config.actor.weights,
         observes: true,
+        items_sha256: world.items().fingerprint(),
     };
     let (model, items) = (config.model.clone(), Arc::clone(world.items()));
     let decode = move |Version { version, learner_step, data }| {

@@ -33,6 +33,8 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 pub struct WeightsService {
     run_id: String,
     fence: u64,
+    /// What subscribers' items are held against, if anything.
+    items_sha256: String,
     current: watch::Receiver<Current>,
     actors: Weak<()>,
 }
@@ -40,7 +42,13 @@ pub struct WeightsService {
 impl WeightsService {
     /// The service of a run, led under fencing token `fence` (0: within one process, where nobody else can lead).
     pub fn new(run_id: &str, fence: u64, publisher: &Publisher) -> Self {
-        Self { run_id: run_id.to_owned(), fence, current: publisher.watch(), actors: publisher.actors() }
+        let (run_id, items_sha256) = (run_id.to_owned(), String::new());
+        Self { run_id, fence, items_sha256, current: publisher.watch(), actors: publisher.actors() }
+    }
+
+    /// That refuses subscribers with other item embeddings than these (their SHA-256).
+    pub fn of_items(self, items_sha256: String) -> Self {
+        Self { items_sha256, ..self }
     }
 
     /// For `tonic`'s router.
@@ -62,6 +70,13 @@ impl WeightsService {
         }
         if request.subscriber.len() > MAX_NAME_BYTES {
             return Err(Status::invalid_argument(format!("subscriber: longer than {MAX_NAME_BYTES} bytes")));
+        }
+        let (ours, theirs) = (&self.items_sha256, &request.items_sha256);
+        if ![ours, theirs].iter().any(|said| said.is_empty()) && ours != theirs {
+            return Err(Status::invalid_argument(format!(
+                "`{}` has another table of item embeddings than the run: give it the learner's files under environment.name",
+                request.subscriber
+            )));
         }
         if WeightsFormat::try_from(request.format).is_err() {
             return Err(Status::invalid_argument(format!("format: {} is none of f32, bf16", request.format)));

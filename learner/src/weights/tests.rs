@@ -62,7 +62,7 @@ async fn a_slow_subscriber_gets_the_newest_version_and_no_queue_of_old_ones() {
         subscriber: "slow".to_owned(),
         have_version: 0,
         format: 0,
-        observer: false,
+        ..SubscribeRequest::default()
     };
     publisher.publish(1, 1, vec![1; 64 << 20]).unwrap();
     let mut frames = WeightsClient::new(channel).subscribe(request).await.unwrap().into_inner();
@@ -140,6 +140,7 @@ async fn a_stream_without_versions_gives_signs_of_life_and_says_when_the_run_is_
         run_id: "run".to_owned(),
         subscriber: "test".to_owned(),
         form: common::config::WeightsForm::F32,
+        items_sha256: String::new(),
     };
     let subscription = Subscription::keep(&Handle::current(), learner, Ok::<_, Infallible>);
     wait_for(&subscription, 3).await;
@@ -176,6 +177,7 @@ fn what_lay_in_a_socket_counts_from_when_it_was_sent() {
         run_id: "run".to_owned(),
         subscriber: "test".to_owned(),
         form: common::config::WeightsForm::F32,
+        items_sha256: String::new(),
     };
     let subscription = Subscription::keep(actors.handle(), learner, decode);
     ours.set(subscription.freshness()).unwrap();
@@ -207,7 +209,7 @@ async fn weights_are_rounded_once_for_those_who_ask_for_half_the_bytes() {
         subscriber: "test".to_owned(),
         have_version: 0,
         format: format.into(),
-        observer: false,
+        ..SubscribeRequest::default()
     };
     let mut sizes = Vec::new();
     for format in [proto::v1::WeightsFormat::F32, proto::v1::WeightsFormat::Bf16] {

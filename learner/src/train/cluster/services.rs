@@ -120,9 +120,11 @@ impl Services {
         let pacer = Pacer::start(&shards, &settings, pace, (!saved.is_empty()).then_some(saved))
             .context("cannot pace the replay shards")?;
         let numbers = lead.numbers.take().context("the numbers are taken once")?;
-        let admission = Arc::new(Admission::new(config, trainer.world.fingerprint()?, numbers));
+        let world = trainer.world.fingerprint()?;
+        let items_sha256 = world.items.clone();
+        let admission = Arc::new(Admission::new(config, world, numbers));
         let publisher = Publisher::new();
-        let weights = WeightsService::new(&config.cluster.run, lead.fence, &publisher);
+        let weights = WeightsService::new(&config.cluster.run, lead.fence, &publisher).of_items(items_sha256);
         let routes = Routes::new(weights.into_server())
             .add_service(ControlServer::new(AdmissionService(Arc::clone(&admission))));
         let (shutdown, health) = (Shutdown::new(), server.health());
