@@ -11,7 +11,7 @@ use common::config::Config;
 use rustix::process::{Pid, Signal, kill_process};
 use system_tests::{
     cluster::{START, tiny},
-    process::{programs, wait_until},
+    process::{Process, program, programs, wait_until},
     redis, root,
 };
 
@@ -150,6 +150,30 @@ fn whoever_is_killed_is_started_again_and_the_run_reaches_its_last_step() {
     });
     let last = steps.max().unwrap();
     assert!(last > STEPS - 2 * RECORD, "{last} steps");
+}
+
+/// Processes that were started by this one and shall end with it.
+fn started_by(parent: u32) -> usize {
+    let said = format!("MAHRL_PARENT={parent}");
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let environments = processes.filter_map(|process| fs::read(process.path().join("environ")).ok());
+    environments
+        .filter(|environment| environment.split(|byte| *byte == 0).any(|variable| variable == said.as_bytes()))
+        .count()
+}
+
+#[test]
+fn a_scaling_study_that_is_killed_takes_its_cluster_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out").display().to_string();
+    let arguments = ["scale", "--actors", "2", "--shards", "2", "--steps", "100000000", "--out", &out];
+    let mut study = Process::new("study", program("learner"), arguments, folder.path());
+    study.start();
+    let id = study.id().unwrap();
+    // Two shards, two actors, the learner.
+    wait_until("the cluster is started", START, folder.path(), || (started_by(id) == 5).then_some(()));
+    study.kill();
+    wait_until("all have ended", START, folder.path(), || (started_by(id) == 0).then_some(()));
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 use std::{sync::Arc, thread, time::Duration};
 
+use rustix::process::{Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -18,6 +19,23 @@ use crate::Error;
 
 /// Exit code of a process that a signal has ended.
 pub const INTERRUPTED: i32 = 130;
+
+/// The variable by which a process of ours that starts others says who it is (its process id): they end with it.
+pub const PARENT: &str = "MAHRL_PARENT";
+
+/// Of a process that another one of ours has started and waits for ([`PARENT`]): SIGTERM comes once that one is gone, however it
+/// went. To be called when a handler for SIGTERM stands. The parent's thread that started it must live as long.
+pub fn end_with_parent() {
+    let parent = std::env::var(PARENT).ok().and_then(|id| Pid::from_raw(id.parse().ok()?));
+    let Some(parent) = parent else { return };
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::TERM)) {
+        tracing::warn!(%error, "this process will not end with the one that started it");
+    }
+    // It may have gone before.
+    if getppid() != Some(parent) {
+        let _gone_too = kill_process(getpid(), Signal::TERM);
+    }
+}
 
 /// The word that this process, or this part of it, shall end.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +101,7 @@ impl Shutdown {
             });
         };
         thread::Builder::new().name("signals".into()).spawn(waits).map_err(failed)?;
+        end_with_parent();
         Ok(shutdown)
     }
 

@@ -273,7 +273,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<Outcome> {
     }
     if args.from.is_some() && note.scale < 1.0 {
         lines.push(format!(
-            "  all were scaled by {:.4} to lie in (-{}, {})",
+            "  all were scaled by {:.3e} to lie in (-{}, {})",
             note.scale, note.bound, note.bound
         ));
     }

@@ -235,14 +235,38 @@ fn collect(args: &Args) -> Result<Outcome> {
         args.actors.len()
     );
     let mut rows = Vec::new();
+    let mut first: Option<(&Path, String)> = None;
     for (path, &actors) in args.collect.iter().zip(&args.actors) {
         let config = Config::load_run(&crate::run_dir::RunDir::open(path)?.config_path(), &[])?;
+        match &first {
+            None => first = Some((path, config.to_toml())),
+            Some((of, settings)) => check_alike((of, settings), (path, &config.to_toml()))?,
+        }
         let run = RunFigures::read(path)?;
         rows.push(Row { actors, shards: config.replay.shards as u64, cores: args.cores, run, cpu: None });
     }
     fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
     let names: Vec<String> = args.collect.iter().map(|path| path.display().to_string()).collect();
     conclude(args, &Study::new(vec![format!("collected from {}", names.join(", "))], rows, None)?)
+}
+
+/// Refuses runs that learned something else: a study is of one run on more or fewer actors.
+fn check_alike((one, ours): (&Path, &str), (other, theirs): (&Path, &str)) -> Result<()> {
+    // Budgets, update ratios and shards are looked at by the study, which says what they make of the comparison.
+    let of_study = |key: &str| {
+        matches!(key, "seed" | "train.updates_per_step") || key.starts_with("cluster.") || train::may_change(Mode::Async, key)
+    };
+    if let Some(differs) = common::config::difference(ours, theirs, of_study)? {
+        bail!(
+            "{} and {} are no rows of one study: {} is {} and {}",
+            one.display(),
+            other.display(),
+            differs.key,
+            differs.ours,
+            differs.theirs
+        );
+    }
+    Ok(())
 }
 
 /// Writes the files and prints the table.

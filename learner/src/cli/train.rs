@@ -194,6 +194,7 @@ fn lead(args: &Args, config: &Config) -> Result<Outcome> {
     let outcome = conclude(args, (config, &run_dir), is_finished, &interrupt, "the same command")?;
     if served.is_some() && outcome == Outcome::Done {
         tracing::info!("waiting for SIGTERM, as --stay says");
+        interrupt.over();
         // Nothing is left to save: the signal ends the process, and the lease runs out.
         loop {
             std::thread::park();

@@ -113,6 +113,7 @@ fn start(out: &Path, cell: &Cell) -> Result<Job> {
     let process = Command::new(std::env::current_exe().context("cannot find this program's own file")?)
         .arg("cell")
         .arg(&folder)
+        .env(node::shutdown::PARENT, std::process::id().to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(file)
@@ -126,6 +127,7 @@ fn start(out: &Path, cell: &Cell) -> Result<Job> {
 /// # Errors
 /// Whatever stops the cell.
 pub fn work(folder: &Path) -> Result<()> {
+    node::shutdown::end_with_parent();
     let path = folder.join("cell.json");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let cell: Cell = serde_json::from_str(&text).with_context(|| format!("{} is no cell", path.display()))?;

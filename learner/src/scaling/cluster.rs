@@ -250,6 +250,8 @@ fn start(program: &Path, arguments: &[&str], log: &Path) -> Result<Child> {
             command.env_remove(key);
         }
     }
+    // Killed, the study takes them with it: they would run on beside the next one.
+    command.env(node::shutdown::PARENT, std::process::id().to_string());
     command.spawn().with_context(|| format!("cannot start {}", program.display()))
 }
 

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use node::shutdown::INTERRUPTED;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Nobody has asked for an end.
@@ -17,6 +18,8 @@ const GOING_ON: u8 = 0;
 const RAISED: u8 = 1;
 /// There is nothing left to save: the next signal ends the process.
 const NOTHING_TO_SAVE: u8 = 2;
+/// All is done, and the process waits for the signal that ends it.
+const OVER: u8 = 3;
 
 /// Whether the user asked the run to end. Clones share the state. (Relaxed: it guards no other memory, it is only
 /// polled.)
@@ -50,8 +53,8 @@ impl Interrupt {
             runtime.block_on(async {
                 either(&mut ctrl_c, &mut terminate).await;
                 loop {
-                    if state.compare_exchange(GOING_ON, RAISED, Relaxed, Relaxed).is_err() {
-                        std::process::exit(130);
+                    if let Err(before) = state.compare_exchange(GOING_ON, RAISED, Relaxed, Relaxed) {
+                        std::process::exit(if before == OVER { 0 } else { INTERRUPTED });
                     }
                     notice();
                     let once_more = either(&mut ctrl_c, &mut terminate);
@@ -66,7 +69,9 @@ impl Interrupt {
                 }
             });
         };
-        std::thread::Builder::new().name("signals".into()).spawn(listen).map(drop)
+        std::thread::Builder::new().name("signals".into()).spawn(listen)?;
+        node::shutdown::end_with_parent();
+        Ok(())
     }
 
     /// Asks the run to end.
@@ -77,6 +82,11 @@ impl Interrupt {
     /// Whether the run should end.
     pub fn raised(&self) -> bool {
         self.0.load(Relaxed) == RAISED
+    }
+
+    /// From now on a signal ends the process at once, and well: it is what the process waits for.
+    pub fn over(&self) {
+        self.0.store(OVER, Relaxed);
     }
 
     /// From now on a signal ends the process at once: nothing is left to save. True if one has come before.

@@ -15,6 +15,10 @@ use crate::{
 /// Largest component as a share of the bound, once all are scaled.
 const SHARE_OF_BOUND: f32 = 0.999;
 
+/// An item whose largest component is so many times that of the median item is a mistake: one factor for all would leave nothing
+/// of the others.
+const FAR_BEYOND: f32 = 1_000.0;
+
 /// What a file says of the items of a log.
 pub(super) struct Taken {
     pub(super) n_dims: usize,
@@ -64,12 +68,30 @@ pub(super) fn read(path: &Path, items: &Items, bound: f32) -> Result<Taken, Erro
             format!("{n_missing} items of the log are missing, the first is {}", names.name(first, items));
         return Err(reader.error(problem));
     }
-    let largest = embeddings.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-    let scale = if largest < bound { 1.0 } else { SHARE_OF_BOUND * bound / largest };
+    let largest_of = |embedding: &[f32]| embedding.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+    let largest: Vec<f32> = embeddings.chunks_exact(n_dims).map(largest_of).collect();
+    let (item, most) = largest.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or((0, 0.0), |of| (of.0, *of.1));
+    let scale = if most < bound { 1.0 } else { SHARE_OF_BOUND * bound / most };
+    let usual = median(largest);
+    if scale < 1.0 && most > FAR_BEYOND * usual {
+        let problem = format!(
+            "item {} has a component of size {most:e}, half of the items none above {usual:e}: scaled by one factor, the others \
+             would vanish; correct it, or leave the item out of the log",
+            names.name(item, items)
+        );
+        let line = lines[item].map(|line| format!("line {line}: ")).unwrap_or_default();
+        return Err(reader.error(line + &problem));
+    }
     if scale < 1.0 {
         embeddings.iter_mut().for_each(|value| *value *= scale);
     }
     Ok(Taken { n_dims, embeddings, n_unused, scale })
+}
+
+/// The value in the middle; 0 of none.
+fn median(mut values: Vec<f32>) -> f32 {
+    let middle = values.len() / 2;
+    if values.is_empty() { 0.0 } else { *values.select_nth_unstable_by(middle, f32::total_cmp).1 }
 }
 
 /// How the file names items.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, path::Path};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use common::{Feedback, ItemId, history};
 use serde::Deserialize;
 
@@ -85,10 +85,16 @@ pub(super) fn read(path: &Path, window: usize, names: &Names<'_>) -> Result<Vec<
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut reader =
         csv::Reader::from_path(path).with_context(|| format!("cannot read {}", path.display()))?;
-    for (number, event) in reader.deserialize().enumerate() {
-        // The header is line 1.
-        let at = || format!("{}, line {}", path.display(), number + 2);
-        let event: Event = event.with_context(at)?;
+    let header = reader.headers().map_err(|error| refusal(path, &error))?.clone();
+    if let Some(missing) = ["user_id", "feedback"].into_iter().find(|name| header.iter().all(|of| of != *name)) {
+        bail!("{}, line 1: column `{missing}` is missing", path.display());
+    }
+    for record in reader.records() {
+        let record = record.map_err(|error| refusal(path, &error))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let at = || format!("{}, line {line}", path.display());
+        let event: Event = record.deserialize(Some(&header)).with_context(at)?;
+        ensure!(!event.user_id.is_empty(), "{}: `user_id` is empty", at());
         let item = ItemId(names.find(&event).with_context(at)? as u32);
         let Event { user_id, feedback, .. } = event;
         let code = feedback.parse().ok().and_then(Feedback::from_code);
@@ -107,6 +113,19 @@ pub(super) fn read(path: &Path, window: usize, names: &Names<'_>) -> Result<Vec<
         bail!("{} holds no row", path.display());
     }
     Ok(pasts)
+}
+
+/// What is wrong with a file, and in which line, without the words of the library.
+fn refusal(path: &Path, error: &csv::Error) -> anyhow::Error {
+    let path = path.display();
+    let line = error.position().map_or(1, csv::Position::line);
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            anyhow!("{path}, line {line}: {len} cells, the header has {expected_len}")
+        }
+        csv::ErrorKind::Utf8 { .. } => anyhow!("{path}, line {line}: not UTF-8"),
+        _ => anyhow!("{path}, line {line}: {error}"),
+    }
 }
 
 #[cfg(test)]
@@ -140,6 +159,24 @@ mod tests {
             assert_eq!(seen(text, Some(&keys)).unwrap(), expected, "{text}");
         }
         assert_eq!(seen(by_id, None).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_file_of_another_form_is_refused_with_the_line() {
+        let header = "user_id,item_id,feedback\n";
+        for (text, problem) in [
+            ("user,item_id,feedback\n7,100,1\n".to_owned(), "line 1: column `user_id` is missing"),
+            ("user_id,item_id\n7,100\n".to_owned(), "line 1: column `feedback` is missing"),
+            (format!("{header}7,100,1\n7,100\n"), "line 3: 2 cells, the header has 3"),
+            (format!("{header}7,100,1\n\n7,100,1,9\n"), "line 4: 4 cells, the header has 3"),
+            (format!("{header}7,100,1\n,100,1\n"), "line 3: `user_id` is empty"),
+            (format!("{header}7,100,3\n"), "line 2: `feedback` is \"3\""),
+        ] {
+            assert!(seen(&text, None).unwrap_err().starts_with(problem), "{text}");
+        }
+        // As spreadsheets write it.
+        let text = "\u{feff}user_id,item_id,feedback,note\r\n7,205,0,\"a, b\"\r\n";
+        assert_eq!(seen(text, None).unwrap(), [("7".to_owned(), vec![2])]);
     }
 
     #[test]
