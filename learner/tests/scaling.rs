@@ -11,7 +11,11 @@ use std::{
     process::{Command, Output},
 };
 
-use learner::scaling::{Case, Costs, Part, Setup, Study, predict};
+use common::config::Config;
+use learner::{
+    run_dir::RunDir,
+    scaling::{Case, Costs, Part, Setup, Study, predict},
+};
 use simulation::{Measured, Simulation};
 
 /// Relative difference of throughputs that is accepted.
@@ -322,6 +326,16 @@ fn wrong_input_is_refused_before_anything_is_started() {
     assert!(with(&["--target", "high"]).contains("neither a return nor `auto`"));
     assert!(with(&["--collect", "a", "b", "--actors", "1"]).contains("one is needed for each"));
     assert!(with(&["--model"]).contains("run `learner scale` first"));
+    let runs = ["shopworld", "shopworld:slow"].map(|world| {
+        let mut config = Config::default();
+        config.environment.name = world.to_owned();
+        config.seed = world.len() as u64;
+        let path = folder.path().join(world);
+        RunDir::create(&path, &config).unwrap();
+        path.display().to_string()
+    });
+    let apart = with(&["--collect", &runs[0], &runs[1], "--actors", "1,2"]);
+    assert!(apart.contains("no rows of one study: environment.name is "), "{apart}");
     let file = folder.path().join("case.json");
     fs::write(&file, serde_json::to_string(&base()).unwrap()).unwrap();
     let file = file.to_str().unwrap();

@@ -158,7 +158,9 @@ fn started_by(parent: u32) -> usize {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let environments = processes.filter_map(|process| fs::read(process.path().join("environ")).ok());
     environments
-        .filter(|environment| environment.split(|byte| *byte == 0).any(|variable| variable == said.as_bytes()))
+        .filter(|environment| {
+            environment.split(|byte| *byte == 0).any(|variable| variable == said.as_bytes())
+        })
         .count()
 }
 

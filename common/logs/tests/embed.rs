@@ -129,6 +129,11 @@ fn a_wrong_file_is_refused_with_its_line_and_what_is_wrong() {
             "item_id,e_0\n7,1\n9,0\n100,1\n",
             "mine.csv, line 3: the embedding is all zero: it has no direction",
         ),
+        (
+            "item_id,e_0\n7,1\n9,-1e30\n100,1\n",
+            "mine.csv, line 3: item 9 has a component of size 1e30, half of the items none above 1e0: scaled by one factor, \
+             the others would vanish; correct it, or leave the item out of the log",
+        ),
         ("item_id,e_0\n7,1\n7,2\n", "mine.csv, line 3: item 7 stands already in line 2"),
         ("item_id,e_0\n7,1\n", "mine.csv: 2 items of the log are missing, the first is 9"),
         ("item_id,e_0,e_2\n7,1,1\n", "mine.csv: column `e_1` is missing among 2 columns e_0, e_1, ..."),

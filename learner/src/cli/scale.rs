@@ -234,14 +234,15 @@ fn collect(args: &Args) -> Result<Outcome> {
         args.collect.len(),
         args.actors.len()
     );
+    let settings = |path: &PathBuf| -> Result<Config> {
+        Ok(Config::load_run(&crate::run_dir::RunDir::open(path)?.config_path(), &[])?)
+    };
+    let configs: Vec<Config> = args.collect.iter().map(settings).collect::<Result<_>>()?;
+    for (path, config) in args.collect.iter().zip(&configs).skip(1) {
+        check_alike((&args.collect[0], &configs[0]), (path, config))?;
+    }
     let mut rows = Vec::new();
-    let mut first: Option<(&Path, String)> = None;
-    for (path, &actors) in args.collect.iter().zip(&args.actors) {
-        let config = Config::load_run(&crate::run_dir::RunDir::open(path)?.config_path(), &[])?;
-        match &first {
-            None => first = Some((path, config.to_toml())),
-            Some((of, settings)) => check_alike((of, settings), (path, &config.to_toml()))?,
-        }
+    for ((path, config), &actors) in args.collect.iter().zip(&configs).zip(&args.actors) {
         let run = RunFigures::read(path)?;
         rows.push(Row { actors, shards: config.replay.shards as u64, cores: args.cores, run, cpu: None });
     }
@@ -251,12 +252,14 @@ fn collect(args: &Args) -> Result<Outcome> {
 }
 
 /// Refuses runs that learned something else: a study is of one run on more or fewer actors.
-fn check_alike((one, ours): (&Path, &str), (other, theirs): (&Path, &str)) -> Result<()> {
+fn check_alike((one, ours): (&Path, &Config), (other, theirs): (&Path, &Config)) -> Result<()> {
     // Budgets, update ratios and shards are looked at by the study, which says what they make of the comparison.
     let of_study = |key: &str| {
-        matches!(key, "seed" | "train.updates_per_step") || key.starts_with("cluster.") || train::may_change(Mode::Async, key)
+        matches!(key, "seed" | "train.updates_per_step")
+            || key.starts_with("cluster.")
+            || train::may_change(Mode::Async, key)
     };
-    if let Some(differs) = common::config::difference(ours, theirs, of_study)? {
+    if let Some(differs) = common::config::difference(&ours.to_toml(), &theirs.to_toml(), of_study)? {
         bail!(
             "{} and {} are no rows of one study: {} is {} and {}",
             one.display(),

@@ -8,7 +8,7 @@ use crate::{
     Error,
     canonical::{
         items::{Items, count_dims},
-        table::{Chunk, TableReader},
+        table::{Chunk, TableReader, row_error},
     },
 };
 
@@ -70,7 +70,8 @@ pub(super) fn read(path: &Path, items: &Items, bound: f32) -> Result<Taken, Erro
     }
     let largest_of = |embedding: &[f32]| embedding.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
     let largest: Vec<f32> = embeddings.chunks_exact(n_dims).map(largest_of).collect();
-    let (item, most) = largest.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or((0, 0.0), |of| (of.0, *of.1));
+    let (item, most) =
+        largest.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or((0, 0.0), |of| (of.0, *of.1));
     let scale = if most < bound { 1.0 } else { SHARE_OF_BOUND * bound / most };
     let usual = median(largest);
     if scale < 1.0 && most > FAR_BEYOND * usual {
@@ -79,8 +80,7 @@ pub(super) fn read(path: &Path, items: &Items, bound: f32) -> Result<Taken, Erro
              would vanish; correct it, or leave the item out of the log",
             names.name(item, items)
         );
-        let line = lines[item].map(|line| format!("line {line}: ")).unwrap_or_default();
-        return Err(reader.error(line + &problem));
+        return Err(row_error(path, lines[item].unwrap_or_default(), problem));
     }
     if scale < 1.0 {
         embeddings.iter_mut().for_each(|value| *value *= scale);

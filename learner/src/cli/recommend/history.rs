@@ -86,7 +86,9 @@ pub(super) fn read(path: &Path, window: usize, names: &Names<'_>) -> Result<Vec<
     let mut reader =
         csv::Reader::from_path(path).with_context(|| format!("cannot read {}", path.display()))?;
     let header = reader.headers().map_err(|error| refusal(path, &error))?.clone();
-    if let Some(missing) = ["user_id", "feedback"].into_iter().find(|name| header.iter().all(|of| of != *name)) {
+    if let Some(missing) =
+        ["user_id", "feedback"].into_iter().find(|name| header.iter().all(|of| of != *name))
+    {
         bail!("{}, line 1: column `{missing}` is missing", path.display());
     }
     for record in reader.records() {
