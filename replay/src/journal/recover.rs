@@ -215,7 +215,7 @@ impl Recovered {
 }
 
 /// The bytes of a file among which its header is, and its size.
-fn begin_of(path: &Path) -> io::Result<(Vec<u8>, u64)> {
+pub(crate) fn begin_of(path: &Path) -> io::Result<(Vec<u8>, u64)> {
     let (file, mut bytes) = (fs::File::open(path)?, Vec::new());
     let size = file.metadata()?.len();
     file.take(HEADER_AT_MOST).read_to_end(&mut bytes)?;
