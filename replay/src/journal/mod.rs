@@ -90,11 +90,13 @@ pub enum Error {
         expected: String,
     },
     /// Contents that do not fit the settings.
-    #[error("{path} cannot be read under these settings: {problem}")]
+    #[error(
+        "{path} cannot be read under these settings: {problem}. Set what it was made with, or take another replay.data_dir"
+    )]
     Settings {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What differs.
         problem: String,
     },
     /// A shard without a folder among those that are dealt out.

@@ -25,6 +25,7 @@ use super::{
 use crate::shard::{
     Shard,
     image::{Section, Sections},
+    snapshot::Refusal,
 };
 
 /// Bytes that a file's header is looked for in; it is smaller by far.
@@ -133,10 +134,8 @@ fn snapshot(path: &Path, run_id: &str, shard: &mut Shard) -> Result<Result<(u64,
     match shard.restore_sections(sections) {
         Ok(()) => Ok(Ok((header.shard_uid, size))),
         // Whole, and of other settings: the user must decide.
-        Err(problem) if problem.starts_with("it is of") => {
-            Err(Error::Settings { path: path.to_owned(), problem })
-        }
-        Err(problem) => Ok(Err(problem)),
+        Err(Refusal::Other(problem)) => Err(Error::Settings { path: path.to_owned(), problem }),
+        Err(Refusal::Damaged(problem)) => Ok(Err(problem)),
     }
 }
 

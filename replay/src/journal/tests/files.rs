@@ -83,7 +83,12 @@ fn a_snapshot_of_another_shape_is_refused_and_left_alone() {
     other.shape.n_dims += 1;
     let folder = folder(home_dir.path());
     let error = recover::recover(&folder, "test", &mut empty(&other)).err().unwrap();
-    assert!(matches!(&error, Error::Settings { problem, .. } if problem.contains("n_dims")), "{error}");
+    let says = format!(
+        "settings: `model.n_dims` is {}, the folder's is {}. Set what it was made with, or take another replay.data_dir",
+        other.shape.n_dims,
+        small().shape.n_dims
+    );
+    assert!(matches!(&error, Error::Settings { .. }) && error.to_string().ends_with(&says), "{error}");
     assert_eq!(named(&folder, "snapshot-").len(), 1);
 }
 
