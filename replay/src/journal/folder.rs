@@ -3,7 +3,8 @@
 //! In: `replay.data_dir` and a shard's number; out: its folder, locked, without what a crash left half-written.
 //!
 //! A folder says of how many shards it is one. Whoever is new beside it must be one of as many: a folder that is made under a
-//! wrong `replay.shards` would keep the right shards from starting.
+//! wrong `replay.shards` would keep the right shards from starting. It also says of which settings its contents are: a journal
+//! does not, and read under others it would look damaged.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -12,10 +13,13 @@ use std::{
 };
 
 use super::{Error, frame, recover};
+use crate::shard::{Shard, snapshot::Identity};
 
 const PREFIX: &str = "shard-";
 /// The file that says of how many shards its folder is one: a number and the end of the line.
 const NUMBER: &str = "shards";
+/// The file that says of which settings its contents are.
+const SETTINGS: &str = "settings.toml";
 
 /// The folder of a shard.
 pub(crate) fn of(data_dir: &Path, shard: usize) -> PathBuf {
@@ -67,15 +71,39 @@ fn number(folder: &Path) -> Option<usize> {
 
 /// Makes a folder say of how many shards it is one.
 pub(crate) fn say(folder: &Path, n_shards: usize) -> Result<(), Error> {
-    let (path, partial) = (folder.join(NUMBER), folder.join(format!("{NUMBER}.partial")));
-    // Whole or not at all: others read it at any time.
+    put(folder, NUMBER, &format!("{n_shards}\n"))
+}
+
+/// Writes a small file, whole or not at all: others read it at any time.
+fn put(folder: &Path, name: &str, text: &str) -> Result<(), Error> {
+    let (path, partial) = (folder.join(name), folder.join(format!("{name}.partial")));
     let write = || {
         let mut file = File::create(&partial)?;
-        writeln!(file, "{n_shards}")?;
+        file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&partial, &path)
     };
     write().map_err(Error::file("write", &path))
+}
+
+/// Refuses a folder that holds something of other settings than the shard's. The run is told by the files themselves.
+pub(crate) fn check_settings(folder: &Path, shard: &Shard) -> Result<(), Error> {
+    let path = folder.join(SETTINGS);
+    // One that does not say it, as those of older builds: its snapshots do.
+    let said = fs::read_to_string(&path).ok().and_then(|text| toml::from_str::<Identity>(&text).ok());
+    match said.and_then(|said| said.settings_differ(&shard.identity(), "the folder's")) {
+        Some(problem) if !is_empty(folder)? => Err(Error::Settings { path, problem }),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a folder say of which settings its contents are: the shard's, which has been filled from it.
+pub(crate) fn say_settings(folder: &Path, shard: &Shard) -> Result<(), Error> {
+    let text = toml::to_string(&shard.identity()).expect("names and numbers");
+    match fs::read_to_string(folder.join(SETTINGS)) {
+        Ok(said) if said == text => Ok(()),
+        _ => put(folder, SETTINGS, &text),
+    }
 }
 
 /// Whether a folder holds no row and no operation, nor anything that might be some; also if it is none.
@@ -93,7 +121,7 @@ fn is_empty(folder: &Path) -> Result<bool, Error> {
             size == 0
                 || matches!(frame::at(&bytes, 0), frame::Found::Frame { next, .. } if next as u64 == size)
         } else {
-            ["lock", NUMBER].contains(&name) || name.ends_with(".partial")
+            ["lock", NUMBER, SETTINGS].contains(&name) || name.ends_with(".partial")
         };
         if !is_empty {
             return Ok(false);

@@ -23,6 +23,7 @@
 //! | `*.partial` | what a crash left half-written; never read |
 //! | `*.damaged` | what was found damaged; never read, kept for people |
 //! | `lock` | locked by the process that serves the shard |
+//! | `settings.toml` | of which settings its contents are: shape, short periods |
 //! | `shards` | of how many shards it was one when the folder was made |
 //!
 //! Acknowledged means in the journal. The newest two snapshots are kept, and the journal from the older of them on, so that

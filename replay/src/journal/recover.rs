@@ -19,6 +19,7 @@ use proto::SCHEMA_VERSION;
 use super::{
     Error,
     ahead::{self, Applied},
+    folder,
     frame::{self, Found},
     operation::{FORM, FileHeader, MAGIC, OLDEST_FORM, Operation},
 };
@@ -62,6 +63,7 @@ pub(crate) fn list(folder: &Path, prefix: &str, suffix: &str) -> Result<Vec<(u64
 pub(crate) fn recover(folder: &Path, run_id: &str, shard: &mut Shard) -> Result<Recovered, Error> {
     let mut recovered =
         Recovered { uid: None, position: 0, snapshot: None, operations: 0, damage: Vec::new() };
+    folder::check_settings(folder, shard)?;
     let segments = list(folder, "journal-", ".log")?;
     for (position, path) in list(folder, "snapshot-", ".bin")?.into_iter().rev() {
         match snapshot(&path, run_id, shard)? {

@@ -55,6 +55,12 @@ impl Identity {
         compare("the schema version", &ours.schema_version, schema_version);
         (!differences.is_empty()).then(|| differences.join("; "))
     }
+
+    /// [`Self::differences`] in shape and short periods alone: what a journal cannot be read without.
+    pub(crate) fn settings_differ(&self, ours: &Self, whose: &str) -> Option<String> {
+        let (shape, partial_periods) = (self.shape, self.partial_periods);
+        Self { shape, partial_periods, ..ours.clone() }.differences(ours, whose)
+    }
 }
 
 /// Why contents cannot be taken.
@@ -102,7 +108,7 @@ struct Restored {
 }
 
 impl Shard {
-    pub(super) fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         Identity {
             schema_version: SCHEMA_VERSION,
             run_id: self.run_id.clone(),

@@ -93,6 +93,39 @@ fn a_snapshot_of_another_shape_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_journal_without_a_snapshot_is_not_taken_for_damaged_under_another_shape() {
+    let others: [(&str, fn(&mut Settings)); 5] = [
+        ("`model.window`", |other| other.shape.window += 1),
+        ("`model.period_steps`", |other| other.shape.n_steps += 1),
+        ("`model.n_goals`", |other| other.shape.n_goals += 1),
+        ("`model.n_dims`", |other| other.shape.n_dims += 1),
+        ("`algorithm.partial_periods` is drop, the folder's is keep", |other| {
+            other.partial_periods = common::config::PartialPeriods::Drop;
+        }),
+    ];
+    let (home_dir, shard) = filled(&small(), false);
+    let journal = named(&folder(home_dir.path()), "journal-").remove(0);
+    let before = fs::read(&journal).unwrap();
+    for (name, change) in others {
+        let mut other = small();
+        change(&mut other);
+        let error = open(home_dir.path(), files(), &other).err().unwrap().to_string();
+        assert!(error.contains(name) && error.contains("Set what it was made with"), "{error}");
+        assert_eq!(error.matches("the folder's").count(), 1, "{error}");
+    }
+    assert_eq!(fs::read(&journal).unwrap(), before);
+    assert!(read_back(&folder(home_dir.path()), &small()).0 == state(&shard));
+    // Where there is nothing yet, they are what they are now.
+    let fresh = tempfile::tempdir().unwrap();
+    drop(open(fresh.path(), files(), &small()).unwrap());
+    let mut other = small();
+    other.shape.window += 1;
+    drop(open(fresh.path(), files(), &other).unwrap());
+    let settings = fs::read_to_string(folder(fresh.path()).join("settings.toml")).unwrap();
+    assert!(settings.contains(&format!("window = {}", other.shape.window)), "{settings}");
+}
+
+#[test]
 fn another_capacity_keeps_the_newest_rows() {
     for with_snapshot in [false, true] {
         let (home_dir, shard) = filled(&small(), with_snapshot);
