@@ -13,7 +13,7 @@ use common::config::Config;
 use control::{Control, ShardEntry};
 use node::{Limits, Security, Server, Shutdown, metrics};
 
-use crate::{Recovery, Settings, ShardServer, journal::deal, server::Figures};
+use crate::{Error, Recovery, Settings, ShardServer, journal::deal, server::Figures};
 
 /// Longest time that streams have to end, and a quarter of the grace at most.
 const STREAMS: Duration = Duration::from_secs(2);
@@ -105,6 +105,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         config.replay.shards
     );
     let security = Security::load(&config.cluster)?;
+    let reshard = reshard_command(&cli.settings, &config);
     if !config.cluster.metrics_listen.is_empty() {
         metrics::serve(&config.cluster.metrics_listen, "replay")?;
     }
@@ -117,7 +118,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         .build()
         .context("cannot start the service's threads")?;
     let shutdown = Shutdown::on_signals(grace(&config))?;
-    let served = runtime.block_on(serve(cli.shard, &config, &security, shutdown));
+    let served = runtime.block_on(serve(cli.shard, &config, &reshard, &security, shutdown));
     // What a stuck disk holds must not hold the process.
     runtime.shutdown_timeout(grace(&config).mul_f64(1.0 - SNAPSHOT) / 2);
     served
@@ -128,11 +129,17 @@ fn grace(config: &Config) -> Duration {
     Duration::from_secs_f64(config.cluster.grace_seconds)
 }
 
-async fn serve(shard: usize, config: &Config, security: &Security, shutdown: Shutdown) -> Result<()> {
+async fn serve(
+    shard: usize,
+    config: &Config,
+    reshard: &str,
+    security: &Security,
+    shutdown: Shutdown,
+) -> Result<()> {
     // Bound first: who cannot listen need not read its journal.
     let server = Server::bind(&config.cluster.replay_listen, security, Limits::default()).await?;
     let begun = Instant::now();
-    let (server_of_shard, recovery) = open(shard, config)?;
+    let (server_of_shard, recovery) = open(shard, config, reshard)?;
     tracing::info!(
         shard,
         address = advertised(&server, config)?,
@@ -196,7 +203,32 @@ async fn finish(shard: ShardServer, left: Duration) {
     }
 }
 
-fn open(shard: usize, config: &Config) -> Result<(ShardServer, Recovery)> {
+/// The command that deals the contents out to the number of shards that is set, under the settings of this process.
+fn reshard_command(settings: &node::cli::Settings, config: &Config) -> String {
+    let mut command = "replay reshard".to_owned();
+    let mut add = |flag: &str, value: &str| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,@%+".contains(c);
+        let value = match value.chars().all(is_plain) && !value.is_empty() {
+            true => value.to_owned(),
+            false => format!("'{}'", value.replace('\'', "'\\''")),
+        };
+        command.extend([" ", flag, " ", &value]);
+    };
+    if let Some(file) = &settings.config {
+        add("--config", &file.display().to_string());
+    }
+    // These are named below as they are.
+    let named = ["cluster.run", "replay.shards", "replay.data_dir"];
+    let is_named = |set: &str| set.split_once('=').is_some_and(|(key, _)| named.contains(&key.trim()));
+    settings.settings.iter().filter(|set| !is_named(set)).for_each(|set| add("--set", set));
+    add("--set", &format!("cluster.run={}", config.cluster.run));
+    add("--shards", &config.replay.shards.to_string());
+    add("--data-dir", &config.replay.data_dir);
+    command
+}
+
+/// `reshard`: see [`reshard_command`].
+fn open(shard: usize, config: &Config, reshard: &str) -> Result<(ShardServer, Recovery)> {
     // The catalogue is not known here: the first writer says how large it is.
     let settings = Settings::from_config(config, &config.cluster.run, 0);
     let of = (shard, config.replay.shards);
@@ -205,7 +237,12 @@ fn open(shard: usize, config: &Config) -> Result<(ShardServer, Recovery)> {
         return Ok((ShardServer::in_memory(&settings, of.0, of.1)?, Recovery::default()));
     }
     let opened = ShardServer::open(&settings, of, Path::new(&config.replay.data_dir), config.replay.sync);
-    let (server, recovery) = opened.context("cannot open the shard's data directory")?;
+    let (server, recovery) = opened
+        .map_err(|error| match &error {
+            Error::Journal(why) if why.asks_to_deal() => anyhow::anyhow!("{error}: {reshard}"),
+            _ => error.into(),
+        })
+        .context("cannot open the shard's data directory")?;
     for damage in &recovery.damage {
         tracing::warn!("{damage}");
     }
@@ -286,6 +323,45 @@ mod tests {
         for text in ["", "replay", "replay-", "replay-x", "-1x"] {
             assert!(shard_number(text).unwrap_err().contains("-NUMBER"), "{text}");
         }
+    }
+
+    /// What a shard of a number says that cannot be opened with these arguments.
+    fn refusal(arguments: &[&str]) -> String {
+        let arguments = std::iter::once(&"replay").chain(arguments);
+        let cli = <Cli as clap::Parser>::try_parse_from(arguments).unwrap();
+        let config = cli.settings.load(&[]).unwrap();
+        let opened = open(cli.shard, &config, &reshard_command(&cli.settings, &config));
+        format!("{:#}", opened.err().unwrap())
+    }
+
+    #[test]
+    fn the_command_that_is_advised_deals_the_contents_out_as_it_is_printed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("settings.toml");
+        std::fs::write(&file, "[model]\nwindow = 7\n[replay]\nshards = 2\n").unwrap();
+        let data_dir = folder.path().join("it's data");
+        let mut settings = Config::load(Some(file.as_path()), &[]).unwrap();
+        settings.cluster.run = "another".into();
+        let settings = Settings::from_config(&settings, "another", 100);
+        for shard in 0..3 {
+            let open = ShardServer::open(&settings, (shard, 3), &data_dir, common::config::Sync::System);
+            let (server, _) = open.unwrap();
+            // Something that the settings must fit.
+            server.service().note_fence(1);
+            server.snapshot().unwrap();
+        }
+        let data = format!("replay.data_dir=\"{}\"", data_dir.display());
+        let config = file.to_str().unwrap();
+        let said = refusal(&["--config", config, "--set=cluster.run=another", "--set", &data]);
+        let (problem, command) = said.split_once("`: replay ").unwrap();
+        assert!(problem.contains("holds 3 shards, replay.shards is 2"), "{problem}");
+        let words =
+            std::process::Command::new("sh").args(["-c", &format!("printf '%s\\n' {command}")]).output();
+        let words = String::from_utf8(words.unwrap().stdout).unwrap();
+        let cli = <Cli as clap::Parser>::try_parse_from(["replay"].into_iter().chain(words.lines())).unwrap();
+        let Some(Command::Reshard(args)) = cli.command else { panic!("{command}") };
+        reshard(&args).unwrap();
+        assert!(!data_dir.join("shard-2").exists());
     }
 
     #[test]

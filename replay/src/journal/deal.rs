@@ -31,18 +31,19 @@ pub(crate) struct Dealt {
 pub(crate) fn deal(settings: &Settings, data_dir: &Path, n_shards: usize) -> Result<Dealt, crate::Error> {
     settings.validate_shards(n_shards)?;
     let staged = folder::staged(data_dir)?;
-    let Some(last) = folder::shards(data_dir)?.pop() else {
+    let found = folder::shards(data_dir)?;
+    let Some(&last) = found.last() else {
         let problem = format!("{} holds no shard", data_dir.display());
         return Err(crate::Error::invalid("replay.data_dir", problem));
     };
     // Opening a shard makes its folder: its rows would be lost without a word, and the folder in the way further down.
-    let missing = (0..=last).map(|shard| folder::of(data_dir, shard)).find(|folder| !folder.exists());
-    if let Some(folder) = missing {
-        return Err(Error::Missing(folder).into());
+    if let Some(&missing) = folder::missing(&found).first() {
+        let empty = folder::empty(data_dir, &found[missing..])?;
+        return Err(Error::Missing { folder: folder::of(data_dir, missing), empty }.into());
     }
     let (mut old, mut locks) = (Vec::new(), Vec::new());
     for shard in 0..=last {
-        let (folder, lock) = folder::open(data_dir, shard, last + 1)?;
+        let (folder, lock) = folder::lock(data_dir, shard)?;
         let mut contents = Shard::new(settings, shard, last + 1);
         let recovered = recover::recover(&folder, &settings.run_id, &mut contents)?;
         locks.push((recovered.uid, lock));
@@ -55,6 +56,7 @@ pub(crate) fn deal(settings: &Settings, data_dir: &Path, n_shards: usize) -> Res
         let folder = folder::of(&staged, shard);
         fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
         let identity = Identity { run_id: settings.run_id.clone(), uid: draw_uid() };
+        folder::say(&folder, n_shards)?;
         // Not at 0: a journal that begins there would have no snapshot.
         snapshot::write(&Files, &folder, &identity, 1, contents.image())
             .map_err(Error::file("write", &folder))?;

@@ -66,6 +66,7 @@ impl Home {
         let (folder, lock) = folder::open(address.data_dir, address.shard, address.n_shards)?;
         let begun = Instant::now();
         let recovered = recover::recover(&folder, run_id, &mut shard)?;
+        folder::say_settings(&folder, &shard)?;
         metrics::REPLAY_RECOVERY_SECONDS.set(begun.elapsed().as_secs_f64(), []);
         let uid = recovered.uid.unwrap_or(new_uid);
         let identity = Identity { run_id: run_id.to_owned(), uid };

@@ -23,6 +23,8 @@
 //! | `*.partial` | what a crash left half-written; never read |
 //! | `*.damaged` | what was found damaged; never read, kept for people |
 //! | `lock` | locked by the process that serves the shard |
+//! | `settings.toml` | of which settings its contents are: shape, short periods |
+//! | `shards` | of how many shards it was one when the folder was made |
 //!
 //! Acknowledged means in the journal. The newest two snapshots are kept, and the journal from the older of them on, so that
 //! a snapshot that turns out to be damaged costs nothing.
@@ -89,29 +91,52 @@ pub enum Error {
         expected: String,
     },
     /// Contents that do not fit the settings.
-    #[error("{path} cannot be read under these settings: {problem}")]
+    #[error(
+        "{path} cannot be read under these settings: {problem}. Set what it was made with, or take another replay.data_dir"
+    )]
     Settings {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// What differs.
         problem: String,
     },
     /// A shard without a folder among those that are dealt out.
     #[error(
-        "{0} is missing, and shards above it are there: nothing was changed. Put that shard's folder back beside the others; \
-         or, if what it held is given up, make an empty one"
+        "{folder} is missing, and shards above it are there: nothing was changed. Put that shard's folder back beside the others; \
+         or, if what it held is given up, make an empty one{}", removable(.empty)
     )]
-    Missing(PathBuf),
+    Missing {
+        /// The folder that is not there.
+        folder: PathBuf,
+        /// Those above it that hold nothing.
+        empty: Vec<PathBuf>,
+    },
     /// A reshard that was cut short.
     #[error(
         "{0} was left by a reshard that was cut short: the folders of before are beside it or in the newest \
          before-reshard-K; move them back, remove it, and reshard again"
     )]
     Resharding(PathBuf),
+    /// A new shard beside those of another number.
+    #[error(
+        "{path} is one of {found} shards, replay.shards is {expected}: nothing was made. Set it to {found}; or, if \
+         {expected} are wanted, {}", dealing(.missing)
+    )]
+    Number {
+        /// The folder of another shard.
+        path: PathBuf,
+        /// Of how many it says that it is one.
+        found: usize,
+        /// Of the settings.
+        expected: usize,
+        /// Folders without which nothing can be dealt out.
+        missing: Vec<PathBuf>,
+    },
     /// Folders of more shards than there are.
     #[error(
-        "{path} holds {found} shards, replay.shards is {expected}; deal them out anew with: replay reshard --shards {expected} \
-         --data-dir {path}"
+        "{path} holds {found} shards, replay.shards is {expected}{}{}",
+        removable(.empty),
+        if *.full > 0 { format!("; {}", dealing(.missing)) } else { String::new() }
     )]
     Shards {
         /// The data directory.
@@ -120,10 +145,43 @@ pub enum Error {
         found: usize,
         /// Of the settings.
         expected: usize,
+        /// Folders beyond that number that hold nothing.
+        empty: Vec<PathBuf>,
+        /// How many hold something.
+        full: usize,
+        /// Folders without which nothing can be dealt out.
+        missing: Vec<PathBuf>,
     },
 }
 
+/// Says which folders may go.
+fn removable(empty: &[PathBuf]) -> String {
+    match empty {
+        [] => String::new(),
+        [one] => format!("; {} holds nothing: once no process serves it, it can be removed", one.display()),
+        _ => format!("; {} hold nothing: once no process serves them, they can be removed", listed(empty)),
+    }
+}
+
+/// Says how contents become those of another number of shards.
+fn dealing(missing: &[PathBuf]) -> String {
+    let first = match missing {
+        [] => String::new(),
+        _ => format!("put {} back, or make it an empty folder, then ", listed(missing)),
+    };
+    format!("{first}stop all shards and deal what they hold out anew with `replay reshard`")
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
 impl Error {
+    /// Whether it ends with the advice to deal the contents out anew.
+    pub(crate) fn asks_to_deal(&self) -> bool {
+        matches!(self, Self::Number { .. } | Self::Shards { full: 1.., .. })
+    }
+
     pub(crate) fn file(action: &'static str, path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { action, path, source }

@@ -19,12 +19,14 @@ use proto::SCHEMA_VERSION;
 use super::{
     Error,
     ahead::{self, Applied},
+    folder,
     frame::{self, Found},
     operation::{FORM, FileHeader, MAGIC, OLDEST_FORM, Operation},
 };
 use crate::shard::{
     Shard,
     image::{Section, Sections},
+    snapshot::Refusal,
 };
 
 /// Bytes that a file's header is looked for in; it is smaller by far.
@@ -61,6 +63,7 @@ pub(crate) fn list(folder: &Path, prefix: &str, suffix: &str) -> Result<Vec<(u64
 pub(crate) fn recover(folder: &Path, run_id: &str, shard: &mut Shard) -> Result<Recovered, Error> {
     let mut recovered =
         Recovered { uid: None, position: 0, snapshot: None, operations: 0, damage: Vec::new() };
+    folder::check_settings(folder, shard)?;
     let segments = list(folder, "journal-", ".log")?;
     for (position, path) in list(folder, "snapshot-", ".bin")?.into_iter().rev() {
         match snapshot(&path, run_id, shard)? {
@@ -133,10 +136,8 @@ fn snapshot(path: &Path, run_id: &str, shard: &mut Shard) -> Result<Result<(u64,
     match shard.restore_sections(sections) {
         Ok(()) => Ok(Ok((header.shard_uid, size))),
         // Whole, and of other settings: the user must decide.
-        Err(problem) if problem.starts_with("it is of") => {
-            Err(Error::Settings { path: path.to_owned(), problem })
-        }
-        Err(problem) => Ok(Err(problem)),
+        Err(Refusal::Other(problem)) => Err(Error::Settings { path: path.to_owned(), problem }),
+        Err(Refusal::Damaged(problem)) => Ok(Err(problem)),
     }
 }
 
@@ -215,7 +216,7 @@ impl Recovered {
 }
 
 /// The bytes of a file among which its header is, and its size.
-fn begin_of(path: &Path) -> io::Result<(Vec<u8>, u64)> {
+pub(crate) fn begin_of(path: &Path) -> io::Result<(Vec<u8>, u64)> {
     let (file, mut bytes) = (fs::File::open(path)?, Vec::new());
     let size = file.metadata()?.len();
     file.take(HEADER_AT_MOST).read_to_end(&mut bytes)?;

@@ -297,6 +297,12 @@ impl ReplayService {
         assert!(handler.join().is_err() && self.is_damaged());
     }
 
+    /// Something that a snapshot is due for.
+    #[cfg(test)]
+    pub(crate) fn note_fence(&self, fence: u64) {
+        self.inner.check_fence(fence).unwrap();
+    }
+
     #[cfg(test)]
     pub(crate) fn holders(&self) -> usize {
         Arc::strong_count(&self.inner)

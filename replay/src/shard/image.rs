@@ -14,7 +14,10 @@ use std::{
 use common::codec;
 use serde::{Deserialize, Serialize};
 
-use super::{Feedbacks, Shard, Writer, snapshot::Identity};
+use super::{
+    Feedbacks, Shard, Writer,
+    snapshot::{Identity, Refusal},
+};
 use crate::{
     piece::Piece,
     storage::{Chunk, PackedChunk, Periods, Slot},
@@ -214,12 +217,12 @@ impl Shard {
 
     /// Takes the contents of an image in place of what is here. The capacities and the way of sampling stay: rows beyond give way. A catalogue whose
     /// size is not known here is taken over.
-    pub(crate) fn restore_sections(&mut self, sections: Sections) -> Result<(), String> {
+    pub(crate) fn restore_sections(&mut self, sections: Sections) -> Result<(), Refusal> {
         let Sections { shard, chunks, free, tables, writers, is_whole, .. } = sections;
         let (Some((identity, feedbacks, fence)), Ok(tables), true) =
             (shard, <[_; 2]>::try_from(tables), is_whole)
         else {
-            return Err("it is not whole".into());
+            return Err(Refusal::Damaged("it is not whole".into()));
         };
         let [low, high] = tables.map(Building::end);
         let low = low.map_err(|error| format!("low: {error}"))?;
@@ -228,8 +231,8 @@ impl Shard {
         if ours.n_items == 0 {
             ours.n_items = identity.n_items;
         }
-        if identity != ours {
-            return Err(format!("it is of {identity:?}, not of {ours:?}"));
+        if let Some(differences) = identity.differences(&ours, "the folder's") {
+            return Err(Refusal::Other(differences));
         }
         let n_items = identity.n_items;
         let (capacity_low, capacity_high) = (self.low.capacity(), self.high.capacity());
@@ -275,7 +278,7 @@ mod tests {
         for record in records {
             sections.push(codec::decode(record).map_err(|error| error.to_string())?)?;
         }
-        shard.restore_sections(sections).map(|()| shard)
+        shard.restore_sections(sections).map(|()| shard).map_err(|refusal| refusal.to_string())
     }
 
     fn written(image: Image) -> Vec<Vec<u8>> {

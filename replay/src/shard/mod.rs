@@ -10,7 +10,7 @@ pub(crate) mod image;
 pub(crate) mod lane;
 pub(crate) mod reshard;
 mod sample;
-mod snapshot;
+pub(crate) mod snapshot;
 
 use std::collections::BTreeMap;
 

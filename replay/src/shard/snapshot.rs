@@ -4,7 +4,7 @@
 //! or another shard's; out: a shard that draws, evicts and goes on exactly as the one that was saved, or an error with
 //! nothing changed. Every index is checked before the contents are taken.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use common::{codec, config::PartialPeriods, transition::Shape};
 use proto::SCHEMA_VERSION;
@@ -25,6 +25,64 @@ pub(crate) struct Identity {
     shape: Shape,
     pub(super) n_items: usize,
     partial_periods: PartialPeriods,
+}
+
+impl Identity {
+    /// What differs, by the name of its setting: `` `model.window` is 5, the snapshot's is 10 ``, where `whose` is "the
+    /// snapshot's". `None`: they agree.
+    pub(super) fn differences(&self, ours: &Self, whose: &str) -> Option<String> {
+        // By parts, so that none is forgotten.
+        let Self { schema_version, run_id, shape, n_items, partial_periods } = self;
+        let Shape { window, n_steps, n_goals, n_dims } = shape;
+        let periods = |partial_periods: &PartialPeriods| match partial_periods {
+            PartialPeriods::Keep => "keep",
+            PartialPeriods::Drop => "drop",
+        };
+        let mut differences = Vec::new();
+        let mut compare = |name: &str, ours: &dyn fmt::Display, theirs: &dyn fmt::Display| {
+            let (ours, theirs) = (ours.to_string(), theirs.to_string());
+            if ours != theirs {
+                differences.push(format!("{name} is {ours}, {whose} is {theirs}"));
+            }
+        };
+        compare("`cluster.run`", &ours.run_id, run_id);
+        compare("`model.window`", &ours.shape.window, window);
+        compare("`model.period_steps`", &ours.shape.n_steps, n_steps);
+        compare("`model.n_goals`", &ours.shape.n_goals, n_goals);
+        compare("`model.n_dims`", &ours.shape.n_dims, n_dims);
+        compare("`algorithm.partial_periods`", &periods(&ours.partial_periods), &periods(partial_periods));
+        compare("the number of items", &ours.n_items, n_items);
+        compare("the schema version", &ours.schema_version, schema_version);
+        (!differences.is_empty()).then(|| differences.join("; "))
+    }
+
+    /// [`Self::differences`] in shape and short periods alone: what a journal cannot be read without.
+    pub(crate) fn settings_differ(&self, ours: &Self, whose: &str) -> Option<String> {
+        let (shape, partial_periods) = (self.shape, self.partial_periods);
+        Self { shape, partial_periods, ..ours.clone() }.differences(ours, whose)
+    }
+}
+
+/// Why contents cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// They are whole, and of other settings: which.
+    Other(String),
+    /// They are damaged, or none: how.
+    Damaged(String),
+}
+
+impl From<String> for Refusal {
+    fn from(problem: String) -> Self {
+        Self::Damaged(problem)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Other(problem) | Self::Damaged(problem)) = self;
+        f.write_str(problem)
+    }
 }
 
 #[derive(Serialize)]
@@ -50,7 +108,7 @@ struct Restored {
 }
 
 impl Shard {
-    pub(super) fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         Identity {
             schema_version: SCHEMA_VERSION,
             run_id: self.run_id.clone(),
@@ -101,11 +159,10 @@ impl Shard {
             return Err(format!("its checksum is {found:08x}, not {expected:08x}"));
         }
         let restored: Restored = codec::decode(record).map_err(|error| error.to_string())?;
-        let (theirs, ours) = (&restored.identity, self.identity());
-        if *theirs != ours {
-            return Err(format!("it is of {theirs:?}, not of {ours:?}"));
+        match restored.identity.differences(&self.identity(), "the snapshot's") {
+            Some(differences) => Err(format!("{differences}; take the settings that it was made with")),
+            None => Ok(restored),
         }
-        Ok(restored)
     }
 
     /// Whether all parts fit together.
@@ -185,12 +242,29 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_of_another_run_shape_or_size_is_refused_by_name() {
+    fn a_snapshot_of_another_run_shape_or_size_is_refused_by_what_differs_alone() {
         let bytes = filled().save().unwrap();
-        let other_shape = Shape { window: 5, ..SHAPE };
+        let shaped = |shape| crate::Settings { shape, ..settings() };
+        let Shape { window, n_steps, n_goals, n_dims } = SHAPE;
+        let window_is =
+            format!("restored: `model.window` is 5, the snapshot's is {window}; take the settings");
+        let n_steps_is = format!("restored: `model.period_steps` is 7, the snapshot's is {n_steps}; take");
+        let both_are = format!(
+            "restored: `model.n_goals` is 9, the snapshot's is {n_goals}; `model.n_dims` is 20, the snapshot's is {n_dims}; take"
+        );
         for (part, settings) in [
-            ("run_id", crate::Settings { run_id: "other".into(), ..settings() }),
-            ("window", crate::Settings { shape: other_shape, ..settings() }),
+            ("restored: `cluster.run` is other, the snapshot's is test; take the settings", {
+                crate::Settings { run_id: "other".into(), ..settings() }
+            }),
+            (&window_is, shaped(Shape { window: 5, ..SHAPE })),
+            (&n_steps_is, shaped(Shape { n_steps: 7, ..SHAPE })),
+            (&both_are, shaped(Shape { n_goals: 9, n_dims: 20, ..SHAPE })),
+            ("restored: the number of items is 50, the snapshot's is 100; take", {
+                crate::Settings { n_items: 50, ..settings() }
+            }),
+            ("restored: `algorithm.partial_periods` is drop, the snapshot's is keep; take", {
+                crate::Settings { partial_periods: PartialPeriods::Drop, ..settings() }
+            }),
             ("low: a table of capacity", {
                 let mut settings = settings();
                 settings.low.capacity = 999;

@@ -3,7 +3,10 @@
 use std::fs;
 
 use super::support::*;
-use crate::{Settings, journal::deal::deal};
+use crate::{
+    Settings,
+    journal::{deal::deal, folder},
+};
 
 /// The first of three shards has some history, the last one nothing, the one between no folder.
 fn without_the_second(settings: &Settings) -> tempfile::TempDir {
@@ -25,9 +28,13 @@ fn a_shard_without_a_folder_is_named_before_anything_is_changed() {
     };
     let before = listed();
     let error = deal(&small(), data_dir.path(), 2).unwrap_err().to_string();
-    for part in
-        ["shard-1 is missing", "nothing was changed", "Put that shard's folder back", "make an empty one"]
-    {
+    for part in [
+        "shard-1 is missing",
+        "nothing was changed",
+        "Put that shard's folder back",
+        "make an empty one",
+        "shard-2 holds nothing",
+    ] {
         assert!(error.contains(part), "`{error}` lacks `{part}`");
     }
     assert_eq!(listed(), before);
@@ -38,4 +45,8 @@ fn a_shard_without_a_folder_is_named_before_anything_is_changed() {
     assert!(dealt.low > 0 && !data_dir.path().join("shard-2").exists());
     assert_eq!(named(&dealt.before, "shard-").len(), 3);
     assert_eq!(named(data_dir.path(), "shard-").len(), 2);
+    // As many as it was dealt out to may go on there.
+    folder::open(data_dir.path(), 1, 2).unwrap();
+    let error = folder::open(data_dir.path(), 2, 3).err().unwrap().to_string();
+    assert!(error.contains("shard-0 is one of 2 shards"), "{error}");
 }

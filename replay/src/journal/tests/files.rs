@@ -2,11 +2,14 @@
 
 use std::fs;
 
+use common::config::Sync;
+
 use super::support::*;
 use crate::{
     Settings,
     journal::{
         Error, folder, frame,
+        home::{Address, Home},
         operation::{FORM, FileHeader, MAGIC},
         recover,
     },
@@ -80,8 +83,46 @@ fn a_snapshot_of_another_shape_is_refused_and_left_alone() {
     other.shape.n_dims += 1;
     let folder = folder(home_dir.path());
     let error = recover::recover(&folder, "test", &mut empty(&other)).err().unwrap();
-    assert!(matches!(&error, Error::Settings { problem, .. } if problem.contains("n_dims")), "{error}");
+    let says = format!(
+        "settings: `model.n_dims` is {}, the folder's is {}. Set what it was made with, or take another replay.data_dir",
+        other.shape.n_dims,
+        small().shape.n_dims
+    );
+    assert!(matches!(&error, Error::Settings { .. }) && error.to_string().ends_with(&says), "{error}");
     assert_eq!(named(&folder, "snapshot-").len(), 1);
+}
+
+#[test]
+fn a_journal_without_a_snapshot_is_not_taken_for_damaged_under_another_shape() {
+    let others: [(&str, fn(&mut Settings)); 5] = [
+        ("`model.window`", |other| other.shape.window += 1),
+        ("`model.period_steps`", |other| other.shape.n_steps += 1),
+        ("`model.n_goals`", |other| other.shape.n_goals += 1),
+        ("`model.n_dims`", |other| other.shape.n_dims += 1),
+        ("`algorithm.partial_periods` is drop, the folder's is keep", |other| {
+            other.partial_periods = common::config::PartialPeriods::Drop;
+        }),
+    ];
+    let (home_dir, shard) = filled(&small(), false);
+    let journal = named(&folder(home_dir.path()), "journal-").remove(0);
+    let before = fs::read(&journal).unwrap();
+    for (name, change) in others {
+        let mut other = small();
+        change(&mut other);
+        let error = open(home_dir.path(), files(), &other).err().unwrap().to_string();
+        assert!(error.contains(name) && error.contains("Set what it was made with"), "{error}");
+        assert_eq!(error.matches("the folder's").count(), 1, "{error}");
+    }
+    assert_eq!(fs::read(&journal).unwrap(), before);
+    assert!(read_back(&folder(home_dir.path()), &small()).0 == state(&shard));
+    // Where there is nothing yet, they are what they are now.
+    let fresh = tempfile::tempdir().unwrap();
+    drop(open(fresh.path(), files(), &small()).unwrap());
+    let mut other = small();
+    other.shape.window += 1;
+    drop(open(fresh.path(), files(), &other).unwrap());
+    let settings = fs::read_to_string(folder(fresh.path()).join("settings.toml")).unwrap();
+    assert!(settings.contains(&format!("window = {}", other.shape.window)), "{settings}");
 }
 
 #[test]
@@ -129,16 +170,85 @@ fn another_way_of_sampling_holds_from_the_restart_on() {
 #[test]
 fn folders_of_more_shards_than_there_are_are_refused_with_the_command_to_run() {
     let (home_dir, _) = filled(&small(), false);
-    fs::create_dir(home_dir.path().join("shard-2")).unwrap();
-    let error = folder::open(home_dir.path(), 0, 2).err().unwrap().to_string();
-    assert!(
-        error.contains("holds 3 shards, replay.shards is 2") && error.contains("replay reshard"),
-        "{error}"
-    );
+    let third = home_dir.path().join("shard-2");
+    copy(&folder(home_dir.path()), &third);
+    let error = || folder::open(home_dir.path(), 0, 2).err().unwrap().to_string();
+    let said = error();
+    for part in
+        ["holds 3 shards, replay.shards is 2", "shard-1 back, or make it an empty folder", "replay reshard"]
+    {
+        assert!(said.contains(part), "`{said}` lacks `{part}`");
+    }
+    assert!(!said.contains("removed"), "{said}");
+    fs::create_dir(home_dir.path().join("shard-1")).unwrap();
+    let said = error();
+    assert!(said.contains("replay reshard") && !said.contains("shard-1"), "{said}");
+    fs::remove_dir_all(&third).unwrap();
+    folder::open(home_dir.path(), 0, 2).unwrap();
     folder::open(home_dir.path(), 0, 3).unwrap();
     fs::create_dir(home_dir.path().join("reshard.partial")).unwrap();
     let error = folder::open(home_dir.path(), 0, 3).err().unwrap().to_string();
     assert!(error.contains("cut short"), "{error}");
+}
+
+#[test]
+fn a_folder_beyond_the_number_that_holds_nothing_is_named_as_one_that_can_be_removed() {
+    let (home_dir, _) = filled(&small(), false);
+    let third = home_dir.path().join("shard-2");
+    fs::create_dir(&third).unwrap();
+    // As builds left it that did not look at the number, and with a journal without operations.
+    fs::remove_file(folder(home_dir.path()).join("shards")).unwrap();
+    let address = Address { data_dir: home_dir.path(), shard: 2, n_shards: 3 };
+    drop(Home::open(address, files(), ("test", 78, Sync::Disk), empty(&small())).unwrap());
+    assert!(named(&third, "journal-").len() == 1);
+    let error = || folder::open(home_dir.path(), 0, 2).err().unwrap().to_string();
+    let said = error();
+    assert!(said.contains("shard-2 holds nothing") && said.contains("can be removed"), "{said}");
+    assert!(said.contains("holds 3 shards, replay.shards is 2") && !said.contains("reshard"), "{said}");
+    for held in ["snapshot-00000000000000000001.bin", "journal-00000000000000000000.log.1.damaged", "unknown"]
+    {
+        fs::write(third.join(held), "something").unwrap();
+        let said = error();
+        assert!(!said.contains("removed") && said.contains("replay reshard"), "{held}: {said}");
+        fs::remove_file(third.join(held)).unwrap();
+    }
+    assert!(error().contains("can be removed"));
+}
+
+#[test]
+fn a_new_shard_beside_those_of_another_number_is_refused_before_it_leaves_anything() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let open = |shard, n_shards| folder::open(data_dir.path(), shard, n_shards).map(drop);
+    open(0, 2).unwrap();
+    for shard in [1, 2] {
+        let said = open(shard, 3).unwrap_err().to_string();
+        for part in ["shard-0 is one of 2 shards, replay.shards is 3", "Set it to 2", "replay reshard"] {
+            assert!(said.contains(part), "`{said}` lacks `{part}`");
+        }
+    }
+    assert_eq!(named(data_dir.path(), "").len(), 1);
+    // The right ones are as they were, and one that a build made that did not say the number.
+    open(1, 2).unwrap();
+    fs::remove_file(data_dir.path().join("shard-0").join("shards")).unwrap();
+    open(0, 2).unwrap();
+    assert_eq!(fs::read_to_string(data_dir.path().join("shard-0").join("shards")).unwrap(), "2\n");
+}
+
+#[test]
+fn shards_that_begin_a_data_directory_at_the_same_moment_in_any_order_are_all_let_in() {
+    for _ in 0..20 {
+        let data_dir = tempfile::tempdir().unwrap();
+        let at_once = std::sync::Barrier::new(8);
+        let open = |shard| {
+            at_once.wait();
+            folder::open(data_dir.path(), shard, 8).map(drop)
+        };
+        let open = &open;
+        std::thread::scope(|scope| {
+            let opened: Vec<_> = (0..8).rev().map(|shard| scope.spawn(move || open(shard))).collect();
+            opened.into_iter().for_each(|opened| opened.join().unwrap().unwrap());
+        });
+    }
 }
 
 #[test]
