@@ -237,7 +237,7 @@ fn rounds(name: &str, rounds: usize, mut cluster: Cluster, keeps: bool) {
         assert!(process.runs(), "{} has ended by itself\n{}", process.name(), process.log());
     }
     if let Some(beside) = beside {
-        let report = beside.check(&client, &mut cluster);
+        let report = beside.check(&mut cluster);
         let _ = writeln!(std::io::stderr(), "{name}: {report:?}");
         assert!(report.acknowledged > 100, "{report:?}");
     }

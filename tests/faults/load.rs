@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::config::{Batch, Config};
+use common::config::{Batch, Config, Sampling};
 use system_tests::{
     checker::{self, Report},
     client::{self, Client, Learner, Seen},
@@ -179,7 +179,7 @@ impl Beside {
     }
 
     /// Stops them, kills everybody once more, and looks at every row of theirs that the shards hold when they are back.
-    pub(crate) fn check(self, client: &Client, cluster: &mut Cluster) -> Report {
+    pub(crate) fn check(self, cluster: &mut Cluster) -> Report {
         self.threads.stop();
         cluster.actors.iter_mut().chain(&mut cluster.learners).for_each(Process::kill);
         for shard in &mut cluster.shards {
@@ -187,6 +187,10 @@ impl Beside {
             shard.push_argument("--set", "replay.sampling=fifo");
             shard.start();
         }
+        // Whose settings are those of the shards now.
+        let mut config = cluster.config.clone();
+        config.replay.sampling = Sampling::Fifo;
+        let client = Client::open(&config);
         let (run, expected) = (&cluster.config.cluster.run, cluster.config.replay.shards);
         let addresses = wait_until("all shards are up", START, cluster.folder(), || {
             let members = client.shards.members();

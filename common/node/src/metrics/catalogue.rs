@@ -107,7 +107,7 @@ catalogue! {
     CHECKPOINT_STEP: Gauge = "mahrl_checkpoint_step" [];
     /// time of a checkpoint
     CHECKPOINT_SECONDS: Histogram = "mahrl_checkpoint_seconds" [];
-    /// checkpoints that could not be written
+    /// tries to write a checkpoint that failed; for want of room the run waits and tries again
     CHECKPOINT_FAILURES: Counter = "mahrl_checkpoint_failures_total" [];
     // The learner and the evaluator.
     /// mean total reward of a session in the last evaluation, by the learner or by the evaluator
