@@ -99,7 +99,7 @@ pub(crate) fn check_settings(folder: &Path, shard: &Shard) -> Result<(), Error> 
 
 /// Makes a folder say of which settings its contents are: the shard's, which has been filled from it.
 pub(crate) fn say_settings(folder: &Path, shard: &Shard) -> Result<(), Error> {
-    let text = toml::to_string(&shard.identity()).expect("names and numbers");
+    let text = toml::to_string(&shard.identity()).expect("names and numbers are TOML");
     match fs::read_to_string(folder.join(SETTINGS)) {
         Ok(said) if said == text => Ok(()),
         _ => put(folder, SETTINGS, &text),

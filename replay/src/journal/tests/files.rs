@@ -94,7 +94,8 @@ fn a_snapshot_of_another_shape_is_refused_and_left_alone() {
 
 #[test]
 fn a_journal_without_a_snapshot_is_not_taken_for_damaged_under_another_shape() {
-    let others: [(&str, fn(&mut Settings)); 5] = [
+    type Change = fn(&mut Settings);
+    let others: [(&str, Change); 5] = [
         ("`model.window`", |other| other.shape.window += 1),
         ("`model.period_steps`", |other| other.shape.n_steps += 1),
         ("`model.n_goals`", |other| other.shape.n_goals += 1),
