@@ -204,7 +204,7 @@ impl Directory {
                     sleep(PERIOD).await;
                 }
                 Err(why) => {
-                    if !self.is_known(&address, &why) {
+                    if !self.goes_silent(&address, &why) {
                         let why = self.dialer.explain(&address, &why).await;
                         if Instant::now() >= say_at {
                             tracing::warn!(address, why, "a replay shard that is listed is not to be had");
@@ -288,8 +288,8 @@ impl Directory {
         }
     }
 
-    /// An address does not answer. Whether it is that of a shard, which is not up then.
-    fn is_known(&self, address: &str, why: &str) -> bool {
+    /// An address does not answer: if it is that of a shard (true), that is not up any more.
+    fn goes_silent(&self, address: &str, why: &str) -> bool {
         let mut books = self.books();
         let known = books.shards.values_mut().find(|entry| entry.member.address == address);
         let Some(entry) = known else { return false };
@@ -334,7 +334,7 @@ impl Directory {
             }
             Err(why) => {
                 drop(books);
-                self.is_known(&address, &why);
+                self.goes_silent(&address, &why);
             }
         }
     }

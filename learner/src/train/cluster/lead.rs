@@ -187,7 +187,7 @@ fn lock(run_dir: &RunDir, patience: Duration, interrupt: &Interrupt) -> Result<O
     }
 }
 
-/// Refuses the folder of another run, and that of a single node.
+/// Refuses the folder of another run.
 fn check_run(config: &Config, path: &Path) -> Result<()> {
     let run_dir = RunDir::resume(path)?;
     let kept = Config::load_run(&run_dir.config_path(), &[])?;

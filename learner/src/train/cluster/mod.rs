@@ -46,6 +46,7 @@ use services::{Links, Services, counts};
 
 /// How long the learner waits for a minibatch before it looks around.
 const LOOK_AROUND: Duration = Duration::from_millis(200);
+
 /// What a checkpoint of a cluster holds beside the networks: the replay keeps its own contents.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Standing {
