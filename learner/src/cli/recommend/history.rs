@@ -170,7 +170,7 @@ mod tests {
             ("user,item_id,feedback\n7,100,1\n".to_owned(), "line 1: column `user_id` is missing"),
             ("user_id,item_id\n7,100\n".to_owned(), "line 1: column `feedback` is missing"),
             (format!("{header}7,100,1\n7,100\n"), "line 3: 2 cells, the header has 3"),
-            (format!("{header}7,100,1\n\n7,100,1,9\n"), "line 4: 4 cells, the header has 3"),
+            (format!("{header}7,100,1,9\n"), "line 2: 4 cells, the header has 3"),
             (format!("{header}7,100,1\n,100,1\n"), "line 3: `user_id` is empty"),
             (format!("{header}7,100,3\n"), "line 2: `feedback` is \"3\""),
         ] {
