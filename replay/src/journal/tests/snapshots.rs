@@ -165,6 +165,8 @@ async fn an_old_file_that_cannot_be_removed_is_told_and_keeps_no_other() {
     };
     snapshot().unwrap();
     snapshot().unwrap();
+    // The thread that writes makes the file behind the first snapshot with the first operation that goes there.
+    home.durable(home.appended()).await.unwrap();
     let [stays, other] =
         [named(&folder, "journal-"), named(&folder, "snapshot-")].map(|files| files[0].clone());
     fate.lock().unwrap().stays = Some(stays.clone());
