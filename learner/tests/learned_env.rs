@@ -206,14 +206,8 @@ fn a_policy_is_trained_in_a_log_and_evaluated_in_its_test_days() {
     let world = World::open(&config).unwrap();
     agent::Policy::from_safetensors(&policy, &config.model, Arc::clone(world.items())).unwrap();
 
-    let expected = [
-        Reference::Random,
-        Reference::Popularity,
-        Reference::Logging,
-        Reference::ClickGreedy,
-        Reference::Myopic,
-        Reference::OrderGreedy,
-    ];
+    use Reference::{ClickGreedy, Logging, Myopic, OrderGreedy, Popularity, Random};
+    let expected = [Random, Popularity, Logging, ClickGreedy, Myopic, OrderGreedy];
     assert_eq!(world.references().unwrap(), expected);
     let play = |users| {
         let mut world = world.build(users, 3, 12).unwrap();
@@ -225,6 +219,12 @@ fn a_policy_is_trained_in_a_log_and_evaluated_in_its_test_days() {
         world.truth().unwrap().probability(0, ItemId(5))
     };
     assert_ne!(play(Users::Training), play(Users::Test), "two simulators");
+    let popularity = |users| {
+        let (world, mut clicks) = (world.build(users, 1, 12).unwrap(), Vec::new());
+        assert!(world.truth().unwrap().popularity(0, &mut clicks));
+        clicks
+    };
+    assert_eq!(popularity(Users::Training), popularity(Users::Test), "clicks of test days are not known");
 }
 
 /// `learner evaluate RUN --json`, with history-greedy as good as untrained: it is not what is tested.

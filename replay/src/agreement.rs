@@ -1,34 +1,42 @@
-//! What the shards and the clients of a run must agree on: settings that decide what a shard holds and how it is drawn from.
+//! What the shards and the clients of a run must agree on, and a shard with the files of its contents: settings that decide what
+//! a shard holds and how it is drawn from.
 //!
 //! In: [`Settings`]; out: their keys and values, as a shard says them, and the first that differs.
 
 use std::collections::BTreeMap;
 
-use common::config::PartialPeriods;
+use common::{config::PartialPeriods, transition::Shape};
 
 use crate::settings::{Sampling, Settings};
 
 /// By the keys of a configuration.
 pub(crate) type Agreed = BTreeMap<String, String>;
 
-/// Those of a service.
-pub(crate) fn of(settings: &Settings) -> Agreed {
-    let (shape, sampling) = (&settings.shape, settings.sampling);
-    let mut agreed: Agreed = [
-        ("model.window", shape.window),
-        ("model.period_steps", shape.n_steps),
-        ("model.n_goals", shape.n_goals),
-        ("model.n_dims", shape.n_dims),
-        ("replay.low.capacity", settings.low.capacity),
-        ("replay.high.capacity", settings.high.capacity),
-    ]
-    .map(|(key, value)| (key.to_owned(), value.to_string()))
-    .into();
-    let partial = match settings.partial_periods {
+/// Those without which contents cannot be read.
+pub(crate) fn of_contents(shape: &Shape, partial_periods: PartialPeriods) -> [(&'static str, String); 5] {
+    // By parts, so that none is forgotten.
+    let Shape { window, n_steps, n_goals, n_dims } = shape;
+    let partial = match partial_periods {
         PartialPeriods::Keep => "keep",
         PartialPeriods::Drop => "drop",
     };
-    agreed.insert("algorithm.partial_periods".into(), partial.into());
+    [
+        ("model.window", window.to_string()),
+        ("model.period_steps", n_steps.to_string()),
+        ("model.n_goals", n_goals.to_string()),
+        ("model.n_dims", n_dims.to_string()),
+        ("algorithm.partial_periods", partial.to_owned()),
+    ]
+}
+
+/// Those of a service.
+pub(crate) fn of(settings: &Settings) -> Agreed {
+    let sampling = settings.sampling;
+    let contents = of_contents(&settings.shape, settings.partial_periods);
+    let mut agreed: Agreed = contents.map(|(key, value)| (key.to_owned(), value)).into();
+    for (key, table) in [("replay.low.capacity", settings.low), ("replay.high.capacity", settings.high)] {
+        agreed.insert(key.into(), table.capacity.to_string());
+    }
     let drawn = match sampling {
         Sampling::Uniform => "uniform",
         Sampling::Prioritised { .. } => "prioritised",

@@ -254,11 +254,8 @@ fn collect(args: &Args) -> Result<Outcome> {
 /// Refuses runs that learned something else: a study is of one run on more or fewer actors.
 fn check_alike((one, ours): (&Path, &Config), (other, theirs): (&Path, &Config)) -> Result<()> {
     // Budgets, update ratios and shards are looked at by the study, which says what they make of the comparison.
-    let of_study = |key: &str| {
-        matches!(key, "seed" | "train.updates_per_step")
-            || key.starts_with("cluster.")
-            || train::may_change(Mode::Async, key)
-    };
+    let of_study =
+        |key: &str| matches!(key, "seed" | "train.updates_per_step") || train::may_change(Mode::Async, key);
     if let Some(differs) = common::config::difference(&ours.to_toml(), &theirs.to_toml(), of_study)? {
         bail!(
             "{} and {} are no rows of one study: {} is {} and {}",

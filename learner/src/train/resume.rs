@@ -6,6 +6,7 @@
 //! | `averages` | both | sums since the last record of metrics.jsonl |
 //! | `replay/K` | both | contents of replay shard K |
 //! | `rollouts/A` | lockstep | sessions in progress of actor A |
+//! | `cluster` | cluster | how far shards and balance were; shards keep their contents themselves |
 //! | `weights` | lockstep | the weights that the rollouts use |
 
 use std::{

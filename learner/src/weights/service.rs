@@ -28,6 +28,14 @@ const MAX_NAME_BYTES: usize = 128;
 /// Between two signs of life.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
+/// What a process has whose items are others than the run's.
+pub(crate) const ITEMS: &str = "table of item embeddings";
+
+/// Why a process is refused that has something of its own where the run has its.
+pub(crate) fn other_files(who: &str, what: &str) -> String {
+    format!("`{who}` has another {what} than the run: give it the learner's files under environment.name")
+}
+
 /// Serves what a [`Publisher`] publishes.
 #[derive(Clone, Debug)]
 pub struct WeightsService {
@@ -73,10 +81,7 @@ impl WeightsService {
         }
         let (ours, theirs) = (&self.items_sha256, &request.items_sha256);
         if ![ours, theirs].iter().any(|said| said.is_empty()) && ours != theirs {
-            return Err(Status::invalid_argument(format!(
-                "`{}` has another table of item embeddings than the run: give it the learner's files under environment.name",
-                request.subscriber
-            )));
+            return Err(Status::invalid_argument(other_files(&request.subscriber, ITEMS)));
         }
         if WeightsFormat::try_from(request.format).is_err() {
             return Err(Status::invalid_argument(format!("format: {} is none of f32, bf16", request.format)));

@@ -8,9 +8,11 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
 };
+
+use common::files;
 
 use super::{Error, frame, recover};
 use crate::shard::{Shard, snapshot::Identity};
@@ -71,19 +73,12 @@ fn number(folder: &Path) -> Option<usize> {
 
 /// Makes a folder say of how many shards it is one.
 pub(crate) fn say(folder: &Path, n_shards: usize) -> Result<(), Error> {
-    put(folder, NUMBER, &format!("{n_shards}\n"))
+    put(&folder.join(NUMBER), &format!("{n_shards}\n"))
 }
 
 /// Writes a small file, whole or not at all: others read it at any time.
-fn put(folder: &Path, name: &str, text: &str) -> Result<(), Error> {
-    let (path, partial) = (folder.join(name), folder.join(format!("{name}.partial")));
-    let write = || {
-        let mut file = File::create(&partial)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&partial, &path)
-    };
-    write().map_err(Error::file("write", &path))
+fn put(path: &Path, text: &str) -> Result<(), Error> {
+    files::write_whole(path, text.as_bytes()).map_err(Error::file("write", path))
 }
 
 /// Refuses a folder that holds something of other settings than the shard's. The run is told by the files themselves.
@@ -100,9 +95,10 @@ pub(crate) fn check_settings(folder: &Path, shard: &Shard) -> Result<(), Error> 
 /// Makes a folder say of which settings its contents are: the shard's, which has been filled from it.
 pub(crate) fn say_settings(folder: &Path, shard: &Shard) -> Result<(), Error> {
     let text = toml::to_string(&shard.identity()).expect("names and numbers are TOML");
-    match fs::read_to_string(folder.join(SETTINGS)) {
+    let path = folder.join(SETTINGS);
+    match fs::read_to_string(&path) {
         Ok(said) if said == text => Ok(()),
-        _ => put(folder, SETTINGS, &text),
+        _ => put(&path, &text),
     }
 }
 

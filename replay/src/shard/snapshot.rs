@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Feedbacks, Shard, Writer};
 use crate::{
-    Error,
+    Error, agreement,
     storage::Periods,
     table::{Table, TableState},
 };
@@ -33,11 +33,6 @@ impl Identity {
     pub(super) fn differences(&self, ours: &Self, whose: &str) -> Option<String> {
         // By parts, so that none is forgotten.
         let Self { schema_version, run_id, shape, n_items, partial_periods } = self;
-        let Shape { window, n_steps, n_goals, n_dims } = shape;
-        let periods = |partial_periods: &PartialPeriods| match partial_periods {
-            PartialPeriods::Keep => "keep",
-            PartialPeriods::Drop => "drop",
-        };
         let mut differences = Vec::new();
         let mut compare = |name: &str, ours: &dyn fmt::Display, theirs: &dyn fmt::Display| {
             let (ours, theirs) = (ours.to_string(), theirs.to_string());
@@ -46,11 +41,11 @@ impl Identity {
             }
         };
         compare("`cluster.run`", &ours.run_id, run_id);
-        compare("`model.window`", &ours.shape.window, window);
-        compare("`model.period_steps`", &ours.shape.n_steps, n_steps);
-        compare("`model.n_goals`", &ours.shape.n_goals, n_goals);
-        compare("`model.n_dims`", &ours.shape.n_dims, n_dims);
-        compare("`algorithm.partial_periods`", &periods(&ours.partial_periods), &periods(partial_periods));
+        let theirs = agreement::of_contents(shape, *partial_periods);
+        let contents = agreement::of_contents(&ours.shape, ours.partial_periods);
+        for ((key, ours), (_, theirs)) in contents.into_iter().zip(theirs) {
+            compare(&format!("`{key}`"), &ours, &theirs);
+        }
         compare("the number of items", &ours.n_items, n_items);
         compare("the schema version", &ours.schema_version, schema_version);
         (!differences.is_empty()).then(|| differences.join("; "))

@@ -18,6 +18,7 @@ use sim::WorldFingerprint;
 use tonic::{Code, Request, Response, Status};
 
 use super::numbers::Numbers;
+use crate::weights::service::{ITEMS, other_files};
 
 /// First session of actors in a cluster: beyond those of single-node runs and of every evaluation.
 const FIRST_SESSION: u64 = 1 << 48;
@@ -105,14 +106,11 @@ impl Admission {
     /// Settings name a log by its folder, which may hold another one elsewhere.
     fn check_world(&self, request: &JoinRequest) -> Result<(), String> {
         for (what, ours, theirs) in [
-            ("table of item embeddings", &self.world.items, &request.items_sha256),
+            (ITEMS, &self.world.items, &request.items_sha256),
             ("fitted simulator", &self.world.simulator, &request.simulator_sha256),
         ] {
             if ours != theirs {
-                return Err(format!(
-                    "actor `{}` has another {what} than the run: give it the learner's files under environment.name",
-                    request.actor
-                ));
+                return Err(format!("actor {}", other_files(&request.actor, what)));
             }
         }
         Ok(())

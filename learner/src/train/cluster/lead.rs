@@ -56,7 +56,7 @@ impl Lead {
         let numbers_path = RunDir::numbers_of(path);
         let floor = Numbers::last_fence(&numbers_path)?;
         if RunDir::holds_run(path) {
-            check_run(config, path)?;
+            check_settings(config, &RunDir::open(path)?)?;
         }
         let (lease, fence) = if config.cluster.redis.is_empty() {
             let asked = ask(shards, runtime);
@@ -93,7 +93,6 @@ impl Lead {
             Err(error) => return Err(error),
         };
         if resumes {
-            check_run(config, path)?;
             check_settings(config, &run_dir)?;
         }
         let numbers = Numbers::lead(&numbers_path, fence)?;
@@ -187,23 +186,16 @@ fn lock(run_dir: &RunDir, patience: Duration, interrupt: &Interrupt) -> Result<O
     }
 }
 
-/// Refuses the folder of another run.
-fn check_run(config: &Config, path: &Path) -> Result<()> {
-    let run_dir = RunDir::resume(path)?;
-    let kept = Config::load_run(&run_dir.config_path(), &[])?;
-    let (own, now) = (&kept.cluster.run, &config.cluster.run);
-    if own != now {
-        bail!(
-            "{} is the folder of the run `{own}`, cluster.run is `{now}`: give the run a folder of its own (--run-dir)",
-            path.display()
-        );
-    }
-    Ok(())
-}
-
-/// A run goes on under its own settings.
+/// A run goes on under its own name and settings.
 fn check_settings(config: &Config, run_dir: &RunDir) -> Result<()> {
     let path = run_dir.config_path();
+    let (own, now) = (Config::load_run(&path, &[])?.cluster.run, &config.cluster.run);
+    if own != *now {
+        bail!(
+            "{} is the folder of the run `{own}`, cluster.run is `{now}`: give the run a folder of its own (--run-dir)",
+            run_dir.path().display()
+        );
+    }
     let kept = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let differs = changed(config, &kept).with_context(|| format!("{} is damaged", path.display()))?;
     if let Some(differs) = differs {
