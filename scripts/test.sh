@@ -8,7 +8,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 read -r -a flags <<<"${CARGO_FLAGS:-}"
-readonly LOG=target/test.log
+# ROOM: what target comes to, images of the container tests included, rounded up; in MB.
+readonly TARGET=${CARGO_TARGET_DIR:-target} ROOM=10000
+readonly LOG=$TARGET/test.log
 current='' counted='' done_steps=()
 
 formatting() { cargo fmt --all --check; }
@@ -24,7 +26,6 @@ docs() {
 }
 tests() {
   local status=0
-  mkdir -p target
   cargo test --workspace --no-fail-fast "${flags[@]}" 2>&1 | tee "$LOG" || status=$?
   # Adds up the closing lines of all test programs: "test result: ok. 12 passed; 0 failed; ...".
   counted=$(sed -nE 's/.*test result: .* ([0-9]+) passed; ([0-9]+) failed; .*/\1 \2/p' "$LOG" |
@@ -51,10 +52,22 @@ what() { # STEP: what it does, for the person who waits
   esac
 }
 
+if [ $# -eq 0 ]; then
+  echo 'test.sh: name what to run: formatting, lints, tests, docs' >&2
+  exit 2
+fi
+mkdir -p "$TARGET"
+mb_free() { df -Pm "$TARGET" | awk 'NR == 2 { print $4 }'; }
+mb_used() { du -sm "$TARGET" | cut -f 1; }
+# Whether the disk has less room than is still to be filled.
+is_short_of_room() { [ "$(($(mb_free) + $(mb_used)))" -lt "$ROOM" ]; }
+
 close() {
   local status=$?
   if [ "$status" -ne 0 ] && [ -n "$current" ]; then
     echo "==> FAILED: $current, after ${SECONDS} s${counted:+ ($counted)}"
+    # A linker that found the disk full only says `Bus error`.
+    if is_short_of_room; then echo "    $(mb_free) MB are free where $TARGET is: that may be why"; fi
   elif [ "$status" -eq 0 ]; then
     echo "==> passed: ${done_steps[*]}, in ${SECONDS} s"
     [ -z "$counted" ] || echo "total: $counted"
@@ -62,6 +75,9 @@ close() {
 }
 trap close EXIT
 
+if is_short_of_room; then
+  echo "test.sh: $TARGET comes to some $ROOM MB, and $(mb_free) MB are free there: a build may fail for that" >&2
+fi
 for step in "$@"; do
   title=$(what "$step")
   echo "==> $title"

@@ -37,7 +37,7 @@ const TOLERANCE: f32 = 1e-5;
 struct Case {
     config: Config,
     items: Arc<ItemTable>,
-    weights: Weights,
+    weights: Weights<'static>,
     /// `[E, 3, N]`, twice: now, and when the period began.
     windows: [Vec<ItemId>; 2],
     active: Vec<u8>,

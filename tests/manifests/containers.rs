@@ -93,6 +93,10 @@ impl Engine {
         command.env("PROGRAMS", programs()).env("ENGINE", "docker").env("COMMIT", "test").env("VERSION", TAG);
         let built = self.with_host(&mut command).output().unwrap();
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        // Earlier ones have lost their names to these, and would pile up. In another's engine only those with the label of `COMMIT`.
+        let ours = ["--filter", "label=org.opencontainers.image.revision=test"];
+        let filter = if self.host.is_empty() { &ours[..] } else { &[] };
+        self.docker(&[&["image", "prune", "--force"], filter].concat());
     }
 
     fn with_host<'a>(&self, command: &'a mut Command) -> &'a mut Command {

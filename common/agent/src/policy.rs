@@ -60,7 +60,7 @@ impl Policy {
     /// # Errors
     /// A tensor that is missing, misshapen, not finite or not of this model; items of another embedding size. A model
     /// without goals has no high level, and none may be there; one that rescores items needs its low-level critic.
-    pub fn new(weights: &Weights, model: &ModelConfig, items: Arc<ItemTable>) -> Result<Self, Error> {
+    pub fn new(weights: &Weights<'_>, model: &ModelConfig, items: Arc<ItemTable>) -> Result<Self, Error> {
         if items.n_dims() != model.n_dims {
             return Err(Error::Embeddings { found: items.n_dims(), expected: model.n_dims });
         }

@@ -1,7 +1,10 @@
 //! A set of named f32 tensors. In: safetensors bytes (f32, or bf16 as sent to actors) or a seed; out: tensors checked
 //! against the layout.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use common::{config::ModelConfig, seed::Streams};
 use kernels::halves;
@@ -13,21 +16,21 @@ use crate::{
     layout::{Initial, Network},
 };
 
-/// Tensors by full name, e.g. `low/actor/heads.0.bias`.
+/// Tensors by full name, e.g. `low/actor/heads.0.bias`. Those of a file in memory stay where they are, if they can.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Weights {
-    tensors: BTreeMap<String, Tensor>,
+pub struct Weights<'a> {
+    tensors: BTreeMap<String, Tensor<'a>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-struct Tensor {
+struct Tensor<'a> {
     shape: Vec<usize>,
-    data: Vec<f32>,
+    data: Cow<'a, [f32]>,
 }
 
-impl Weights {
+impl<'a> Weights<'a> {
     /// The tensors of the four networks in a file; others (targets, optimisers) are passed over.
-    pub fn from_safetensors(bytes: &[u8]) -> Result<Self, Error> {
+    pub fn from_safetensors(bytes: &'a [u8]) -> Result<Self, Error> {
         let file = SafeTensors::deserialize(bytes).map_err(|e| Error::File(e.to_string()))?;
         let mut weights = Self::default();
         for (name, tensor) in file.iter() {
@@ -35,7 +38,9 @@ impl Weights {
                 continue;
             }
             let data = match tensor.dtype() {
-                Dtype::F32 => bytemuck::pod_collect_to_vec(tensor.data()),
+                // Where the bytes lie at an odd address they are copied.
+                Dtype::F32 => bytemuck::try_cast_slice(tensor.data())
+                    .map_or_else(|_| bytemuck::pod_collect_to_vec(tensor.data()).into(), Cow::Borrowed),
                 // The upper half of an f32.
                 Dtype::BF16 => {
                     let value = |b: &[u8]| f32::from_le_bytes([0, 0, b[0], b[1]]);
@@ -43,7 +48,7 @@ impl Weights {
                 }
                 other => return Err(Error::Dtype { name: name.into(), found: format!("{other:?}") }),
             };
-            weights.insert(name.to_owned(), tensor.shape().to_vec(), data);
+            weights.put(name.to_owned(), tensor.shape().to_vec(), data);
         }
         Ok(weights)
     }
@@ -71,13 +76,17 @@ impl Weights {
     /// # Panics
     /// If the shape does not describe the data.
     pub fn insert(&mut self, name: String, shape: Vec<usize>, data: Vec<f32>) {
+        self.put(name, shape, data.into());
+    }
+
+    fn put(&mut self, name: String, shape: Vec<usize>, data: Cow<'a, [f32]>) {
         assert_eq!(shape.iter().product::<usize>(), data.len(), "tensor `{name}` of shape {shape:?}");
         self.tensors.insert(name, Tensor { shape, data });
     }
 
     /// The values of a tensor, row-major.
     pub fn get(&self, name: &str) -> Option<&[f32]> {
-        self.tensors.get(name).map(|tensor| tensor.data.as_slice())
+        self.tensors.get(name).map(|tensor| &*tensor.data)
     }
 
     /// Removes a network, e.g. a critic before a broadcast to actors.
@@ -164,7 +173,7 @@ pub fn to_bf16(bytes: &[u8]) -> Result<Vec<u8>, Error> {
 /// The tensors of one network, checked.
 #[derive(Clone, Copy)]
 pub(crate) struct NetworkWeights<'a> {
-    weights: &'a Weights,
+    weights: &'a Weights<'a>,
     network: Network,
 }
 
@@ -200,7 +209,7 @@ mod tests {
 
     #[test]
     fn bad_tensors_are_named_with_what_was_found_and_expected() {
-        let message = |change: fn(&mut Weights)| {
+        let message = |change: fn(&mut Weights<'_>)| {
             let mut weights = Weights::random(&model(), 3);
             change(&mut weights);
             weights.network(Network::LowActor, &model()).map(|_| ()).unwrap_err().to_string()

@@ -34,7 +34,7 @@ fn model(n_dims: usize, width: usize, head_width: usize, n_goals: usize, window:
 struct Case {
     model: ModelConfig,
     items: Arc<ItemTable>,
-    weights: Weights,
+    weights: Weights<'static>,
     windows: Vec<ItemId>,
     goals: Vec<f32>,
     active: Vec<u8>,

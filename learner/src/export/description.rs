@@ -46,7 +46,7 @@ pub struct NetworkDescription {
 
 impl Description {
     /// Of a run's policy; the networks that the weights hold.
-    pub fn new(config: &Config, weights: &Weights, items: &ItemTable) -> Self {
+    pub fn new(config: &Config, weights: &Weights<'_>, items: &ItemTable) -> Self {
         let of_network = |network: Network| NetworkDescription {
             prefix: network.prefix().to_owned(),
             windows: network.windows(&config.model).iter().map(|&kind| kind as usize).collect(),

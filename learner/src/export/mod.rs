@@ -87,7 +87,7 @@ pub enum Error {
 pub fn export(
     folder: &Path,
     config: &Config,
-    weights: &Weights,
+    weights: &Weights<'_>,
     items: &ItemTable,
     log: Option<&Log>,
 ) -> Result<(), Error> {
@@ -120,7 +120,7 @@ pub fn export(
 /// Weights and items.
 fn write_tables(
     folder: &Path,
-    weights: &Weights,
+    weights: &Weights<'_>,
     (items, log): (&ItemTable, Option<&Log>),
 ) -> Result<(), Error> {
     run_dir::write_whole(&folder.join("policy.safetensors"), &weights.to_safetensors())?;

@@ -38,7 +38,7 @@ struct Part {
 
 impl Part {
     /// Every tensor of the layout.
-    fn new(network: Network, weights: &Weights, model: &ModelConfig) -> Result<Self, agent::Error> {
+    fn new(network: Network, weights: &Weights<'_>, model: &ModelConfig) -> Result<Self, agent::Error> {
         let tensor = |parameter: agent::layout::Parameter| {
             let name = format!("{}{}", network.prefix(), parameter.name);
             let values = weights
@@ -92,7 +92,7 @@ impl Networks {
     ///
     /// # Errors
     /// A tensor that is missing, misshapen or not finite; items of another embedding size.
-    pub fn new(weights: &Weights, model: &ModelConfig, items: &ItemTable) -> Result<Self, agent::Error> {
+    pub fn new(weights: &Weights<'_>, model: &ModelConfig, items: &ItemTable) -> Result<Self, agent::Error> {
         // Its checks are ours.
         agent::Policy::new(weights, model, std::sync::Arc::new(items.clone()))?;
         let table = |values: &[f32]| Tensor::from_slice(values).view([-1, items.n_dims() as i64]);
