@@ -38,12 +38,12 @@ impl Case {
         let mut config = Config::preset(Preset::Paper);
         config.train.device = "cpu".into();
         (config.train.engine, config.train.precision) = match engine {
-            "native" => (EngineKind::Native, Precision::F32),
+            "native" | "native-2" => (EngineKind::Native, Precision::F32),
             "native-bf16" => (EngineKind::Native, Precision::Bf16),
             "torch" => (EngineKind::Torch, Precision::F32),
             other => anyhow::bail!("no engine `{other}`"),
         };
-        config.train.learner_threads = 1;
+        config.train.learner_threads = if engine.ends_with("-2") { 2 } else { 1 };
         if !literal {
             config.algorithm.target_action = TargetAction::Virtual;
             config.algorithm.encoder_update = EncoderUpdate::Summed;

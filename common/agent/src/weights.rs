@@ -84,6 +84,12 @@ impl<'a> Weights<'a> {
         self.tensors.insert(name, Tensor { shape, data });
     }
 
+    /// Copies what still lies in a file's bytes.
+    pub fn into_owned(self) -> Weights<'static> {
+        let owned = |Tensor { shape, data }: Tensor<'a>| Tensor { shape, data: data.into_owned().into() };
+        Weights { tensors: self.tensors.into_iter().map(|(name, tensor)| (name, owned(tensor))).collect() }
+    }
+
     /// The values of a tensor, row-major.
     pub fn get(&self, name: &str) -> Option<&[f32]> {
         self.tensors.get(name).map(|tensor| &*tensor.data)
@@ -198,7 +204,8 @@ mod tests {
     #[test]
     fn random_weights_survive_the_file_and_fit_the_layout() {
         let weights = Weights::random(&model(), 3);
-        let read = Weights::from_safetensors(&weights.to_safetensors()).unwrap();
+        let file = weights.to_safetensors();
+        let read = Weights::from_safetensors(&file).unwrap();
         assert_eq!(read, weights);
         for network in Network::ALL {
             read.network(network, &model()).unwrap();

@@ -21,7 +21,7 @@ pub struct TrainedAgents {
     name: &'static str,
     layout: PeriodLayout,
     /// For [`Fitted::save`].
-    weights: Arc<Weights>,
+    weights: Arc<Weights<'static>>,
     policy: Arc<Policy>,
 }
 
@@ -43,7 +43,7 @@ impl TrainedAgents {
         Ok(Self {
             name: method,
             layout: config.period_layout(),
-            weights: Arc::new(weights),
+            weights: Arc::new(weights.into_owned()),
             policy: Arc::new(policy),
         })
     }

@@ -78,6 +78,7 @@ pub(crate) fn recover(folder: &Path, run_id: &str, shard: &mut Shard) -> Result<
     let begin = recovered.position;
     let behind: Vec<_> = segments.into_iter().filter(|(position, _)| *position >= begin).collect();
     let n = behind.len();
+    shard.make_chunks_ahead(true);
     for (k, (position, path)) in behind.into_iter().enumerate() {
         if position != recovered.position {
             let gap = format!("operations {} to {position} are missing before it", recovered.position);
@@ -86,6 +87,7 @@ pub(crate) fn recover(folder: &Path, run_id: &str, shard: &mut Shard) -> Result<
         }
         recovered.segment(&path, run_id, shard, k + 1 == n)?;
     }
+    shard.make_chunks_ahead(false);
     Ok(recovered)
 }
 

@@ -7,6 +7,11 @@ use crate::{
 };
 
 impl Shard {
+    /// Whether memory for periods is made ready ahead: while operations come as fast as they are read.
+    pub(crate) fn make_chunks_ahead(&mut self, ahead: bool) {
+        self.periods.make_ahead(ahead);
+    }
+
     /// Applies an operation that was applied before the journal was read back; says what is wrong with one that cannot
     /// have been.
     pub(crate) fn apply(&mut self, operation: Operation) -> Result<(), String> {

@@ -5,8 +5,10 @@
 //! slots as it is first needed and is kept: nothing is allocated a step once the tables are full. Owner: one shard,
 //! under its lock.
 
+mod ahead;
 mod chunk;
 
+use self::ahead::ChunksAhead;
 pub(crate) use chunk::{Chunk, PackedChunk};
 use common::{
     Feedback, ItemId,
@@ -85,11 +87,13 @@ pub(crate) struct Periods {
     chunks: Vec<Piece<Chunk>>,
     /// Free slots; the last is taken next.
     free: Vec<Slot>,
+    #[serde(skip)]
+    ahead: ChunksAhead,
 }
 
 impl Periods {
     pub(crate) fn new(shape: Shape) -> Self {
-        Self { shape, chunks: Vec::new(), free: Vec::new() }
+        Self { shape, chunks: Vec::new(), free: Vec::new(), ahead: ChunksAhead::default() }
     }
 
     /// Chunks and free slots, in the order of [`Self::from_parts`].
@@ -99,13 +103,18 @@ impl Periods {
 
     /// What [`Self::into_parts`] gave. Unchecked: see [`Self::check`].
     pub(crate) fn from_parts(shape: Shape, chunks: Vec<Piece<Chunk>>, free: Vec<Slot>) -> Self {
-        Self { shape, chunks, free }
+        Self { shape, chunks, free, ahead: ChunksAhead::default() }
+    }
+
+    /// Whether chunks are made ahead: while the shard is filled as fast as it can be.
+    pub(crate) fn make_ahead(&mut self, ahead: bool) {
+        self.ahead = if ahead { ChunksAhead::start(self.shape) } else { ChunksAhead::default() };
     }
 
     /// The periods as they are now, in microseconds.
     pub(crate) fn share(&mut self) -> Self {
         let chunks = self.chunks.iter_mut().map(Piece::share).collect();
-        Self { shape: self.shape, chunks, free: self.free.clone() }
+        Self::from_parts(self.shape, chunks, self.free.clone())
     }
 
     /// Whether a period can be opened without more memory.
@@ -155,7 +164,8 @@ impl Periods {
 
     fn grow(&mut self) -> Slot {
         let first = self.n_slots() as Slot;
-        self.chunks.push(Piece::Own(Chunk::new(&self.shape)));
+        let chunk = self.ahead.next().unwrap_or_else(|| Chunk::new(&self.shape));
+        self.chunks.push(Piece::Own(chunk));
         self.free.extend((first + 1..first + CHUNK as Slot).rev());
         first
     }

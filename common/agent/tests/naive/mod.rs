@@ -8,7 +8,7 @@ use common::{
 
 /// Weights, settings and items `[V, n]`.
 pub(crate) struct Naive<'a> {
-    pub(crate) weights: &'a Weights,
+    pub(crate) weights: &'a Weights<'a>,
     pub(crate) model: &'a ModelConfig,
     pub(crate) items: &'a [f32],
 }

@@ -117,6 +117,38 @@ pub struct Batch {
     pub further_discount: Vec<f32>,
     /// `[B, H n]` noise of the target's action; empty where it is not smoothed (D22).
     pub noise: Vec<f32>,
+    /// Mean r_in over the low-level rows that had a goal.
+    pub mean_internal_reward: f64,
+}
+
+/// A level's minibatch, checked, and what decoding it takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoded<'a> {
+    /// The rows.
+    pub rows: Rows<'a>,
+    /// What is the same for all minibatches.
+    pub source: &'a Source,
+    /// The number of the update.
+    pub update: u64,
+}
+
+/// Rows of a level.
+#[derive(Clone, Copy, Debug)]
+pub enum Rows<'a> {
+    /// Periods.
+    High(&'a HighBatch),
+    /// Steps, with those ahead of them (D26) if there are any, and the goals behind them where goals are in the state.
+    Low(&'a LowBatch, Option<&'a Ahead>, Option<&'a NextGoals>),
+}
+
+impl Rows<'_> {
+    /// B.
+    pub fn n_rows(&self) -> usize {
+        match self {
+            Self::High(batch) => batch.len(),
+            Self::Low(batch, ..) => batch.len(),
+        }
+    }
 }
 
 /// The goals of the periods that begin behind some rows of a low-level batch.
@@ -128,9 +160,38 @@ pub struct NextGoals {
     goals: Vec<f32>,
 }
 
+/// Where in its period each row's last step lies.
+fn last_positions<'a>(batch: &'a LowBatch, ahead: Option<&'a Ahead>) -> impl Iterator<Item = usize> {
+    (0..batch.len())
+        .map(move |row| ahead.map_or(batch.positions[row].into(), |ahead| ahead.last_positions[row]))
+}
+
+impl NextGoals {
+    /// Has `high` set the goals of the periods that begin behind the rows of a checked low-level batch: the real ones are not
+    /// part of a transition, and targets come from target networks. So this is before the high level moves.
+    pub fn set(&mut self, (batch, ahead): (&LowBatch, Option<&Ahead>), source: &Source, high: &mut Level) {
+        let (c, stride) = (source.layout.n_steps, N_WINDOWS * source.settings.model.window);
+        self.ids.clear();
+        for (row, _) in last_positions(batch, ahead).enumerate().filter(|&(_, position)| position + 1 == c) {
+            self.ids.extend_from_slice(&batch.next_windows[row * stride..][..stride]);
+        }
+        source.pack(LevelKind::High, &self.ids, &mut self.windows);
+        self.goals.resize(self.ids.len() / stride * source.goals_a_row(), 0.0);
+        high.target_actions(&self.windows, &mut self.goals);
+    }
+}
+
 impl Batch {
-    /// Decodes a checked high-level batch.
-    pub fn high(&mut self, batch: &HighBatch, source: &Source, plan: &Plan, update: u64) {
+    /// Decodes a minibatch.
+    pub fn decode(&mut self, encoded: &Encoded<'_>, plan: &Plan) {
+        let &Encoded { rows, source, update } = encoded;
+        match rows {
+            Rows::High(batch) => self.high(batch, source, plan, update),
+            Rows::Low(batch, ahead, next) => self.low((batch, ahead, next), source, plan, update),
+        }
+    }
+
+    fn high(&mut self, batch: &HighBatch, source: &Source, plan: &Plan, update: u64) {
         self.n_rows = batch.len();
         source.pack(LevelKind::High, &batch.windows, &mut self.now);
         source.pack(LevelKind::High, &batch.next_windows, &mut self.next);
@@ -149,23 +210,19 @@ impl Batch {
         self.rest(&batch.terminated, &batch.weights, source, LevelKind::High, update);
     }
 
-    /// Decodes a checked low-level batch, with the steps ahead of its rows (D26) if it has any. `high` sets the goals of the periods that begin behind its rows: the real ones
-    /// are not part of a transition, and targets come from target networks. Out: the mean internal reward of the rows
-    /// that had a goal.
-    pub fn low(
+    fn low(
         &mut self,
-        (batch, ahead): (&LowBatch, Option<&Ahead>),
+        (batch, ahead, next): (&LowBatch, Option<&Ahead>, Option<&NextGoals>),
         source: &Source,
         plan: &Plan,
         update: u64,
-        (high, next): (Option<&mut Level>, &mut NextGoals),
-    ) -> f64 {
+    ) {
         self.n_rows = batch.len();
         source.pack(LevelKind::Low, &batch.windows, &mut self.now);
         source.pack(LevelKind::Low, &batch.next_windows, &mut self.next);
         self.action.clear();
         self.action.extend(batch.items.iter().flat_map(|&item| source.items.embedding(item)));
-        let internal = self.low_rewards(batch, source);
+        self.low_rewards(batch, source);
         self.further_discount.clear();
         if let Some(ahead) = ahead {
             self.take_in(ahead, batch, source);
@@ -173,23 +230,19 @@ impl Batch {
         heads::see(plan.critic_action, plan.n, &mut self.action);
         source.features(&batch.positions, &batch.goals, &mut self.features);
         self.next_features.clear();
-        if let Some(high) = high.filter(|_| plan.d > plan.w) {
-            match ahead {
-                Some(ahead) => {
-                    self.set_next_features(batch, ahead.last_positions.iter().copied(), source, high, next);
-                }
-                None => {
-                    let positions = batch.positions.iter().map(|&position| position.into());
-                    self.set_next_features(batch, positions, source, high, next);
-                }
+        if let Some(next) = next {
+            let (c, of_row) = (source.layout.n_steps, source.goals_a_row());
+            let mut set = next.goals.chunks_exact(of_row);
+            for (position, goals) in last_positions(batch, ahead).zip(batch.goals.chunks_exact(of_row)) {
+                let begun = if position + 1 == c { set.next() } else { None };
+                source.push_feature((position + 1) % c, begun.unwrap_or(goals), &mut self.next_features);
             }
         }
         self.rest(&batch.terminated, &batch.weights, source, LevelKind::Low, update);
-        internal
     }
 
-    /// r^l (Eqs 10, 11) of actions that are embeddings; out: the mean of r_in over the rows that had a goal.
-    fn low_rewards(&mut self, batch: &LowBatch, source: &Source) -> f64 {
+    /// r^l (Eqs 10, 11) of actions that are embeddings, and the mean of r_in.
+    fn low_rewards(&mut self, batch: &LowBatch, source: &Source) {
         let (mut sum, mut n_active) = (0.0, 0);
         self.reward.clear();
         let actions = self.action.chunks_exact(source.settings.model.n_dims);
@@ -202,7 +255,7 @@ impl Batch {
             let reward = f64::from(checks::reward(code)) + source.settings.internal_weight() * internal;
             self.reward.push(reward as f32);
         }
-        sum / (n_active as f64).max(1.0)
+        self.mean_internal_reward = sum / (n_active as f64).max(1.0);
     }
 
     /// Adds the discounted rewards of the steps ahead to those of the rows' own, and notes the discount behind them (D26).
@@ -220,33 +273,6 @@ impl Batch {
             }
         }
         self.further_discount.extend(ahead.discounts(gamma).into_iter().map(|discount| discount as f32));
-    }
-
-    /// `last_positions`: where in its period each row's last step lies.
-    fn set_next_features(
-        &mut self,
-        batch: &LowBatch,
-        last_positions: impl Iterator<Item = usize> + Clone,
-        source: &Source,
-        high: &mut Level,
-        next: &mut NextGoals,
-    ) {
-        let (c, stride) = (source.layout.n_steps, N_WINDOWS * source.settings.model.window);
-        let of_row = source.goals_a_row();
-        let is_last = |position: usize| position + 1 == c;
-        next.ids.clear();
-        for (row, _) in last_positions.clone().enumerate().filter(|&(_, position)| is_last(position)) {
-            next.ids.extend_from_slice(&batch.next_windows[row * stride..][..stride]);
-        }
-        source.pack(LevelKind::High, &next.ids, &mut next.windows);
-        let n_last = next.ids.len() / stride;
-        next.goals.resize(n_last * of_row, 0.0);
-        high.target_actions(&next.windows, &mut next.goals);
-        let mut set = next.goals.chunks_exact(of_row);
-        for (position, goals) in last_positions.zip(batch.goals.chunks_exact(of_row)) {
-            let begun = if is_last(position) { set.next() } else { None };
-            source.push_feature((position + 1) % c, begun.unwrap_or(goals), &mut self.next_features);
-        }
     }
 
     /// What both levels have.

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use common::seed::Streams;
 
 use super::{
-    batch::Batch,
+    batch::{Batch, Encoded},
     heads,
     mapping::Mapping,
     network::{Network, Trained},
@@ -99,22 +99,24 @@ impl Level {
     /// An update, to be done.
     pub fn update<'a>(
         &'a mut self,
-        batch: &'a Batch,
+        encoded: &'a Encoded<'a>,
+        batch: &'a mut Batch,
         mapping: Option<&'a Mapping>,
         actor_moves: bool,
     ) -> Update<'a> {
         let Self { plan, constants, actor, critics, scratch, y, first_q } = self;
-        let parts = parts(batch.n_rows);
+        let n_rows = encoded.rows.n_rows();
+        let parts = parts(n_rows);
         let n_parts = parts.len();
         if scratch.len() < n_parts {
             let n_parameters = n_parameters(actor, critics);
             scratch.resize_with(n_parts, || Mutex::new(Scratch::new(plan, n_parameters)));
         }
         for (scratch, of_part) in scratch.iter_mut().zip(parts) {
-            exclusive(scratch).begin(plan, batch.n_rows, of_part);
+            exclusive(scratch).begin(plan, n_rows, of_part);
         }
-        let inputs = Inputs { plan, constants, batch, mapping, actor_moves };
-        Update::new(inputs, actor, critics, &scratch[..n_parts], [y, first_q])
+        let inputs = Inputs { plan, constants, encoded, mapping, actor_moves };
+        Update::new(inputs, (actor, critics), batch, &scratch[..n_parts], [y, first_q])
     }
 
     /// Goals or virtual actions `[B, H n]` of the target actor in packed windows without features.

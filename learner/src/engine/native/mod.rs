@@ -47,7 +47,7 @@ use common::{
 };
 
 use self::{
-    batch::{Batch, NextGoals, Source},
+    batch::{Batch, Encoded, NextGoals, Rows, Source},
     level::Level,
     mapping::Mapping,
     schedule::Phases,
@@ -74,8 +74,13 @@ impl Side {
         Self { level, batch: Batch::default() }
     }
 
-    fn update<'a>(&'a mut self, mapping: Option<&'a Mapping>, actor_moves: bool) -> Update<'a> {
-        self.level.update(&self.batch, mapping, actor_moves)
+    fn update<'a>(
+        &'a mut self,
+        encoded: &'a Encoded<'a>,
+        mapping: Option<&'a Mapping>,
+        actor_moves: bool,
+    ) -> Update<'a> {
+        self.level.update(encoded, &mut self.batch, mapping, actor_moves)
     }
 }
 
@@ -188,22 +193,21 @@ impl Engine for NativeEngine {
         self.updates += 1;
         let Self { source, high: high_side, low: low_side, mapping, next_goals, updates, threads } = self;
         let actor_moves = updates.is_multiple_of(source.settings.algorithm.actor_delay);
-        let mut mean_internal_reward = 0.0;
-        if has_low {
-            // Before the high level moves: its target actor sets the goals behind the low level's rows.
-            let goals = (high_side.as_mut().map(|side| &mut side.level), next_goals);
-            let Side { level, batch } = &mut *low_side;
-            mean_internal_reward = batch.low((low, ahead.as_ref()), source, level.plan(), *updates, goals);
+        let mut next = None;
+        let has_features = low_side.level.plan().d > low_side.level.plan().w;
+        if let Some(side) = high_side.as_mut().filter(|_| has_low && has_features) {
+            next_goals.set((low, ahead.as_ref()), source, &mut side.level);
+            next = Some(&*next_goals);
         }
-        let mut high_side = high_side.as_mut().filter(|_| has_high);
-        if let Some(Side { level, batch }) = &mut high_side {
-            batch.high(high, source, level.plan(), *updates);
-        }
-        let high = high_side.map(|side| side.update(None, actor_moves));
-        let low = has_low.then(|| low_side.update(mapping.as_ref(), actor_moves));
+        let encoded = |rows| Encoded { rows, source, update: *updates };
+        let (of_high, of_low) = (encoded(Rows::High(high)), encoded(Rows::Low(low, ahead.as_ref(), next)));
+        let high =
+            high_side.as_mut().filter(|_| has_high).map(|side| side.update(&of_high, None, actor_moves));
+        let low = has_low.then(|| low_side.update(&of_low, mapping.as_ref(), actor_moves));
         let levels = [&low, &high].map(|level| level.as_ref().map(|level| level as &dyn Phases));
         schedule::run(threads.as_ref(), levels);
         let [high, low] = [high, low].map(|level| level.map(Update::metrics));
+        let mean_internal_reward = if has_low { low_side.batch.mean_internal_reward } else { 0.0 };
         let metrics = UpdateMetrics { update: *updates, high, low, mean_internal_reward };
         metrics.check_finite()?;
         Ok(metrics)
