@@ -2,7 +2,7 @@
 # Measures ours against peers from PyPI, turn by turn in one run (docs/benchmarks.md).
 # `--only learner`, `actor`, `training`, `replay` or `goals` measures that part. PROFILE=dev measures binaries of the profile `dev` instead
 # of `release`; PEERS_VENV and PEERS_VENV_REVERB name venvs that are there already; ROUNDS, TURN_SECONDS, TRAIN_STEPS, UPDATE_DOCS=1
-# as in scripts/peers/run.py.
+# as in scripts/peers/run.py. INSTRUCTIONS=avx2 holds ours and PyTorch to what older CPUs have.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,6 +23,11 @@ venv() {
     echo "$(cd "$1" && pwd)/bin/python"
 }
 
+if [ -n "${INSTRUCTIONS:-}" ]; then
+    # PyTorch's own kernels and those that it compiles, MKL's and oneDNN's products.
+    export MAHRL_INSTRUCTIONS=$INSTRUCTIONS ATEN_CPU_CAPABILITY=$INSTRUCTIONS
+    export MKL_ENABLE_INSTRUCTIONS=${INSTRUCTIONS^^} ONEDNN_MAX_CPU_ISA=${INSTRUCTIONS^^}
+fi
 python=$(venv "${PEERS_VENV:-target/peers-venv}" requirements.txt)
 reverb=$(venv "${PEERS_VENV_REVERB:-target/peers-venv-reverb}" requirements-reverb.txt)
 command -v redis-server >/dev/null || echo "bench-peers: redis-server is not on PATH (package redis-server): left out" >&2

@@ -1,6 +1,6 @@
 //! The learner's part of `make bench-peers`: milliseconds of an update of both levels, by engine.
 //!
-//! In: a line `update ENGINE BATCH SECONDS`, ENGINE one of those that `engines` lists; out: a line `ms=NUMBER`, or `error ...`
+//! In: a line `update ENGINE BATCH SECONDS`, ENGINE one of those that `engines` lists, or `native-2`, which has two threads; out: a line `ms=NUMBER`, or `error ...`
 //! (scripts/peers/protocol.py). Preset `paper` with virtual target actions and one loss over all heads, full windows: what
 //! scripts/peers/update.py does. `product`: GFLOP/s of our matrix product.
 //! `literal ENGINE BATCH SECONDS`: the preset as it is (mapped, a step for each head).
@@ -43,7 +43,7 @@ impl Case {
             "torch" => (EngineKind::Torch, Precision::F32),
             other => anyhow::bail!("no engine `{other}`"),
         };
-        config.train.learner_threads = if engine.ends_with("-2") { 2 } else { 1 };
+        config.train.learner_threads = if engine == "native-2" { 2 } else { 1 };
         if !literal {
             config.algorithm.target_action = TargetAction::Virtual;
             config.algorithm.encoder_update = EncoderUpdate::Summed;

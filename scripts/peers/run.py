@@ -19,7 +19,7 @@ import tempfile
 import time
 
 from goals import Goals
-from tables import Group, bars, docs, render
+from tables import ON_TWO, Group, bars, docs, render
 
 HERE = pathlib.Path(__file__).parent
 ROUNDS, SECONDS = int(os.environ.get("ROUNDS", 5)), float(os.environ.get("TURN_SECONDS", 0.5))
@@ -137,6 +137,7 @@ def main():
     script = lambda name: (PYTHON, str(HERE / name))
     ours, torch = pinned(f"{OURS}/peers"), pinned(*script("update.py"))
     engine, acting = pinned(f"{OURS}/peer_update"), pinned(*script("act.py"))
+    on_two_cores = Program([f"{OURS}/peer_update"])
     services, replays = Program([f"{OURS}/peers"]), Program(list(script("replay_peers.py")))
     reverb = Program([PYTHON_OF_REVERB, str(HERE / "replay_peers.py")])
     groups = []
@@ -168,6 +169,7 @@ def main():
         entrants += [
             (label.get(name, f"ours, {name}"), engine, f"update {name} {batch} {SECONDS}") for name in engines
         ]
+        entrants.append((ON_TWO, on_two_cores, f"update native-2 {batch} {SECONDS}"))
         measure(group, entrants)
         group.floor = ("product", update_gflop(batch) / gflops * 1e3)
         groups.append(group)
@@ -245,7 +247,7 @@ def main():
         memory = Group(title, "MB", "resident_mb", smaller=True)
         memory.add("ours", fresh.ask(f"stream {SECONDS}"))
         groups.append(memory)
-    for program in (fresh, ours, torch, engine, acting):
+    for program in (fresh, ours, torch, engine, on_two_cores, acting):
         program.stop()
 
     model = next(line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name"))

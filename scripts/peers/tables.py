@@ -3,6 +3,10 @@
 BEGIN, END = "<!-- written by `make bench-peers` from here -->", "<!-- to here -->"
 
 
+# Beside `ours, native`, which has one thread.
+ON_TWO = "the same on 2 threads: ours, native"
+
+
 def median(values):
     """The middle one."""
     return sorted(values)[len(values) // 2]
@@ -118,6 +122,9 @@ def bars(groups):
         if group.title.startswith("Learner") and group.floor and ours:
             share = 100 * group.floor[1] / group.median(ours)
             line(f"{group.title}: {ours}, of the product floor", ">= 85%", f"{share:.0f}%", share >= 85)
+        if ON_TWO in group.replies:
+            gain = group.times_ahead(ON_TWO, "ours, native")
+            line(f"{group.title}: two threads, of one", ">= 1.9x", spread(gain, "x"), median(gain) >= 1.9)
         if group.unit == "MB" and ours:
             line(group.title, "< 60 MB", spread(group.values(ours)), group.median(ours) < 60)
         if group.title.startswith("Replay: sample") and ours:

@@ -1,7 +1,7 @@
 //! Instruction levels. A [`Level`] value is the proof that this CPU has its instructions: the only ways to get one
 //! ask the CPU first. The safe functions of this crate rest on that.
 
-use std::{fmt, sync::OnceLock};
+use std::{env, fmt, sync::OnceLock};
 
 /// A set of vector instructions this CPU has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,13 +17,29 @@ pub(crate) enum Kind {
 }
 
 impl Level {
+    /// The variable of the environment that names the most that [`Self::best`] may be: `portable`, `avx2` or `avx512`. For
+    /// comparisons, and for the same numbers on CPUs of different levels.
+    pub const LIMIT: &str = "MAHRL_INSTRUCTIONS";
+
     /// Plain Rust, on every CPU.
     pub const PORTABLE: Self = Self(Kind::Portable);
 
-    /// The fastest level of this CPU; asked once a process.
+    /// The fastest level of this CPU, or the fastest up to [`Self::LIMIT`]; asked once a process.
     pub fn best() -> Self {
         static BEST: OnceLock<Level> = OnceLock::new();
-        *BEST.get_or_init(|| *Self::available().last().expect("the portable level is always available"))
+        *BEST.get_or_init(|| Self::best_within(env::var(Self::LIMIT).ok().as_deref()))
+    }
+
+    /// A name that is none limits nothing: settings refuse it.
+    fn best_within(limit: Option<&str>) -> Self {
+        let all = Self::available();
+        let within = match limit {
+            Some("portable") => &all[..1],
+            // Slowest first: portable, AVX2.
+            Some("avx2") => &all[..all.len().min(2)],
+            _ => &all[..],
+        };
+        *within.last().expect("the portable level is always available")
     }
 
     /// Every level of this CPU, slowest first. For tests, which try them all.
@@ -62,5 +78,15 @@ mod tests {
         let levels = Level::available();
         assert_eq!(levels[0], Level::PORTABLE);
         assert!(levels.contains(&Level::best()));
+    }
+
+    #[test]
+    fn a_limit_is_the_most_and_no_more_than_the_cpu_has() {
+        let all = Level::available();
+        let within = |limit| Level::best_within(Some(limit));
+        assert_eq!(within("portable"), Level::PORTABLE);
+        assert_eq!((within("avx512"), within("other")), (all[all.len() - 1], all[all.len() - 1]));
+        assert_eq!(within("avx2"), all[all.len().min(2) - 1]);
+        assert_eq!(Level::best_within(None), all[all.len() - 1]);
     }
 }

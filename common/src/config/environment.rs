@@ -3,6 +3,8 @@
 //!
 //! In: names; out: an error where a setting was meant, a line for a warning where it is not clear what was.
 
+use std::ffi::OsStr;
+
 use super::{
     Config, Error, dotted,
     error::{did_you_mean, nearest_setting},
@@ -24,6 +26,7 @@ const OTHERS: &[&str] = &[
     "MAHRL_FUZZ_MINUTES",
     "MAHRL_FUZZ_SEED",
     "MAHRL_HEALTH_LISTEN",
+    INSTRUCTIONS,
     "MAHRL_LOG",
     "MAHRL_ORACLE_DIR",
     "MAHRL_PARENT",
@@ -36,6 +39,27 @@ const OTHERS: &[&str] = &[
     "MAHRL_SOAK_MINUTES",
     "MAHRL_VERSION",
 ];
+
+/// The most that kernels may use of this CPU.
+const INSTRUCTIONS: &str = "MAHRL_INSTRUCTIONS";
+/// What it may be.
+const LEVELS: [&str; 3] = ["portable", "avx2", "avx512"];
+
+/// Refuses instructions that no kernels are written in.
+pub(super) fn check_instructions() -> Result<(), Error> {
+    check_level(std::env::var_os(INSTRUCTIONS).as_deref())
+}
+
+fn check_level(value: Option<&OsStr>) -> Result<(), Error> {
+    match value {
+        Some(value) if !LEVELS.iter().any(|level| value == *level) => Err(Error::Range {
+            key: INSTRUCTIONS,
+            value: value.display().to_string(),
+            expected: format!("one of {}", LEVELS.join(", ")),
+        }),
+        _ => Ok(()),
+    }
+}
 
 /// The names in this process's environment.
 pub(super) fn names() -> impl Iterator<Item = String> {
@@ -147,6 +171,14 @@ mod tests {
         for name in ["PATH", "MAHRLX", "MAHRL_LOG", "MAHRL_REQUIRE_REDIS", "MAHRL__TRAIN__STEPS"] {
             assert!(is_known_variable(name) && checked(name).is_ok(), "{name}");
         }
+    }
+
+    #[test]
+    fn instructions_are_those_of_kernels() {
+        let check = |value: &str| check_level(Some(OsStr::new(value))).map_err(|error| error.to_string());
+        assert!(LEVELS.into_iter().all(|level| check(level).is_ok()) && check_level(None).is_ok());
+        let expected = "setting `MAHRL_INSTRUCTIONS` is avx3, expected one of portable, avx2, avx512";
+        assert_eq!(check("avx3"), Err(expected.into()));
     }
 
     #[test]

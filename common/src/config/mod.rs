@@ -74,6 +74,7 @@ impl Config {
     /// `flags` holds dotted keys and TOML values, e.g. `("train.steps", 1000.into())`.
     pub fn load(file: Option<&Path>, flags: &[(&str, toml::Value)]) -> Result<Self, Error> {
         environment::check(environment::names())?;
+        environment::check_instructions()?;
         let mut sources = Figment::new();
         if let Some(path) = file {
             readable(path)?;
@@ -85,6 +86,7 @@ impl Config {
     /// The settings a run was begun with, under the flags: its file as [`Self::to_toml`] wrote it. The environment does
     /// not count, which may be another by now.
     pub fn load_run(file: &Path, flags: &[(&str, toml::Value)]) -> Result<Self, Error> {
+        environment::check_instructions()?;
         readable(file)?;
         Self::of(Figment::from(Toml::file_exact(file)), flags)
     }
