@@ -123,33 +123,57 @@ pub fn gemm(
     c: RowMajorMut<'_>,
     init: Init<'_>,
 ) {
-    let Some(kernel) = Gemm::checked((m, n, k), a, b, c, init) else { return };
+    let Some(kernel) = Gemm::checked((m, n), [Term { k, a, b }], c, init) else { return };
     // SAFETY: a checked product keeps inside its slices.
     unsafe { dispatch(level, kernel) }
 }
 
+/// C `[m, n]` = `init` + A `[m, k]` B `[k, n]` + A' `[m, k']` B' `[k', n]`, the terms one after the other: C is read and written once.
+///
+/// # Panics
+/// As [`gemm`](fn@gemm).
+pub fn gemm_of_two(
+    level: Level,
+    size: (usize, usize),
+    terms: [Term<'_>; 2],
+    c: RowMajorMut<'_>,
+    init: Init<'_>,
+) {
+    let Some(kernel) = Gemm::checked(size, terms, c, init) else { return };
+    // SAFETY: a checked product keeps inside its slices.
+    unsafe { dispatch(level, kernel) }
+}
+
+/// A `[m, k]` B `[k, n]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Term<'a, T = f32> {
+    /// Columns of A, rows of B.
+    pub k: usize,
+    /// The left side.
+    pub a: Strided<'a, T>,
+    /// The right side.
+    pub b: RowMajor<'a, T>,
+}
+
 /// A product whose operands are in their slices.
-pub(crate) struct Gemm<'a, T> {
+pub(crate) struct Gemm<'a, T, const TERMS: usize> {
     m: usize,
     n: usize,
-    k: usize,
-    a: Strided<'a, T>,
-    b: RowMajor<'a, T>,
+    terms: [Term<'a, T>; TERMS],
     c: *mut f32,
     c_stride: usize,
     init: Init<'a>,
 }
 
-impl<'a, T> Gemm<'a, T> {
+impl<'a, T, const TERMS: usize> Gemm<'a, T, TERMS> {
     /// Nothing where C has no elements. A T is as large as an f32.
     ///
     /// # Panics
     /// As [`gemm`](fn@gemm).
     #[inline]
     pub(crate) fn checked(
-        (m, n, k): (usize, usize, usize),
-        a: Strided<'a, T>,
-        b: RowMajor<'a, T>,
+        (m, n): (usize, usize),
+        terms: [Term<'a, T>; TERMS],
         c: RowMajorMut<'a>,
         init: Init<'a>,
     ) -> Option<Self> {
@@ -157,21 +181,21 @@ impl<'a, T> Gemm<'a, T> {
         if m == 0 || n == 0 {
             return None;
         }
-        if k > 0 {
+        for Term { k, a, b } in terms.iter().filter(|term| term.k > 0) {
             let last = end((m - 1, a.row_stride), (k - 1, a.column_stride));
             let fits = last.is_some_and(|last| last < a.data.len());
             assert!(fits, "A: [{m}, {k}] does not fit in {} numbers", a.data.len());
-            assert_fits("B: ", (k, n), (b.data.len(), b.stride));
+            assert_fits("B: ", (*k, n), (b.data.len(), b.stride));
         }
         assert_fits("C: ", (m, n), (c.data.len(), c.stride));
         if let Init::Bias(bias) = init {
             assert_eq!(bias.len(), n, "the bias is a row of C");
         }
-        Some(Self { m, n, k, a, b, c: c.data.as_mut_ptr(), c_stride: c.stride, init })
+        Some(Self { m, n, terms, c: c.data.as_mut_ptr(), c_stride: c.stride, init })
     }
 }
 
-impl Kernel for Gemm<'_, f32> {
+impl<const TERMS: usize> Kernel for Gemm<'_, f32, TERMS> {
     type Output = ();
 
     #[inline(always)]
@@ -181,7 +205,7 @@ impl Kernel for Gemm<'_, f32> {
     }
 }
 
-impl<T> Gemm<'_, T> {
+impl<T, const TERMS: usize> Gemm<'_, T, TERMS> {
     /// # Safety
     /// The CPU has the instructions of `S` and `P`.
     #[inline(always)]
@@ -275,18 +299,20 @@ impl<T> Gemm<'_, T> {
                 }
             }
             // Wrapping: after the last step these may point behind their slices, but are not read there.
-            let mut a = self.a.data.as_ptr().cast::<f32>().wrapping_add(row * self.a.row_stride);
-            let mut b = self.b.data.as_ptr().cast::<f32>().wrapping_add(column);
-            for _ in 0..self.k {
-                let b_row = load_row::<S, VECTORS, MASKED>(b, mask);
-                for r in 0..ROWS {
-                    let factor = S::splat(*a.add(r * self.a.row_stride));
-                    for v in 0..VECTORS {
-                        sums[r][v] = P::add_product(factor, b_row[v], sums[r][v]);
+            for term in &self.terms {
+                let mut a = term.a.data.as_ptr().cast::<f32>().wrapping_add(row * term.a.row_stride);
+                let mut b = term.b.data.as_ptr().cast::<f32>().wrapping_add(column);
+                for _ in 0..term.k {
+                    let b_row = load_row::<S, VECTORS, MASKED>(b, mask);
+                    for r in 0..ROWS {
+                        let factor = S::splat(*a.add(r * term.a.row_stride));
+                        for v in 0..VECTORS {
+                            sums[r][v] = P::add_product(factor, b_row[v], sums[r][v]);
+                        }
                     }
+                    a = a.wrapping_add(term.a.column_stride);
+                    b = b.wrapping_add(term.b.stride);
                 }
-                a = a.wrapping_add(self.a.column_stride);
-                b = b.wrapping_add(self.b.stride);
             }
             for r in 0..ROWS {
                 for v in 0..VECTORS {

@@ -7,7 +7,7 @@
 
 use crate::{
     dispatch::{HalfKernel, dispatch_halves, has_bf16},
-    gemm::{Gemm, Init, RowMajor, RowMajorMut, Strided, assert_fits, row_stride},
+    gemm::{Gemm, Init, RowMajor, RowMajorMut, Strided, Term, assert_fits, row_stride},
     level::Level,
     simd::{Simd, halves::Halves},
 };
@@ -44,12 +44,28 @@ pub fn gemm(
     c: RowMajorMut<'_>,
     init: Init<'_>,
 ) {
-    let Some(kernel) = Gemm::checked((m, n, k), a, b, c, init) else { return };
+    let Some(kernel) = Gemm::checked((m, n), [Term { k, a, b }], c, init) else { return };
     // SAFETY: a checked product keeps inside its slices.
     unsafe { dispatch_halves(level, kernel) }
 }
 
-impl HalfKernel for Gemm<'_, Pair> {
+/// The sum of two, as [`gemm_of_two`](fn@crate::gemm_of_two).
+///
+/// # Panics
+/// As [`gemm`](fn@crate::gemm), of pairs.
+pub fn gemm_of_two(
+    level: Level,
+    size: (usize, usize),
+    terms: [Term<'_, Pair>; 2],
+    c: RowMajorMut<'_>,
+    init: Init<'_>,
+) {
+    let Some(kernel) = Gemm::checked(size, terms, c, init) else { return };
+    // SAFETY: a checked product keeps inside its slices.
+    unsafe { dispatch_halves(level, kernel) }
+}
+
+impl<const TERMS: usize> HalfKernel for Gemm<'_, Pair, TERMS> {
     #[inline(always)]
     unsafe fn run<S: Simd, H: Halves<S>>(self) {
         // SAFETY: the caller's promise.
@@ -228,7 +244,8 @@ mod tests {
         }
         let (a, b) = (Strided::rows(&left, k + 1), RowMajor { data: &right, stride: n });
         let out = RowMajorMut { data: &mut c, stride: n };
-        let kernel = Gemm::checked((m, n, k + 1), a, b, out, Init::Zero).expect("C has elements");
+        let term = Term { k: k + 1, a, b };
+        let kernel = Gemm::checked((m, n), [term], out, Init::Zero).expect("C has elements");
         // SAFETY: a checked product keeps inside its slices.
         unsafe {
             match emulated {

@@ -3,7 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`level`] | which instructions to use: AVX-512, AVX2 with FMA, or portable code; picked once at run time |
-//! | [`gemm`](mod@gemm) | C = init + A B for any sizes |
+//! | [`gemm`](mod@gemm) | C = init + A B, or + A B + A' B', for any sizes |
 //! | [`halves`] | the same of numbers rounded to 16 bits (bf16), summed in f32 |
 //! | [`math`] | sigmoid, tanh and decaying exponentials with bounded error |
 //! | [`gru`] | a GRU layer over ragged sequences of table rows |
@@ -40,7 +40,7 @@ mod simd;
 
 pub use adam::{AdamState, AdamStep, adam};
 pub use coded::{CodedScratch, CodedTable};
-pub use gemm::{Init, RowMajor, RowMajorMut, Strided, gemm, row_stride};
+pub use gemm::{Init, RowMajor, RowMajorMut, Strided, Term, gemm, gemm_of_two, row_stride};
 pub use gru::{Gru, GruParameters, GruScratch, Inputs, Sequences};
 pub use halves::{Pair, Pairs};
 pub use inverted_file::{Found, InvertedFile};

@@ -6,7 +6,7 @@ mod support;
 
 use kernels::{
     CodedScratch, CodedTable, Gru, GruParameters, GruScratch, Init, Inputs, Level, RowMajor, RowMajorMut,
-    Sequences, Strided, gemm, gru::PADDING, search,
+    Sequences, Strided, Term, gemm, gemm_of_two, gru::PADDING, halves, search,
 };
 use product::Product;
 use proptest::{collection::vec, prelude::*};
@@ -40,6 +40,35 @@ proptest! {
                 gemm(level, (1, n, k), Strided::rows(&a[i * k..], k), b, out, Init::Zero);
                 prop_assert_eq!(&together[i * n..][..n], &alone[..]);
             }
+        }
+    }
+
+    #[test]
+    fn a_sum_of_two_products_has_the_bits_of_one_after_the_other(
+        m in 1usize..14, n in 1usize..100, k in (0usize..30, 0usize..30), seed: u64,
+    ) {
+        let (size, k) = ((m, n), [k.0, k.1]);
+        let side = |part: u64, rows: usize, columns: usize| numbers(seed ^ part, rows * columns);
+        let a = [side(0, m, k[0]), side(1, m, k[1])];
+        let b = [side(2, k[0], n), side(3, k[1], n)];
+        // Any bits are pairs, as long as both products read the same.
+        let pairs = |x: &[f32]| x.iter().map(|x| u32::from(halves::rounded(*x))).collect::<Vec<_>>();
+        let (half_a, half_b) = (a.each_ref().map(|a| pairs(a)), b.each_ref().map(|b| pairs(b)));
+        let bias = side(4, 1, n);
+        for level in Level::available() {
+            let mut c = [(); 4].map(|()| vec![0.0; m * n]);
+            let [one, two, half_one, half_two] = c.each_mut().map(|data| RowMajorMut { data, stride: n });
+            let term = |t: usize| Term { k: k[t], a: Strided::rows(&a[t], k[t]), b: RowMajor { data: &b[t], stride: n } };
+            let half = |t: usize| Term { k: k[t], a: Strided::rows(&half_a[t], k[t]), b: RowMajor { data: &half_b[t], stride: n } };
+            gemm_of_two(level, size, [term(0), term(1)], two, Init::Bias(&bias));
+            halves::gemm_of_two(level, size, [half(0), half(1)], half_two, Init::Bias(&bias));
+            gemm(level, (m, n, k[0]), term(0).a, term(0).b, one, Init::Bias(&bias));
+            halves::gemm(level, (m, n, k[0]), half(0).a, half(0).b, half_one, Init::Bias(&bias));
+            let [one, _, half_one, _] = c.each_mut().map(|data| RowMajorMut { data, stride: n });
+            gemm(level, (m, n, k[1]), term(1).a, term(1).b, one, Init::Accumulate);
+            halves::gemm(level, (m, n, k[1]), half(1).a, half(1).b, half_one, Init::Accumulate);
+            prop_assert_eq!(&c[0], &c[1]);
+            prop_assert_eq!(&c[2], &c[3]);
         }
     }
 

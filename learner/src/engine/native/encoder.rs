@@ -9,7 +9,7 @@ use kernels::{Init, Pairs, RowMajor, RowMajorMut, Strided, gemm, gru::training, 
 use super::{
     network::{Back, GruPlaces, Network},
     plan::Plan,
-    product::{left, left_transposed, product, right},
+    product::{left, left_transposed, product, product_of_two, right},
     window::{CHUNK, Window},
 };
 
@@ -133,17 +133,19 @@ fn gru_forward(
         let at = if keep { start } else { 0 };
         let gates = &mut gates[at * stride..];
         let x = left(plan, (rows, n), rows_of(&window.x[start * n..], n), &mut rounded.inputs);
-        product(level, (rows, 2 * w, n), x, weight_ih, to(gates, stride), Init::Bias(bias));
+        let reset_and_update = Init::Bias(bias);
         let (c, new) = (to(&mut gates[3 * w..], stride), Init::Bias(&bias_ih[2 * w..]));
         product(level, (rows, w, n), x, weight_ih.at(0, 2 * w), c, new);
         if step == 0 {
+            product(level, (rows, 2 * w, n), x, weight_ih, to(gates, stride), reset_and_update);
             // h = 0, so W_hn h + b_hn is the bias.
             for row in gates.chunks_mut(stride).take(rows) {
                 row[2 * w..3 * w].copy_from_slice(&bias_hh[2 * w..]);
             }
         } else {
             let h = left(plan, (rows, w), rows_of(hidden, w), &mut rounded.states);
-            product(level, (rows, 2 * w, w), h, weight_hh, to(gates, stride), Init::Accumulate);
+            let (size, both) = ((rows, 2 * w, [n, w]), [(x, weight_ih), (h, weight_hh)]);
+            product_of_two(level, size, both, to(gates, stride), reset_and_update);
             let (c, recurrent) = (to(&mut gates[2 * w..], stride), Init::Bias(&bias_hh[2 * w..]));
             product(level, (rows, w, w), h, weight_hh.at(0, 2 * w), c, recurrent);
         }
@@ -212,10 +214,12 @@ fn add_gradients(plan: &Plan, gru: &GruPlaces, window: &Window, tape: &mut Tape,
     // At the first step h = 0.
     let first = window.counts.first().copied().unwrap_or(0);
     let Tape { gates, before, bias: sums, rounded, .. } = tape;
+    sums.fill(0.0);
     for start in (0..n_pairs).step_by(PAIRS) {
         let pairs = PAIRS.min(n_pairs - start);
-        let d =
-            right(plan, (pairs, PARTS * w), rows_of(&gates[start * stride..], stride), &mut rounded.gates);
+        let d = rows_of(&gates[start * stride..], stride);
+        reduce::add_column_sums(level, (pairs, PARTS * w), d, sums);
+        let d = right(plan, (pairs, PARTS * w), d, &mut rounded.gates);
         let x = left_transposed(plan, (pairs, n), rows_of(&window.x[start * n..], n), &mut rounded.inputs);
         let weight = &mut gradient[gru.weight_ih.clone()];
         product(level, (n, 2 * w, pairs), x, d, to(weight, 3 * w), Init::Accumulate);
@@ -228,9 +232,6 @@ fn add_gradients(plan: &Plan, gru: &GruPlaces, window: &Window, tape: &mut Tape,
         let c = to(&mut gradient[gru.weight_hh.clone()], 3 * w);
         product(level, (w, 3 * w, pairs), h, d.at(skipped, 0), c, Init::Accumulate);
     }
-    sums.fill(0.0);
-    let d = rows_of(gates, stride);
-    reduce::add_column_sums(level, (n_pairs, PARTS * w), d, sums);
     let (gates, new) = sums.split_at(3 * w);
     add(&mut gradient[gru.bias_hh.clone()], gates);
     let bias_ih = &mut gradient[gru.bias_ih.clone()];

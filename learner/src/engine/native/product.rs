@@ -4,7 +4,9 @@
 //! f32 ([`kernels::halves`]). What is between the products, the heads, gradients and parameters stay in f32.
 
 use common::config::Precision;
-use kernels::{Init, Level, Pairs, RowMajor, RowMajorMut, Strided, gemm, halves, halves::Pair};
+use kernels::{
+    Init, Level, Pairs, RowMajor, RowMajorMut, Strided, Term, gemm, gemm_of_two, halves, halves::Pair,
+};
 
 use super::plan::Plan;
 
@@ -91,5 +93,30 @@ pub fn product(
         (Side::Whole(a), Side::Whole(b)) => gemm(level, (m, n, k), a, b, c, init),
         (Side::Halves(a), Side::Halves(b)) => halves::gemm(level, (m, n, k.div_ceil(2)), a, b, c, init),
         _ => unreachable!("both sides have the plan's precision"),
+    }
+}
+
+/// C `[m, n]` = `init` + A `[m, k]` B `[k, n]` + A' `[m, k']` B' `[k', n]` for `(m, n, [k, k'])`: C is read and written once.
+///
+/// # Panics
+/// As [`product`].
+pub fn product_of_two(
+    level: Level,
+    (m, n, k): (usize, usize, [usize; 2]),
+    [(a, b), (more_a, more_b)]: [(Left<'_>, Right<'_>); 2],
+    c: RowMajorMut<'_>,
+    init: Init<'_>,
+) {
+    match ((a, b), (more_a, more_b)) {
+        ((Side::Whole(a), Side::Whole(b)), (Side::Whole(more_a), Side::Whole(more_b))) => {
+            let terms = [Term { k: k[0], a, b }, Term { k: k[1], a: more_a, b: more_b }];
+            gemm_of_two(level, (m, n), terms, c, init);
+        }
+        ((Side::Halves(a), Side::Halves(b)), (Side::Halves(more_a), Side::Halves(more_b))) => {
+            let k = k.map(|k| k.div_ceil(2));
+            let terms = [Term { k: k[0], a, b }, Term { k: k[1], a: more_a, b: more_b }];
+            halves::gemm_of_two(level, (m, n), terms, c, init);
+        }
+        _ => unreachable!("all sides have the plan's precision"),
     }
 }
