@@ -23,11 +23,15 @@ venv() {
     echo "$(cd "$1" && pwd)/bin/python"
 }
 
-if [ -n "${INSTRUCTIONS:-}" ]; then
-    # PyTorch's own kernels and those that it compiles, MKL's and oneDNN's products.
-    export MAHRL_INSTRUCTIONS=$INSTRUCTIONS ATEN_CPU_CAPABILITY=$INSTRUCTIONS
-    export MKL_ENABLE_INSTRUCTIONS=${INSTRUCTIONS^^} ONEDNN_MAX_CPU_ISA=${INSTRUCTIONS^^}
-fi
+case ${INSTRUCTIONS:-} in
+    '') ;;
+    # Ours; PyTorch's own kernels; MKL's and oneDNN's products. What torch.compile makes is written for AVX2 then, for whatever compiler.
+    avx2) export MAHRL_INSTRUCTIONS=avx2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 ;;
+    *)
+        echo "bench-peers: INSTRUCTIONS is $INSTRUCTIONS, expected avx2" >&2
+        exit 2
+        ;;
+esac
 python=$(venv "${PEERS_VENV:-target/peers-venv}" requirements.txt)
 reverb=$(venv "${PEERS_VENV_REVERB:-target/peers-venv-reverb}" requirements-reverb.txt)
 command -v redis-server >/dev/null || echo "bench-peers: redis-server is not on PATH (package redis-server): left out" >&2

@@ -58,7 +58,7 @@ if [ $# -eq 0 ]; then
 fi
 mkdir -p "$TARGET"
 mb_free() { df -Pm "$TARGET" | awk 'NR == 2 { print $4 }'; }
-mb_used() { du -sm "$TARGET" | cut -f 1; }
+mb_used() { du -xsm "$TARGET" 2>/dev/null | cut -f 1; }
 # Whether the disk has less room than is still to be filled.
 is_short_of_room() { [ "$(($(mb_free) + $(mb_used)))" -lt "$ROOM" ]; }
 
@@ -67,7 +67,7 @@ close() {
   if [ "$status" -ne 0 ] && [ -n "$current" ]; then
     echo "==> FAILED: $current, after ${SECONDS} s${counted:+ ($counted)}"
     # A linker that found the disk full only says `Bus error`.
-    if is_short_of_room; then echo "    $(mb_free) MB are free where $TARGET is: that may be why"; fi
+    if [ "$(mb_free)" -lt 500 ] || is_short_of_room; then echo "    $(mb_free) MB are free where $TARGET is: that may be why"; fi
   elif [ "$status" -eq 0 ]; then
     echo "==> passed: ${done_steps[*]}, in ${SECONDS} s"
     [ -z "$counted" ] || echo "total: $counted"
@@ -76,7 +76,7 @@ close() {
 trap close EXIT
 
 if is_short_of_room; then
-  echo "test.sh: $TARGET comes to some $ROOM MB, and $(mb_free) MB are free there: a build may fail for that" >&2
+  echo "test.sh: $TARGET comes to some $ROOM MB, it has $(mb_used), and $(mb_free) are free there: a build may fail for that" >&2
 fi
 for step in "$@"; do
   title=$(what "$step")

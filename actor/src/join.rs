@@ -45,7 +45,8 @@ pub(crate) async fn join(
                 Err(_) => format!("no answer within {} s", ANSWER.as_secs()),
             },
         };
-        if tries.is_multiple_of(TRIES_A_LINE) {
+        // Not the first: whoever leads may not have been looked up yet.
+        if tries % TRIES_A_LINE == 1 {
             let problem = match &now {
                 Some(now) => now.explain(&problem).await,
                 None => problem,

@@ -75,6 +75,20 @@ fn a_second_ctrl_c_ends_the_process_at_once() {
 }
 
 #[test]
+fn a_signal_during_the_final_table_says_how_to_come_by_it() {
+    let runs = Runs::new();
+    let mut process = runs.spawn(&["--config", "config.toml", "--run-dir", "run", "--steps", "400"]);
+    let metrics = runs.path("run").join("metrics.jsonl");
+    let is_done = || fs::read_to_string(&metrics).is_ok_and(|text| text.contains("\"env_steps\":400"));
+    assert!(process.wait_until(is_done));
+    process.signal("INT");
+    let ended = process.end();
+    assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
+    assert_eq!(ended.last_line(), "interrupted behind the last step; the table: learner evaluate run");
+    assert!(runs.path("run").join("policy.safetensors").is_file());
+}
+
+#[test]
 fn without_a_terminal_there_are_plain_lines_only() {
     let runs = Runs::new();
     let ended = runs.begin("run", &[]).succeed();

@@ -122,7 +122,7 @@ def bars(groups):
         if group.title.startswith("Learner") and group.floor and ours:
             share = 100 * group.floor[1] / group.median(ours)
             line(f"{group.title}: {ours}, of the product floor", ">= 85%", f"{share:.0f}%", share >= 85)
-        if ON_TWO in group.replies:
+        if ON_TWO in group.replies and "ours, native" in group.replies:
             gain = group.times_ahead(ON_TWO, "ours, native")
             line(f"{group.title}: two threads, of one", ">= 1.9x", spread(gain, "x"), median(gain) >= 1.9)
         if group.unit == "MB" and ours:

@@ -74,8 +74,8 @@ impl Engine {
                 "NOT TESTED in containers: limits of CPU, which this kernel has not"
             );
         }
-        engine.images();
         engine.remove();
+        engine.images();
         engine.docker(&[
             "network",
             "create",
@@ -90,11 +90,11 @@ impl Engine {
     /// Builds the images of the programs beside this test.
     fn images(&self) {
         let mut command = Command::new(root().join("scripts/images.sh"));
-        command.env("PROGRAMS", programs()).env("ENGINE", "docker").env("COMMIT", "test").env("VERSION", TAG);
+        command.env("PROGRAMS", programs()).env("ENGINE", "docker").env("COMMIT", LABEL).env("VERSION", TAG);
         let built = self.with_host(&mut command).output().unwrap();
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        // Earlier ones have lost their names to these, and would pile up. In another's engine only those with the label of `COMMIT`.
-        let ours = ["--filter", "label=org.opencontainers.image.revision=test"];
+        // Earlier ones have lost their names to these, and would pile up. In an engine that was there only those that are labelled as ours.
+        let ours = ["--filter", "label=org.opencontainers.image.revision=mahrl-test"];
         let filter = if self.host.is_empty() { &ours[..] } else { &[] };
         self.docker(&[&["image", "prune", "--force"], filter].concat());
     }

@@ -38,7 +38,7 @@ impl<'a> Weights<'a> {
                 continue;
             }
             let data = match tensor.dtype() {
-                // Where the bytes lie at an odd address they are copied.
+                // Where they do not lie at a multiple of 4 they are copied.
                 Dtype::F32 => bytemuck::try_cast_slice(tensor.data())
                     .map_or_else(|_| bytemuck::pod_collect_to_vec(tensor.data()).into(), Cow::Borrowed),
                 // The upper half of an f32.
@@ -48,7 +48,7 @@ impl<'a> Weights<'a> {
                 }
                 other => return Err(Error::Dtype { name: name.into(), found: format!("{other:?}") }),
             };
-            weights.put(name.to_owned(), tensor.shape().to_vec(), data);
+            weights.insert(name.to_owned(), tensor.shape().to_vec(), data);
         }
         Ok(weights)
     }
@@ -75,11 +75,8 @@ impl<'a> Weights<'a> {
     ///
     /// # Panics
     /// If the shape does not describe the data.
-    pub fn insert(&mut self, name: String, shape: Vec<usize>, data: Vec<f32>) {
-        self.put(name, shape, data.into());
-    }
-
-    fn put(&mut self, name: String, shape: Vec<usize>, data: Cow<'a, [f32]>) {
+    pub fn insert(&mut self, name: String, shape: Vec<usize>, data: impl Into<Cow<'a, [f32]>>) {
+        let data = data.into();
         assert_eq!(shape.iter().product::<usize>(), data.len(), "tensor `{name}` of shape {shape:?}");
         self.tensors.insert(name, Tensor { shape, data });
     }

@@ -18,7 +18,7 @@ pub(crate) enum Kind {
 
 impl Level {
     /// The variable of the environment that names the most that [`Self::best`] may be: `portable`, `avx2` or `avx512`. For
-    /// comparisons, and for the same numbers on CPUs of different levels.
+    /// comparisons, and, with AVX2 or less, for the same numbers on CPUs that differ.
     pub const LIMIT: &str = "MAHRL_INSTRUCTIONS";
 
     /// Plain Rust, on every CPU.

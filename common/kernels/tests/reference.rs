@@ -58,8 +58,11 @@ proptest! {
         for level in Level::available() {
             let mut c = [(); 4].map(|()| vec![0.0; m * n]);
             let [one, two, half_one, half_two] = c.each_mut().map(|data| RowMajorMut { data, stride: n });
-            let term = |t: usize| Term { k: k[t], a: Strided::rows(&a[t], k[t]), b: RowMajor { data: &b[t], stride: n } };
-            let half = |t: usize| Term { k: k[t], a: Strided::rows(&half_a[t], k[t]), b: RowMajor { data: &half_b[t], stride: n } };
+            let term =
+                |t: usize| Term { k: k[t], a: Strided::rows(&a[t], k[t]), b: RowMajor { data: &b[t], stride: n } };
+            let half = |t: usize| {
+                Term { k: k[t], a: Strided::rows(&half_a[t], k[t]), b: RowMajor { data: &half_b[t], stride: n } }
+            };
             gemm_of_two(level, size, [term(0), term(1)], two, Init::Bias(&bias));
             halves::gemm_of_two(level, size, [half(0), half(1)], half_two, Init::Bias(&bias));
             gemm(level, (m, n, k[0]), term(0).a, term(0).b, one, Init::Bias(&bias));
@@ -67,8 +70,9 @@ proptest! {
             let [one, _, half_one, _] = c.each_mut().map(|data| RowMajorMut { data, stride: n });
             gemm(level, (m, n, k[1]), term(1).a, term(1).b, one, Init::Accumulate);
             halves::gemm(level, (m, n, k[1]), half(1).a, half(1).b, half_one, Init::Accumulate);
-            prop_assert_eq!(&c[0], &c[1]);
-            prop_assert_eq!(&c[2], &c[3]);
+            let bits = c.map(|c| c.into_iter().map(f32::to_bits).collect::<Vec<_>>());
+            prop_assert_eq!(&bits[0], &bits[1]);
+            prop_assert_eq!(&bits[2], &bits[3]);
         }
     }
 

@@ -12,7 +12,7 @@ use super::{Outcome, count::count, say};
 use crate::{
     engine::choice,
     run_dir::{self, RunDir, report},
-    train::{self, Interrupt},
+    train::{self, Asked, Interrupt},
 };
 
 /// Arguments of a training run. What is not given comes from the preset.
@@ -166,7 +166,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     if let Some(note) = too_short(&config) {
         say(&note);
     }
-    let interrupt = interrupt(None);
+    let interrupt = interrupt(None, run_dir.path());
     let finished = train::run(&config, &world, &run_dir, args.resume, &interrupt)?;
     let go_on = format!("learner --run-dir {} --resume", run_dir.path().display());
     conclude(args, (&config, &run_dir), finished, &interrupt, &go_on)
@@ -184,7 +184,7 @@ fn lead(args: &Args, config: &Config) -> Result<Outcome> {
         node::health::serve(listen, &security, &node::Shutdown::new())
     });
     let path = args.run_dir.clone().unwrap_or_else(|| Path::new("runs").join(&config.cluster.run));
-    let interrupt = interrupt(Some(Duration::from_secs_f64(config.cluster.grace_seconds)));
+    let interrupt = interrupt(Some(Duration::from_secs_f64(config.cluster.grace_seconds)), &path);
     let ended = train::run_cluster(config, &world, &path, &interrupt, probes.transpose()?)?;
     let train::Ended { run_dir, finished } = ended;
     let Some(run_dir) = run_dir else { return Ok(Outcome::Interrupted) };
@@ -203,8 +203,17 @@ fn lead(args: &Args, config: &Config) -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn interrupt(grace: Option<Duration>) -> Interrupt {
-    Interrupt::within(grace, || say("\nending with a checkpoint; once more ends at once, without"))
+fn interrupt(grace: Option<Duration>, run: &Path) -> Interrupt {
+    let table = without_table(run);
+    Interrupt::within(grace, move |asked| match asked {
+        Asked::ToEnd => say("\nending with a checkpoint; once more ends at once, without"),
+        Asked::BehindTheEnd => say(&format!("\n{table}")),
+    })
+}
+
+/// How to come by the table of a run that was done but for it.
+fn without_table(run: &Path) -> String {
+    format!("interrupted behind the last step; the table: learner evaluate {}", run.display())
 }
 
 /// The table and the report of a run that has ended.
@@ -228,10 +237,7 @@ fn conclude(
     }
     if asked_to_end {
         report_without_table()?;
-        say(&format!(
-            "interrupted behind the last step; the table: learner evaluate {}",
-            run_dir.path().display()
-        ));
+        say(&without_table(run_dir.path()));
         return Ok(Outcome::Interrupted);
     }
     if args.no_table {

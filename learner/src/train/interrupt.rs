@@ -21,6 +21,15 @@ const NOTHING_TO_SAVE: u8 = 2;
 /// All is done, and the process waits for the signal that ends it.
 const OVER: u8 = 3;
 
+/// What a signal finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// A run that goes on, and ends with a checkpoint now.
+    ToEnd,
+    /// A run that has ended: the process does, too.
+    BehindTheEnd,
+}
+
 /// Whether the user asked the run to end. Clones share the state. (Relaxed: it guards no other memory, it is only
 /// polled.)
 #[derive(Clone, Debug, Default)]
@@ -30,11 +39,11 @@ impl Interrupt {
     /// An interrupt that follows this process's signals from now on. `notice` runs at the first one, on the listening
     /// thread, which ends with the process.
     pub fn on_ctrl_c(notice: impl Fn() + Send + 'static) -> Self {
-        Self::within(None, notice)
+        Self::within(None, move |_| notice())
     }
 
     /// The same; where there is a `grace` the process ends within it, from the first signal on, whatever holds it.
-    pub fn within(grace: Option<Duration>, notice: impl Fn() + Send + 'static) -> Self {
+    pub fn within(grace: Option<Duration>, notice: impl Fn(Asked) + Send + 'static) -> Self {
         let interrupt = Self::default();
         if let Err(error) = interrupt.listen(grace, notice) {
             tracing::warn!(%error, "cannot listen for Ctrl-C: it will end the run without a checkpoint");
@@ -42,7 +51,11 @@ impl Interrupt {
         interrupt
     }
 
-    fn listen(&self, grace: Option<Duration>, notice: impl Fn() + Send + 'static) -> std::io::Result<()> {
+    fn listen(
+        &self,
+        grace: Option<Duration>,
+        notice: impl Fn(Asked) + Send + 'static,
+    ) -> std::io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (mut ctrl_c, mut terminate) = {
             let _guard = runtime.enter();
@@ -54,9 +67,12 @@ impl Interrupt {
                 either(&mut ctrl_c, &mut terminate).await;
                 loop {
                     if let Err(before) = state.compare_exchange(GOING_ON, RAISED, Relaxed, Relaxed) {
+                        if before == NOTHING_TO_SAVE {
+                            notice(Asked::BehindTheEnd);
+                        }
                         std::process::exit(if before == OVER { 0 } else { INTERRUPTED });
                     }
-                    notice();
+                    notice(Asked::ToEnd);
                     let once_more = either(&mut ctrl_c, &mut terminate);
                     match grace {
                         None => once_more.await,

@@ -43,7 +43,7 @@ use anyhow::{Context, Result};
 use common::config::{Config, Mode};
 
 pub use cluster::{Ended, Finished, run_cluster};
-pub use interrupt::Interrupt;
+pub use interrupt::{Asked, Interrupt};
 pub use resume::{may_change, may_move};
 
 use crate::{engine::choice, evaluation::Users, run_dir::RunDir, world::World};

@@ -77,18 +77,10 @@ pub(crate) fn recover(folder: &Path, run_id: &str, shard: &mut Shard) -> Result<
     }
     let begin = recovered.position;
     let behind: Vec<_> = segments.into_iter().filter(|(position, _)| *position >= begin).collect();
-    let n = behind.len();
-    shard.make_chunks_ahead(true);
-    for (k, (position, path)) in behind.into_iter().enumerate() {
-        if position != recovered.position {
-            let gap = format!("operations {} to {position} are missing before it", recovered.position);
-            recovered.put_aside(&path, &gap)?;
-            continue;
-        }
-        recovered.segment(&path, run_id, shard, k + 1 == n)?;
-    }
+    shard.make_chunks_ahead(!behind.is_empty());
+    let applied = recovered.segments(behind, run_id, shard);
     shard.make_chunks_ahead(false);
-    Ok(recovered)
+    applied.map(|()| recovered)
 }
 
 /// Reads the header of a file; `Ok(Err)` if it is damaged.
@@ -166,6 +158,25 @@ impl Recovered {
             Ok(())
         })
         .map_err(error())
+    }
+
+    /// Applies the operations of files, each of which begins where the one before ends.
+    fn segments(
+        &mut self,
+        behind: Vec<(u64, PathBuf)>,
+        run_id: &str,
+        shard: &mut Shard,
+    ) -> Result<(), Error> {
+        let n = behind.len();
+        for (k, (position, path)) in behind.into_iter().enumerate() {
+            if position != self.position {
+                let gap = format!("operations {} to {position} are missing before it", self.position);
+                self.put_aside(&path, &gap)?;
+                continue;
+            }
+            self.segment(&path, run_id, shard, k + 1 == n)?;
+        }
+        Ok(())
     }
 
     /// Applies the operations of a file, as far as they are whole.

@@ -10,7 +10,7 @@ use crossbeam::channel::{Receiver, bounded};
 
 use super::Chunk;
 
-/// Chunks that wait; a few megabytes.
+/// Chunks that wait: some megabytes beyond `replay.memory_mib`, until the files are read.
 const AHEAD: usize = 16;
 /// Numbers of 4 bytes on a page.
 const PAGE: usize = 1_024;
@@ -41,8 +41,31 @@ impl PartialEq for ChunksAhead {
     }
 }
 
-/// Writes to every page of the column that is all zeros, which the system would otherwise give when it is first used.
+/// Writes to every page of the largest column of zeros, which the system would otherwise give when they are first used; windows and items
+/// are written when they are made.
 fn touched(mut chunk: Chunk) -> Chunk {
     chunk.goals.chunks_mut(PAGE).for_each(|page| page[0] = black_box(0.0));
     chunk
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::testing::SHAPE;
+
+    #[test]
+    fn chunks_made_ahead_are_those_made_when_needed() {
+        let ahead = ChunksAhead::start(SHAPE);
+        let until = Instant::now() + Duration::from_secs(60);
+        for _ in 0..2 * AHEAD {
+            let made = std::iter::repeat_with(|| ahead.next())
+                .take_while(|_| Instant::now() < until)
+                .flatten()
+                .next();
+            assert_eq!(made.expect("the thread makes chunks"), Chunk::new(&SHAPE));
+        }
+        assert!(ChunksAhead::default().next().is_none());
+    }
 }

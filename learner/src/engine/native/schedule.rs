@@ -30,8 +30,8 @@ pub trait Phases: Sync {
     fn end(&self, phase: usize);
 }
 
-/// How long a thread without work looks for some before it sleeps. Waking takes about as long: in small updates, whose levels end within
-/// that of each other, it would be a thirtieth of the time.
+/// How long a thread without work looks for some, from the last phase that opened on, before it sleeps. To be woken takes about as long: in
+/// a small update, whose levels end within that of each other, that would be a thirtieth of its time.
 const AWAKE: Duration = Duration::from_micros(60);
 
 /// Levels there may be.

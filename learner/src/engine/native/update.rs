@@ -1,4 +1,4 @@
-//! One update of a level, phase by phase. In: a decoded batch; out: parameters moved, metrics.
+//! One update of a level, phase by phase. In: a checked minibatch; out: parameters moved, metrics.
 //!
 //! First the minibatch is decoded. Then the critics move towards the targets (Eqs 14, 15, 17, 18), then, if it is its turn, the actor up the new critic (Eqs
 //! 16, 19), and the targets of all networks follow: what a part adds is in [`super::steps`], in what order is here. Each step of a network is a phase: the parts of the batch add to gradients of their own; these add up in the

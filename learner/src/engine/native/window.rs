@@ -12,16 +12,18 @@ use common::{
     history::{self, Kind, N_WINDOWS},
 };
 
-/// Most rows that go through a network together: their activations over all steps stay in the L2 cache. A multiple of the
-/// tile height of the matrix product.
+/// Most rows that go through a network together. A multiple of the tile height of the matrix product.
 pub const CHUNK: usize = 48;
 
-/// Most rows of a chunk where there are several. What a chunk of [`CHUNK`] rows keeps is a little more than 1 MB: cheaper than a second
-/// chunk, dearer than a few more of many (1.5% at 256 rows).
+/// Most rows of a chunk where there are several: their activations over all steps stay in an L2 cache of 1 MB, those of [`CHUNK`] rows do
+/// not quite. Where one chunk is enough, a second one costs more than that; where there are several, a few more cost less.
 const CHUNK_OF_SEVERAL: usize = 36;
 
 /// Rows of a register tile.
 const TILE: usize = 6;
+
+const _: () =
+    assert!(CHUNK_OF_SEVERAL <= CHUNK && CHUNK.is_multiple_of(TILE) && CHUNK_OF_SEVERAL.is_multiple_of(TILE));
 
 /// Most parts of a batch: one a thread.
 const MOST_PARTS: usize = MOST_LEARNER_THREADS;
