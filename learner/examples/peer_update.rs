@@ -1,7 +1,7 @@
 //! The learner's part of `make bench-peers`: milliseconds of an update of both levels, by engine.
 //!
-//! In: a line `update ENGINE BATCH SECONDS`, ENGINE one of those that `engines` lists, or `native-2`, which has two threads; out: a line `ms=NUMBER`, or `error ...`
-//! (scripts/peers/protocol.py). Preset `paper` with virtual target actions and one loss over all heads, full windows: what
+//! In: a line `update ENGINE BATCH SECONDS`, ENGINE one of those that `engines` lists, or `native-2`, which has two threads; out: a
+//! line `ms=NUMBER`, or `error ...` (scripts/peers/protocol.py). Preset `paper` with virtual target actions and one loss over all heads, full windows: what
 //! scripts/peers/update.py does. `product`: GFLOP/s of our matrix product.
 //! `literal ENGINE BATCH SECONDS`: the preset as it is (mapped, a step for each head).
 

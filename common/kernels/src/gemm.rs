@@ -129,6 +129,7 @@ pub fn gemm(
 }
 
 /// C `[m, n]` = `init` + A `[m, k]` B `[k, n]` + A' `[m, k']` B' `[k', n]`, the terms one after the other: C is read and written once.
+/// Not generic over the number of terms: it would be compiled where it is used, unoptimised in builds for tests.
 ///
 /// # Panics
 /// As [`gemm`](fn@gemm).

@@ -1,7 +1,8 @@
 //! One update of a level, phase by phase. In: a checked minibatch; out: parameters moved, metrics.
 //!
-//! First the minibatch is decoded. Then the critics move towards the targets (Eqs 14, 15, 17, 18), then, if it is its turn, the actor up the new critic (Eqs
-//! 16, 19), and the targets of all networks follow: what a part adds is in [`super::steps`], in what order is here. Each step of a network is a phase: the parts of the batch add to gradients of their own; these add up in the
+//! First the minibatch is decoded. Then the critics move towards the targets (Eqs 14, 15, 17, 18), then, if it is its turn, the actor up
+//! the new critic (Eqs 16, 19), and the targets of all networks follow: what a part adds is in [`super::steps`], in what order is here.
+//! Decoding is a phase, and each step of a network: the parts of the batch add to gradients of their own; these add up in the
 //! order of the batch, whatever the threads, and the network moves along the sum. Heads' values stand head by head, `[H, B]`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
@@ -88,8 +89,8 @@ impl<'a> Update<'a> {
         Self { inputs, batch, n_critics, networks, parts, buffers }
     }
 
-    /// The network that a phase behind the first moves, and at which of its steps. What is measured of critics is the first one's, so that it
-    /// comes last.
+    /// The network that a phase behind the first moves, and at which of its steps. What is measured of critics is the first
+    /// one's, so that it comes last.
     fn at(&self, phase: usize) -> (Moved, usize) {
         let (phase, n_steps) = (phase - 1, self.inputs.constants.steps.len());
         let moved = match self.n_critics.checked_sub(1 + phase / n_steps) {
